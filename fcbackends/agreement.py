@@ -1,0 +1,179 @@
+"""Exact agreement: the bits of two results compared, and a digest of one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.errors import ArgumentError, ArgumentTypeError
+
+_UNSIGNED = {"float32": np.uint32, "float64": np.uint64}
+
+
+class Agreement(NamedTuple):
+    """How far two results agree.
+
+    Attributes
+    ----------
+    equal : bool
+        Whether all bit patterns are the same; any NaN equals any NaN.
+    different : int
+        The number of values that differ.
+    max_ulp : int or None
+        The largest number of representable steps between two values (+0 and -0 are one apart, an
+        infinity stands next to the largest finite number); None where a NaN meets a number.
+    first : tuple of int or None
+        Where the first difference is: positions in the nested sequences, then the array's index.
+    """
+
+    equal: bool
+    different: int
+    max_ulp: int | None
+    first: tuple[int, ...] | None
+
+
+def compare(a: Any, b: Any) -> Agreement:
+    """Compare two results bit by bit.
+
+    Parameters
+    ----------
+    a, b : array, or nested sequence of arrays
+        Results of the same structure, shapes and dtypes (float32 or float64), of any library.
+
+    Returns
+    -------
+    Agreement
+
+    Raises
+    ------
+    ArgumentError
+        Where structures or shapes differ.
+    ArgumentTypeError
+        Where dtypes differ, or are neither float32 nor float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fcbackends as fcb
+    >>> fcb.compare(np.array([1.0, 0.0]), np.array([1.0, -0.0]))
+    Agreement(equal=False, different=1, max_ulp=1, first=(1,))
+    """
+    first_arrays, second_arrays = list(_leaves(a, "a")), list(_leaves(b, "b"))
+    paths_a, paths_b = [p for p, _ in first_arrays], [p for p, _ in second_arrays]
+    if paths_a != paths_b:
+        raise ArgumentError(
+            "`a` and `b` must be of the same structure, "
+            f"got {len(paths_a)} arrays at {paths_a} and {len(paths_b)} at {paths_b}"
+        )
+    different = 0
+    max_ulp: int | None = 0
+    first: tuple[int, ...] | None = None
+    for (path, left), (_, right) in zip(first_arrays, second_arrays, strict=True):
+        _check_alike(left, right, path)
+        where, ulp = _differences(left, right)
+        if not where.any():
+            continue
+        if first is None:
+            index = np.unravel_index(int(np.argmax(where)), where.shape)
+            first = (*path, *(int(i) for i in index))
+        different += int(where.sum())
+        max_ulp = None if ulp is None or max_ulp is None else max(max_ulp, ulp)
+    return Agreement(different == 0, different, max_ulp, first)
+
+
+def digest(params: Any) -> str:
+    """SHA-256 of shapes, dtypes and bits, the same on every machine.
+
+    The hash reads, for each array in turn, an ASCII header of path, dtype and shape, such as
+    "0.1:float64:3;" for the second array of the first pair, and then the values in row order as
+    little-endian IEEE 754 bits, every NaN as the quiet NaN with no payload and no sign
+    (0x7FC00000, 0x7FF8000000000000). Lengths of several dimensions are joined by commas.
+
+    Parameters
+    ----------
+    params : array, or nested sequence of arrays
+        float32 or float64 values of any library.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Where a dtype is neither float32 nor float64.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> fcb.digest(fcb.init_params((2, 3), seed=1))[:16]
+    '9ef0045d1b5fb2f8'
+    """
+    sha = hashlib.sha256()
+    for path, array in _leaves(params, "params"):
+        place = ".".join(map(str, path))
+        shape = ",".join(map(str, array.shape))
+        sha.update(f"{place}:{array.dtype.name}:{shape};".encode("ascii"))
+        values = array.astype(array.dtype.newbyteorder("<"), order="C")
+        values[np.isnan(values)] = np.nan
+        sha.update(values.tobytes())
+    return sha.hexdigest()
+
+
+def as_numpy(array: Any) -> NDArray[Any]:
+    """The array as a NumPy array, brought from its library and device."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+    elif hasattr(array, "get") and hasattr(array, "__cuda_array_interface__"):
+        array = array.get()
+    return np.asarray(array)
+
+
+def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    if isinstance(values, tuple | list):
+        for i, value in enumerate(values):
+            yield from _leaves(value, name, (*path, i))
+        return
+    array = as_numpy(values)
+    if array.dtype.name not in _UNSIGNED:
+        raise ArgumentTypeError(
+            f"`{name}` must hold float32 or float64 arrays, got dtype {array.dtype.name}"
+        )
+    yield path, array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _check_alike(left: NDArray[Any], right: NDArray[Any], path: tuple[int, ...]) -> None:
+    place = f" at {list(path)}" if path else ""
+    if left.shape != right.shape:
+        raise ArgumentError(
+            f"`a` and `b` must be of the same shape, got {left.shape} and {right.shape}{place}"
+        )
+    if left.dtype != right.dtype:
+        raise ArgumentTypeError(
+            f"`a` and `b` must be of the same dtype, got {left.dtype} and {right.dtype}{place}"
+        )
+
+
+def _differences(left: NDArray[Any], right: NDArray[Any]) -> tuple[NDArray[np.bool_], int | None]:
+    """Where two arrays differ, and by how many representable steps at the most."""
+    unsigned = _UNSIGNED[left.dtype.name]
+    bits_left = np.ascontiguousarray(left).reshape(left.shape).view(unsigned)
+    bits_right = np.ascontiguousarray(right).reshape(right.shape).view(unsigned)
+    nan_left, nan_right = np.isnan(left), np.isnan(right)
+    where = (bits_left != bits_right) & ~(nan_left & nan_right)
+    if (where & (nan_left | nan_right)).any():
+        return where, None
+    ranks = _rank(bits_left[where]), _rank(bits_right[where])
+    distances = np.maximum(*ranks) - np.minimum(*ranks)
+    return where, int(distances.max(initial=0))
+
+
+def _rank(bits: NDArray[Any]) -> NDArray[Any]:
+    """The place of each bit pattern in the order of the numbers, -0 just below +0."""
+    sign = bits.dtype.type(1) << bits.dtype.type(bits.dtype.itemsize * 8 - 1)
+    return np.where(bits & sign, ~bits, bits | sign)

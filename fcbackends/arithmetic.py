@@ -1,0 +1,53 @@
+"""The two ways to multiply and sum: in the contract's order, or as the library does.
+
+Both are pairs of functions (matmul, sum_first), written against an array-API namespace `xp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fcbackends.records import Array
+
+
+class Arithmetic(NamedTuple):
+    """How to multiply matrices and how to sum along the first axis."""
+
+    matmul: Callable[..., Array]
+    """(a (N, K), b (K, M), *, xp) -> (N, M), the sums over k."""
+    sum_first: Callable[..., Array]
+    """(a (N, ...), *, xp) -> (...), the sums over n."""
+
+
+def _ordered_matmul(a: Array, b: Array, *, xp: object) -> Array:
+    """Sum a[:, k] * b[k, :] over ascending k, one rounding a product and one a sum."""
+    terms = a.shape[1]
+    if terms == 0:
+        return xp.zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=a.device)  # type: ignore[attr-defined]
+    total = a[:, 0:1] * b[0:1, :]
+    for k in range(1, terms):
+        total = total + a[:, k : k + 1] * b[k : k + 1, :]
+    return total
+
+
+def _ordered_sum_first(a: Array, *, xp: object) -> Array:
+    """Sum a[n, ...] over ascending n, starting with its first term."""
+    if a.shape[0] == 0:
+        return xp.zeros(a.shape[1:], dtype=a.dtype, device=a.device)  # type: ignore[attr-defined]
+    total = a[0, ...]
+    for n in range(1, a.shape[0]):
+        total = total + a[n, ...]
+    return total
+
+
+def _native_matmul(a: Array, b: Array, *, xp: object) -> Array:
+    return xp.matmul(a, b)  # type: ignore[attr-defined]
+
+
+def _native_sum_first(a: Array, *, xp: object) -> Array:
+    return xp.sum(a, axis=0, dtype=a.dtype)  # type: ignore[attr-defined]
+
+
+ordered = Arithmetic(_ordered_matmul, _ordered_sum_first)
+native = Arithmetic(_native_matmul, _native_sum_first)

@@ -1,0 +1,1 @@
+"""One module a way to compute; each is imported when it is first asked for."""

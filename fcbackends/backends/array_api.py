@@ -1,0 +1,147 @@
+"""Backends that run the one array-API code on an array library."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from fcbackends import arithmetic, numerics
+from fcbackends.records import (
+    ArithmeticName,
+    Array,
+    Backend,
+    Params,
+    Plan,
+    Segment,
+    StepResult,
+)
+from fcbackends.sampling import draw_indices
+
+_ARITHMETICS = {"ordered": arithmetic.ordered, "native": arithmetic.native}
+
+# The draws of so many indices are made at once: few calls, little memory.
+_INDICES_A_BLOCK = 65_536
+
+
+def namespace_backends(module: ModuleType, name: str) -> tuple[Backend, Backend]:
+    """The two backends, ordered and native, of an array library's module.
+
+    `module` is the library itself; what it lacks of the array API, array-api-compat adds.
+    """
+    xp = array_api_compat.array_namespace(module.asarray(0.0))
+    return _backend(xp, name, "ordered"), _backend(xp, name, "native")
+
+
+def _backend(xp: Any, name: str, arithmetic_name: ArithmeticName) -> Backend:
+    def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
+        bound = functools.partial(function, xp=xp, arithmetic=_ARITHMETICS[arithmetic_name])
+        # Infinities and NaN are values of the contract; the divergence check speaks of them.
+        return np.errstate(all="ignore")(bound)
+
+    def asarray(values: Any, dtype: str | None = None) -> Array:
+        return xp.asarray(values, dtype=None if dtype is None else getattr(xp, dtype))
+
+    def owns(array: Any) -> bool:
+        return array_api_compat.is_array_api_obj(array) and (
+            array_api_compat.array_namespace(array) is xp
+        )
+
+    sgd_step = on_arrays(numerics.sgd_step)
+    whole_loss = on_arrays(_loss_of_data)
+
+    def training_loop(params: Params, lr: float) -> StepLoop:
+        return StepLoop(params, lr, sgd_step=sgd_step, loss_of_data=whole_loss, xp=xp)
+
+    return Backend(
+        name=name,
+        arithmetic=arithmetic_name,
+        owns=owns,
+        asarray=asarray,
+        fc_forward=on_arrays(numerics.fc_forward),
+        fc_backward=on_arrays(numerics.fc_backward),
+        mean_squared_loss=on_arrays(numerics.mean_squared_loss),
+        predict=on_arrays(numerics.predict),
+        sgd_step=sgd_step,
+        training_loop=training_loop,
+    )
+
+
+def _loss_of_data(
+    params: Params, x: Array, t: Array, *, xp: Any, arithmetic: arithmetic.Arithmetic
+) -> Array:
+    y = numerics.predict(params, x, xp=xp, arithmetic=arithmetic)
+    return numerics.mean_squared_loss(y, t, xp=xp, arithmetic=arithmetic).loss
+
+
+class StepLoop:
+    """The training loop as a Python loop over a backend's `sgd_step`."""
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        *,
+        sgd_step: Callable[[Params, Array, Array, float], StepResult],
+        loss_of_data: Callable[[Params, Array, Array], Array],
+        xp: Any,
+    ) -> None:
+        self.params = self.last_finite = params
+        self._lr = lr
+        self._sgd_step = sgd_step
+        self._loss_of_data = loss_of_data
+        self._xp = xp
+
+    def step(self, x: Array, t: Array) -> float:
+        """Take one step on a batch or one sample; returns the loss before it."""
+        if x.ndim == 1:
+            x, t = x[None, :], t[None, :]
+        if numerics.is_finite(self.params, xp=self._xp):
+            self.last_finite = self.params
+        return self._advance(x, t)
+
+    def _advance(self, x: Array, t: Array) -> float:
+        result = self._sgd_step(self.params, x, t, self._lr)
+        loss = float(result.loss)
+        if np.isfinite(loss):
+            self.params = result.params
+        return loss
+
+    def loss(self, x: Array, t: Array) -> float:
+        """The loss of the whole data under the parameters as they stand."""
+        return float(self._loss_of_data(self.params, x, t))
+
+    def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
+        """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
+        losses: list[float] = []
+        loss = float("nan")
+        block = max(1, _INDICES_A_BLOCK // plan.batch_size)
+        for first in range(start, stop, block):
+            count = min(block, stop - first)
+            indices = draw_indices(
+                x.shape[0], first, count, plan.batch_size, plan.sampling, plan.seed
+            )
+            for step, batch in enumerate(indices, start=first + 1):
+                rows = self._xp.asarray(batch, device=x.device)
+                batch_loss = self._advance(
+                    self._xp.take(x, rows, axis=0), self._xp.take(t, rows, axis=0)
+                )
+                if not np.isfinite(batch_loss):
+                    return Segment(step - 1, loss, losses, reached=False, diverged_at=step)
+                look = step % plan.record_every == 0
+                if plan.tol_on == "batch":
+                    loss = batch_loss
+                elif look:
+                    loss = self.loss(x, t)
+                    if not np.isfinite(loss):
+                        return Segment(step, loss, losses, reached=False, diverged_at=step)
+                if look:
+                    losses.append(loss)
+                watched = look or plan.tol_on == "batch"
+                if watched and plan.tol is not None and loss <= plan.tol:
+                    return Segment(step, loss, losses, reached=True, diverged_at=None)
+        return Segment(stop, loss, losses, reached=False, diverged_at=None)

@@ -1,0 +1,346 @@
+"""The boundary: every argument is checked and cast here, once, and refused with one text.
+
+Each function returns its argument in the form that the layers below take.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import array_api_compat
+import numpy as np
+
+from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.records import Array, Backend, LossScope, Params, Plan, Sampling
+from fcbackends.sampling import MAX_SAMPLES
+
+DTYPES = ("float64", "float32")
+_MAX_POSITION = 2**63 - 1
+
+
+def _refuse(name: str, required: str, got: Any) -> NoReturn:
+    raise ArgumentError(f"`{name}` must be {required}, got {got}")
+
+
+def _one_of(name: str, value: Any, choices: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in choices:
+        _refuse(name, f"one of {', '.join(map(repr, choices))}", repr(value))
+    return value
+
+
+def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    limits = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(f"`{name}` must be {limits}, got {value!r}") from None
+    if isinstance(value, bool) or number < low or (high is not None and number > high):
+        _refuse(name, limits, repr(value))
+    return number
+
+
+def _real(name: str, value: Any, required: str) -> float:
+    if not isinstance(value, str | bytes):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    raise ArgumentTypeError(f"`{name}` must be {required}, got {value!r}")
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of float32 or float64, from that name or any library's dtype."""
+    name = dtype
+    if dtype is not None and not isinstance(dtype, str):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = dtype_of(dtype)
+    return _one_of("dtype", name, DTYPES)
+
+
+def seed(value: Any) -> int:
+    """A seed of the sample draws and the first parameters."""
+    return _integer("seed", value, 0, 2**64 - 1)
+
+
+def layer_sizes(sizes: Any) -> tuple[int, ...]:
+    """The sizes of a network's layers, inputs first."""
+    required = "a sequence of at least two positive integers, inputs first and outputs last"
+    if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
+        raise ArgumentTypeError(f"`sizes` must be {required}, got {sizes!r}")
+    sizes = tuple(sizes)
+    if len(sizes) < 2:
+        _refuse("sizes", required, repr(sizes))
+    return tuple(_integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
+
+
+def hidden_sizes(hidden: Any) -> tuple[int, ...]:
+    """The sizes of the layers between inputs and outputs."""
+    if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
+        raise ArgumentTypeError(
+            f"`hidden` must be a sequence of positive integers, one a hidden layer, got {hidden!r}"
+        )
+    return tuple(_integer(f"hidden[{i}]", size, 1) for i, size in enumerate(hidden))
+
+
+def learning_rate(lr: Any, dtype: str) -> float:
+    """A learning rate that stays finite and positive in `dtype`."""
+    required = f"a finite number > 0 in {dtype}"
+    rate = _real("lr", lr, required)
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = float(np.dtype(dtype).type(rate))
+    if not (math.isfinite(rounded) and rounded > 0):
+        _refuse("lr", required, repr(lr))
+    return rate
+
+
+def plan(
+    *,
+    samples: int,
+    start: int,
+    max_steps: int,
+    batch_size: Any,
+    tol: Any,
+    tol_on: Any,
+    sampling: Any,
+    seed_: Any,
+    record_every: Any,
+) -> Plan:
+    """How a run of `max_steps` steps draws, watches and stops."""
+    size, way = _drawing(samples, start, max_steps, batch_size, sampling)
+    tolerance = None
+    if tol is not None:
+        tolerance = _real("tol", tol, "None or a finite number >= 0")
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            _refuse("tol", "None or a finite number >= 0", repr(tol))
+    scope: LossScope = _one_of("tol_on", tol_on, ("batch", "data"))  # type: ignore[assignment]
+    if record_every is not None:
+        every = _integer("record_every", record_every, 1)
+    elif scope == "data":
+        every = -(-samples // size)
+    else:
+        every = max(1, max_steps // 1000)
+    return Plan(size, way, seed(seed_), tolerance, scope, every)
+
+
+def step_count(name: str, value: Any, low: int = 1) -> int:
+    """A number of steps."""
+    return _integer(name, value, low)
+
+
+def drawing(
+    n_samples: Any, start: Any, steps: Any, batch_size: Any, sampling: Any
+) -> tuple[int, int, int, int, Sampling]:
+    """The arguments of the sample draws."""
+    samples = _integer("n_samples", n_samples, 1, MAX_SAMPLES)
+    first = _integer("start", start, 0)
+    count = _integer("steps", steps, 0)
+    size, way = _drawing(samples, first, count, batch_size, sampling)
+    return samples, first, count, size, way
+
+
+def _drawing(
+    samples: int, start: int, steps: int, batch_size: Any, sampling: Any
+) -> tuple[int, Sampling]:
+    size = _integer("batch_size", batch_size, 1)
+    way: Sampling = _one_of("sampling", sampling, ("replacement", "epoch"))  # type: ignore[assignment]
+    if way == "epoch" and size > samples:
+        _refuse(
+            "batch_size", f"at most the {samples} samples with `sampling` 'epoch'", repr(batch_size)
+        )
+    if (start + steps) * size > _MAX_POSITION:
+        _refuse(
+            "max_steps",
+            "such that all draws (steps times batch_size) number at most 2**63 - 1",
+            f"{start + steps} steps of {size}",
+        )
+    return size, way
+
+
+def dtype_of(array: Any) -> str:
+    """The plain name of an array's dtype, such as "float32", in any library and byte order."""
+    dtype = getattr(array, "dtype", array)
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
+def arrays(
+    backend: Backend, dtype: str | None = None, of_integers: str = "float64", **named: Any
+) -> list[Array]:
+    """The arguments as arrays of the backend's library, all of one real floating dtype.
+
+    That is `dtype`, where given, and else the one floating dtype among them; integers are cast to
+    it, or to `of_integers` where all are integers.
+    """
+    brought = {name: _bring(backend, name, value) for name, value in named.items()}
+    kinds = {name: dtype_of(array) for name, array in brought.items()}
+    for name, kind in kinds.items():
+        if kind not in DTYPES and not kind.startswith(("int", "uint")):
+            raise ArgumentTypeError(
+                f"`{name}` must hold float64, float32 or integer values, got dtype {kind}"
+            )
+    floats = {name: kind for name, kind in kinds.items() if kind in DTYPES}
+    if len(set(floats.values())) > 1:
+        listed = ", ".join(f"`{name}` {kind}" for name, kind in floats.items())
+        raise ArgumentTypeError(
+            f"{', '.join(f'`{n}`' for n in floats)} must be of one floating dtype, got {listed}"
+        )
+    target = dtype or next(iter(floats.values()), of_integers)
+    # NumPy calls arrays of the other byte order by the same name.
+    return [
+        array
+        if kinds[name] == target and getattr(array.dtype, "isnative", True)
+        else backend.asarray(array, target)
+        for name, array in brought.items()
+    ]
+
+
+def _bring(backend: Backend, name: str, value: Any) -> Array:
+    """The value as an array of the backend's library; an array of another one is refused."""
+    foreign = array_api_compat.is_array_api_obj(value) and not isinstance(value, np.ndarray)
+    if foreign and not backend.owns(value):
+        library = type(value).__module__.partition(".")[0]
+        raise ArgumentTypeError(
+            f"`{name}` must be an array of backend {backend.name!r} or of NumPy, "
+            f"got one of {library}"
+        )
+    if foreign:
+        return value
+    try:
+        plain = np.asarray(value)
+    except ValueError:
+        raise ArgumentError(f"`{name}` must be an array of numbers, got {value!r:.60}") from None
+    if plain.dtype.kind not in "fiu":
+        raise ArgumentTypeError(
+            f"`{name}` must hold float64, float32 or integer values, got dtype {plain.dtype}"
+        )
+    return plain if backend.owns(plain) else backend.asarray(plain)
+
+
+def samples(name: str, array: Array, *, columns: int | None = None) -> bool:
+    """Check x, y, t or dy: (K,) for one sample, True, or (N, K), False."""
+    shape = tuple(array.shape)
+    width = "K" if columns is None else str(columns)
+    if len(shape) not in (1, 2) or (columns is not None and shape[-1] != columns):
+        _refuse(name, f"of shape ({width},) for one sample or (N, {width})", shape)
+    return len(shape) == 1
+
+
+def at_least_one_sample(name: str, array: Array) -> None:
+    """Check that there is a sample: a mean over none is not defined."""
+    if array.ndim == 2 and array.shape[0] == 0:
+        _refuse(name, "of at least one sample", f"shape {tuple(array.shape)}")
+
+
+def data(backend: Backend, x: Any, t: Any, dtype: str) -> tuple[Array, Array]:
+    """Training data: x (N, K) and t (N, M), none of them zero, cast to `dtype`."""
+    x, t = arrays(backend, dtype, x=x, t=t)
+    for name, array, width in (("x", x, "K"), ("t", t, "M")):
+        if array.ndim != 2 or 0 in array.shape:
+            _refuse(name, f"of shape (N, {width}) and not empty", f"shape {tuple(array.shape)}")
+    same_samples("x", x, "t", t)
+    return x, t
+
+
+def first_params(backend: Backend, values: Any, hidden: tuple[int, ...], dtype: str) -> Params:
+    """The parameters that a training of this dtype starts from."""
+    network = params(backend, values, of_integers=dtype)
+    kind = dtype_of(network[0][0])
+    if kind != dtype:
+        raise ArgumentTypeError(f"`params` must be of `dtype` {dtype}, got {kind}")
+    given = tuple(w.shape[1] for w, _ in network[:-1])
+    if hidden and hidden != given:
+        _refuse("hidden", f"left out, or the sizes {given} of `params`", hidden)
+    return network
+
+
+def fits(network: Params, x: Array, t: Array) -> None:
+    """Check that a network's first and last sizes are those of the data's columns."""
+    samples("x", x, columns=network[0][0].shape[0])
+    samples("t", t, columns=network[-1][0].shape[1])
+
+
+def same_samples(first: str, a: Array, second: str, b: Array) -> None:
+    """Check that two arrays hold the same number of samples, or one sample both."""
+    if a.ndim != b.ndim or (a.ndim == 2 and a.shape[0] != b.shape[0]):
+        raise ArgumentError(
+            f"`{first}` and `{second}` must hold the same samples, "
+            f"got shapes {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+
+
+def same_dtype(first: str, a: Array, second: str, b: Array) -> None:
+    """Check that two arrays are of one dtype."""
+    if dtype_of(a) != dtype_of(b):
+        raise ArgumentTypeError(
+            f"`{first}` and `{second}` must be of the same dtype, "
+            f"got {dtype_of(a)} and {dtype_of(b)}"
+        )
+
+
+def same_shape(first: str, a: Array, second: str, b: Array) -> None:
+    """Check that two arrays are of one shape."""
+    if tuple(a.shape) != tuple(b.shape):
+        raise ArgumentError(
+            f"`{first}` and `{second}` must be of the same shape, "
+            f"got {tuple(a.shape)} and {tuple(b.shape)}"
+        )
+
+
+def weights(w: Array, *, rows: int | None = None, name: str = "w") -> None:
+    """Check w: (K, M), with one row for each input."""
+    shape = tuple(w.shape)
+    if len(shape) != 2 or (rows is not None and shape[0] != rows):
+        _refuse(name, f"of shape ({'K' if rows is None else rows}, M)", shape)
+
+
+def bias(b: Array, *, outputs: int, name: str = "b") -> None:
+    """Check b: (M,), with one value for each output."""
+    if tuple(b.shape) != (outputs,):
+        _refuse(name, f"of shape ({outputs},)", tuple(b.shape))
+
+
+def params(backend: Backend, values: Any, of_integers: str = "float64") -> Params:
+    """A network's parameters: pairs (w, b) whose sizes chain, of one dtype."""
+    pairs = _pairs(values)
+    named = {
+        f"params[{layer}].{part}": value
+        for layer, pair in enumerate(pairs)
+        for part, value in zip("wb", pair, strict=True)
+    }
+    flat = arrays(backend, of_integers=of_integers, **named)
+    rows = None
+    for layer in range(len(pairs)):
+        w, b = flat[2 * layer], flat[2 * layer + 1]
+        weights(w, rows=rows, name=f"params[{layer}].w")
+        rows = w.shape[1]
+        bias(b, outputs=rows, name=f"params[{layer}].b")
+    return tuple(zip(flat[0::2], flat[1::2], strict=True))
+
+
+def leaves(values: Any) -> list[Any]:
+    """The arrays of well-formed parameters; whatever else stands there is refused by `params`."""
+    if not isinstance(values, tuple | list):
+        return []
+    return [array for pair in values if isinstance(pair, tuple | list) for array in pair]
+
+
+def _pairs(values: Any) -> list[tuple[Any, Any]]:
+    pairs = values if isinstance(values, tuple | list) else ()
+    if pairs and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        return [tuple(pair) for pair in pairs]
+    raise ArgumentError(
+        f"`params` must be a non-empty sequence of (w, b) pairs, got {values!r:.60}"
+    )
+
+
+def trainable(network: Params, is_finite: bool) -> None:
+    """Check that parameters can be trained: at least one value a layer, and all of them finite."""
+    for layer, (w, _) in enumerate(network):
+        if 0 in w.shape:
+            _refuse(f"params[{layer}].w", "not empty", f"shape {tuple(w.shape)}")
+    if not is_finite:
+        _refuse("params", "finite", "NaN or infinity among them")

@@ -1,0 +1,42 @@
+"""What fcbackends raises: refused arguments and training runs that diverge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ArgumentError(ValueError):
+    """An argument was refused; the text names it, what is required and what came.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> fcb.get_backend("nunpy")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    fcbackends.errors.ArgumentError: `backend` must be one of ..., got 'nunpy'
+    """
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument was refused for its type or dtype."""
+
+
+class DivergenceError(ArithmeticError):
+    """The loss stopped being finite.
+
+    Attributes
+    ----------
+    step : int
+        The step, counted from 1, whose loss is not finite.
+    params : tuple of (w, b)
+        The last parameters whose values are all finite.
+    """
+
+    def __init__(self, step: int, params: tuple[tuple[Any, Any], ...]) -> None:
+        super().__init__(
+            f"the loss is not finite at step {step}: lower `lr`, or scale the data; "
+            "the last finite parameters are kept in `.params` of this error"
+        )
+        self.step = step
+        self.params = params

@@ -1,0 +1,54 @@
+"""The house decorators: every compilation option in one place, with its reason."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba import njit, types
+
+from fcbackends.kernels.cache import KernelCache
+
+# nogil: other Python threads run while a kernel does.
+# error_model: no ZeroDivisionError branch in the loops.
+# fastmath stays off: reassociation and contraction change bits.
+# _nrt off: no reference counts on views (they made the notebook's step four times slower), and a
+# kernel that would allocate does not compile.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": False,
+    "_nrt": False,
+}
+
+inlined = njit(forceinline=True, **_OPTIONS)
+"""For the parts of kernels: compiled into the kernels that call them."""
+
+REALS = {"float32": types.float32, "float64": types.float64}
+
+
+def kernel(
+    signature: Callable[[types.Float], tuple[types.Type, ...]],
+) -> Callable[[Callable[..., Any]], Callable[[str], Callable[..., Any]]]:
+    """Make a function a family of kernels: `family(dtype)` is the one for that dtype.
+
+    Each is compiled for the one `signature` of its dtype at its first use, or loaded from the
+    disk cache; arrays that differ from it in dtype or layout are refused by Numba.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[[str], Callable[..., Any]]:
+        @functools.cache
+        def family(dtype: str) -> Callable[..., Any]:
+            if numba.config.DISABLE_JIT:
+                return function
+            dispatcher: Any = njit(**_OPTIONS)(function)
+            dispatcher._cache = KernelCache(f"{function.__name__}-{dtype}")
+            dispatcher.compile(signature(REALS[dtype]))
+            dispatcher.disable_compile()
+            return dispatcher
+
+        return functools.update_wrapper(family, function)
+
+    return decorate

@@ -1,0 +1,127 @@
+"""The records that pass between the layers: what a backend is, takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of any library that follows the Python array API."""
+
+Params: TypeAlias = "tuple[tuple[Array, Array], ...]"
+"""One (w, b) pair a layer: w of shape (inputs, outputs), b of shape (outputs,)."""
+
+ArithmeticName: TypeAlias = Literal["ordered", "native"]
+Sampling: TypeAlias = Literal["replacement", "epoch"]
+LossScope: TypeAlias = Literal["batch", "data"]
+
+
+class FCGradients(NamedTuple):
+    """Gradients of the loss with respect to one layer's weights, bias and input."""
+
+    dw: Array
+    db: Array
+    dx: Array
+
+
+class LossAndGradient(NamedTuple):
+    """The mean squared loss (0-d) and its gradient with respect to y."""
+
+    loss: Array
+    dy: Array
+
+
+class StepResult(NamedTuple):
+    """The parameters after one SGD step, and the batch's loss before it."""
+
+    params: Params
+    loss: Array
+
+
+class Plan(NamedTuple):
+    """How a training loop draws, watches and stops; the same for all its segments."""
+
+    batch_size: int
+    sampling: Sampling
+    seed: int
+    tol: float | None
+    tol_on: LossScope
+    record_every: int
+
+
+class Segment(NamedTuple):
+    """What a training loop reports of the steps `start` + 1 to `steps`.
+
+    `losses` holds the watched loss at every multiple of `record_every` among them, `loss` the
+    watched loss at the last look, and `diverged_at` the step whose loss is not finite, if any: its
+    batch's (the step was not taken) or, with `tol_on` "data", the whole data's after it.
+    """
+
+    steps: int
+    loss: float
+    losses: list[float]
+    reached: bool
+    diverged_at: int | None
+
+
+class Loop(Protocol):
+    """A network under training: its parameters, and the two ways to move them on."""
+
+    @property
+    def params(self) -> Params:
+        """A copy of the parameters."""
+
+    @params.setter
+    def params(self, params: Params) -> None: ...
+
+    @property
+    def last_finite(self) -> Params:
+        """A copy of the last parameters that `step` saw and whose values are all finite."""
+
+    def step(self, x: Array, t: Array) -> float:
+        """Take one step on the batch x (N, K), t (N, M), or one sample x (K,), t (M,).
+
+        Returns the loss before the step; where it is not finite, no step is taken.
+        """
+
+    def loss(self, x: Array, t: Array) -> float:
+        """The loss of the whole data under the parameters as they stand."""
+
+    def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
+        """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to compute: a few functions on the arrays of one library.
+
+    All functions take batches (x (N, K), t (N, M)) whose shapes and dtypes were checked.
+
+    Attributes
+    ----------
+    name : str
+        The name it is chosen by.
+    arithmetic : {"ordered", "native"}
+        How it multiplies and sums: in the contract's order, or as its library does.
+    owns : callable
+        Whether an array is of this backend's library.
+    asarray : callable
+        (array of this library or NumPy's, dtype name or None) -> array of this library.
+    fc_forward, fc_backward, mean_squared_loss, predict, sgd_step : callable
+        (x, w, b) -> y; (dy, x, w) -> FCGradients; (y, t) -> LossAndGradient;
+        (params, x) -> y; (params, x, t, lr) -> StepResult.
+    training_loop : callable
+        (params, lr) -> Loop, with parameters of its own.
+    """
+
+    name: str
+    arithmetic: ArithmeticName
+    owns: Callable[[Any], bool]
+    asarray: Callable[..., Array]
+    fc_forward: Callable[[Array, Array, Array], Array]
+    fc_backward: Callable[[Array, Array, Array], FCGradients]
+    mean_squared_loss: Callable[[Array, Array], LossAndGradient]
+    predict: Callable[[Params, Array], Array]
+    sgd_step: Callable[[Params, Array, Array, float], StepResult]
+    training_loop: Callable[[Params, float], Loop]

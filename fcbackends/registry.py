@@ -1,0 +1,275 @@
+"""Backends by name, and which one a call gets."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+
+from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.records import ArithmeticName, Backend
+
+Loader: TypeAlias = Callable[[], "Backend | Sequence[Backend]"]
+
+ENTRY_POINT_GROUP = "fcbackends.backends"
+ENVIRONMENT_VARIABLE = "FCBACKENDS_BACKEND"
+
+_chosen: ContextVar[str | Backend | None] = ContextVar("fcbackends_backend", default=None)
+
+
+def _load_numba() -> Backend:
+    from fcbackends.backends import numba
+
+    return numba.BACKEND
+
+
+def _namespace_loader(module_name: str, name: str) -> Loader:
+    def load() -> Sequence[Backend]:
+        from fcbackends.backends import array_api
+
+        return array_api.namespace_backends(importlib.import_module(module_name), name)
+
+    return load
+
+
+# The libraries that come with an array-API backend: name -> (module, what installs it).
+_LIBRARIES = {
+    "numpy": ("numpy", "numpy"),
+    "array_api_strict": ("array_api_strict", "array-api-strict"),
+    "torch": ("torch", "fcbackends[torch]"),
+    "jax": ("jax.numpy", "fcbackends[jax]"),
+    "dask": ("dask.array", "fcbackends[dask]"),
+    "cupy": ("cupy", "cupy"),
+}
+
+_loaders: dict[str, Loader] = {
+    "numpy": _namespace_loader("numpy", "numpy"),
+    "numba": _load_numba,
+    **{
+        name: _namespace_loader(module, name)
+        for name, (module, _) in _LIBRARIES.items()
+        if name != "numpy"
+    },
+}
+_loaded: dict[str, tuple[Backend, ...]] = {}
+
+
+def register_backend(name: str, loader: Loader) -> None:
+    """Add a backend, or replace the one of that name.
+
+    Parameters
+    ----------
+    name : str
+        What it is chosen by.
+    loader : callable
+        Called without arguments when the backend is first asked for; returns a Backend, or a
+        sequence of them, one for each arithmetic that it offers.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Where `name` is not a string or `loader` cannot be called.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> fcb.register_backend("mine", lambda: fcb.get_backend("numpy"))
+    >>> "mine" in fcb.list_backends()
+    True
+    """
+    if not isinstance(name, str) or not name:
+        raise ArgumentTypeError(f"`name` must be a non-empty string, got {name!r}")
+    if not callable(loader):
+        raise ArgumentTypeError(
+            f"`loader` must be a function that returns a Backend, got {loader!r}"
+        )
+    _loaders[name] = loader
+    _loaded.pop(name, None)
+
+
+def list_backends() -> dict[str, str]:
+    """Every backend's name, and whether it can be used.
+
+    Returns
+    -------
+    dict of str to str
+        name -> "available", or "not installed: pip install ...". Backends of installed packages
+        (entry points of the group `fcbackends.backends`) are among them.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> fcb.list_backends()["numba"]
+    'available'
+    """
+    return {name: _state(name) for name in _known_loaders()}
+
+
+def get_backend(
+    name: str | Backend | None = None, *, arithmetic: ArithmeticName = "ordered"
+) -> Backend:
+    """The backend of that name, or the one a call on NumPy arrays would get.
+
+    Parameters
+    ----------
+    name : str, Backend or None
+        A name from `list_backends`; a Backend is returned as it is; None asks, in this order, for
+        the one of the innermost `use_backend` block, of the environment variable
+        FCBACKENDS_BACKEND, and "numba".
+    arithmetic : {"ordered", "native"}
+        "ordered" keeps the contract to the bit; "native" is the library's own matmul and sums.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    ArgumentError
+        Where there is no such backend, it is not installed, or it does not offer `arithmetic`.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> fcb.get_backend("numpy", arithmetic="native").name
+    'numpy'
+    """
+    return _resolve(name, arithmetic, default="numba")
+
+
+def backend_for(backend: str | Backend | None, *arrays: Any) -> Backend:
+    """The backend of a call: by keyword, with-block, environment variable, or the arrays' library.
+
+    NumPy arrays, and what is no array at all, go to "numba"; other libraries to their own.
+    """
+    if backend is None and _chosen.get() is None and not os.environ.get(ENVIRONMENT_VARIABLE):
+        return library_backend(*arrays)
+    return _resolve(backend, "ordered", default="numba")
+
+
+def library_backend(*arrays: Any) -> Backend:
+    """The backend of the arrays' own library, "numba" for NumPy's and for what is no array."""
+    return _resolve(_library_of(*arrays), "ordered", default="numba")
+
+
+@contextlib.contextmanager
+def use_backend(name: str | Backend) -> Iterator[Backend]:
+    """Use a backend for every call in a with-block, in this thread or task.
+
+    Parameters
+    ----------
+    name : str or Backend
+        As for `get_backend`.
+
+    Raises
+    ------
+    ArgumentError
+        Where there is no such backend.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> with fcb.use_backend("numpy"):
+    ...     fcb.get_backend().name
+    'numpy'
+    """
+    backend = get_backend(name)
+    token = _chosen.set(backend)
+    try:
+        yield backend
+    finally:
+        _chosen.reset(token)
+
+
+def _resolve(name: str | Backend | None, arithmetic: str, *, default: str) -> Backend:
+    if arithmetic not in ("ordered", "native"):
+        raise ArgumentError(f"`arithmetic` must be one of 'ordered', 'native', got {arithmetic!r}")
+    argument = "backend"
+    if name is None:
+        name = _chosen.get()
+    if name is None and (name := os.environ.get(ENVIRONMENT_VARIABLE) or None):
+        argument = ENVIRONMENT_VARIABLE
+    if name is None:
+        name = default
+    if isinstance(name, Backend):
+        return name
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"`backend` must be a name or a Backend, got {name!r}")
+    offered = _load(name, argument)
+    for backend in offered:
+        if backend.arithmetic == arithmetic:
+            return backend
+    choices = ", ".join(repr(b.arithmetic) for b in offered)
+    raise ArgumentError(
+        f"`arithmetic` must be one that backend {name!r} offers ({choices}), got {arithmetic!r}"
+    )
+
+
+def _load(name: str, argument: str) -> tuple[Backend, ...]:
+    if name in _loaded:
+        return _loaded[name]
+    loader = _loaders.get(name) or _known_loaders().get(name)
+    if loader is None:
+        raise ArgumentError(
+            f"`{argument}` must be one of {', '.join(map(repr, _known_loaders()))}, got {name!r}"
+        )
+    state = _state(name)
+    if state != "available":
+        raise ArgumentError(f"`{argument}` {name!r} is {state}")
+    result = loader()
+    backends = (result,) if isinstance(result, Backend) else tuple(result)
+    if not backends or not all(isinstance(b, Backend) for b in backends):
+        raise ArgumentTypeError(
+            f"the loader of backend {name!r} must return a Backend or a sequence of them, "
+            f"got {result!r}"
+        )
+    _loaded[name] = backends
+    return backends
+
+
+def _state(name: str) -> str:
+    module, package = _LIBRARIES.get(name, (None, None))
+    if module is None or importlib.util.find_spec(module.partition(".")[0]) is not None:
+        return "available"
+    return f"not installed: pip install '{package}'"
+
+
+def _known_loaders() -> dict[str, Loader]:
+    """All loaders; an entry point never hides a name that is taken."""
+    entry_points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return {**{ep.name: _entry_point_loader(ep) for ep in entry_points}, **_loaders}
+
+
+def _entry_point_loader(entry_point: importlib.metadata.EntryPoint) -> Loader:
+    return lambda: entry_point.load()()
+
+
+def _library_of(*arrays: Any) -> str | Backend | None:
+    """The backend of the arrays' own library, None for NumPy's and for what is no array."""
+    import array_api_compat
+
+    foreign = [a for a in arrays if array_api_compat.is_array_api_obj(a)]
+    foreign = [a for a in foreign if not array_api_compat.is_numpy_array(a)]
+    if not foreign:
+        return None
+    try:
+        namespace = array_api_compat.array_namespace(*foreign)
+    except TypeError:
+        libraries = sorted({type(a).__module__.partition(".")[0] for a in foreign})
+        raise ArgumentTypeError(
+            f"arrays of one library are required, got {', '.join(libraries)}"
+        ) from None
+    library = type(foreign[0]).__module__.partition(".")[0]
+    if library in _loaders:
+        return library
+    by_namespace = {"jaxlib": "jax"}
+    if library in by_namespace:
+        return by_namespace[library]
+    from fcbackends.backends import array_api
+
+    return array_api.namespace_backends(namespace, library)[0]
