@@ -23,12 +23,13 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class DivergenceError(ArithmeticError):
-    """The loss stopped being finite.
+    """The loss, or at the end of a run a parameter, stopped being finite.
 
     Attributes
     ----------
     step : int
-        The step, counted from 1, whose loss is not finite.
+        The step, counted from 1, whose loss is not finite; where only parameters are not, the
+        first step after which.
     params : tuple of (w, b)
         The last parameters whose values are all finite.
     """

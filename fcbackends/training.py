@@ -204,16 +204,18 @@ class Trainer:
         # No step: what has to be compiled is compiled before Ctrl-C is held back.
         loop.run(x, t, plan, first, first)
         with interruptible() as interrupted, _bar(stop - first, progress) as bar:
-            length = 1
+            length = self._first_length(plan.batch_size)
             while self.steps < stop:
                 begin = time.perf_counter()
-                start, before = self.steps, loop.params
+                start, params = self.steps, loop.params
+                if _is_finite(params):
+                    checkpoint = start, params
                 segment = loop.run(x, t, plan, start, min(stop, start + length))
                 self.steps, loss = segment.steps, segment.loss
                 losses += segment.losses
                 if segment.diverged_at is not None:
-                    self.steps, last = _last_finite(loop, x, t, plan, start, before, self.steps)
-                    raise DivergenceError(segment.diverged_at, last)
+                    self._go_back(x, t, plan, *checkpoint)
+                    raise DivergenceError(segment.diverged_at, self.params)
                 bar.update(self.steps - start)
                 if segment.reached:
                     stop_reason = "tolerance"
@@ -222,15 +224,42 @@ class Trainer:
                     stop_reason = "interrupted"
                     break
                 length = _next_length(length, time.perf_counter() - begin)
-        every = plan.record_every
-        steps = list(range((first // every + 1) * every, self.steps + 1, every))
-        if plan.tol_on == "data" and self.steps % every != 0:
+        if plan.tol_on == "data" and self.steps % plan.record_every != 0:
             loss = loop.loss(x, t)
-        if not steps or steps[-1] != self.steps:
-            steps.append(self.steps)
-            losses.append(loss)
-        history = History(np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64))
+        if not (math.isfinite(loss) and _is_finite(loop.params)):
+            last = self.steps
+            self._go_back(x, t, plan, *checkpoint)
+            raise DivergenceError(min(self.steps + 1, last), self.params)
+        history = _history(losses, loss, first, self.steps, plan.record_every)
         return TrainResult(self.params, loss, self.steps, stop_reason, history)
+
+    def _first_length(self, batch_size: int) -> int:
+        """Steps that are surely short of a segment on any backend."""
+        products = batch_size * sum(w.shape[0] * w.shape[1] for w, _ in self._network)
+        return max(1, min(256, 1_000_000 // products))
+
+    def _go_back(self, x: Array, t: Array, plan: Plan, start: int, params: Params) -> None:
+        """Go back to the last step after which all parameters are finite; after `start` they are.
+
+        Values can overflow in the update of a step whose loss was finite, and hide behind a ReLU
+        for some steps. Looking at each update would slow every run; since the draws are a pure
+        function of the step, the steps are instead taken again, in halves.
+        """
+        loop = self._loop
+        if _is_finite(loop.params):
+            return
+        unwatched = plan._replace(tol=None, tol_on="batch", record_every=self.steps + 1)
+        finite, not_finite = start, self.steps
+        while not_finite - finite > 1:
+            middle = (finite + not_finite) // 2
+            loop.params = params
+            loop.run(x, t, unwatched, finite, middle)
+            if _is_finite(loop.params):
+                finite, params = middle, loop.params
+            else:
+                not_finite = middle
+        loop.params = params
+        self.steps = finite
 
 
 def train(
@@ -389,29 +418,13 @@ def _next_length(length: int, seconds: float) -> int:
     return max(1, min(wanted, length * _SEGMENT_GROWTH))
 
 
-def _last_finite(
-    loop: Loop, x: Array, t: Array, plan: Plan, start: int, params: Params, end: int
-) -> tuple[int, Params]:
-    """The last step, from `start` with its `params` to `end`, after which all values are finite.
-
-    Values can overflow in the update of a step whose loss was finite, and hide behind a ReLU for
-    some steps. Looking at each update would slow every run; since the draws are a pure function of
-    the step, the segment is instead run again, in halves.
-    """
-    if _is_finite(loop.params):
-        return end, loop.params
-    unwatched = plan._replace(tol=None, tol_on="batch", record_every=end + 1)
-    low, high = start, end
-    while high - low > 1:
-        middle = (low + high) // 2
-        loop.params = params
-        loop.run(x, t, unwatched, low, middle)
-        if _is_finite(loop.params):
-            low, params = middle, loop.params
-        else:
-            high = middle
-    loop.params = params
-    return low, params
+def _history(losses: list[float], loss: float, first: int, last: int, every: int) -> History:
+    """The losses at the multiples of `every` after step `first`, and at step `last`."""
+    steps = list(range((first // every + 1) * every, last + 1, every))
+    if last % every != 0:
+        steps.append(last)
+        losses = [*losses, loss]
+    return History(np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64))
 
 
 def _is_finite(params: Params) -> bool:

@@ -24,7 +24,10 @@ _OPTIONS: dict[str, Any] = {
 }
 
 inlined = njit(forceinline=True, **_OPTIONS)
-"""For the parts of kernels: compiled into the kernels that call them."""
+"""For the parts of kernels that are worth less than a call."""
+
+called = njit(**_OPTIONS)
+"""For the larger parts: LLVM inlines where that pays; forcing it tripled the time to compile."""
 
 REALS = {"float32": types.float32, "float64": types.float64}
 

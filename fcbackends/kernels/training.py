@@ -17,8 +17,16 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.layers import descend, loss_and_gradient, relu, sum_products, transpose
+from fcbackends.kernels.jit import called, inlined, kernel
+from fcbackends.kernels.layers import (
+    NARROW,
+    descend,
+    loss_and_gradient,
+    relu,
+    sum_column,
+    sum_products,
+    transpose,
+)
 from fcbackends.kernels.sampling import (
     draw_from_epoch,
     draw_with_replacement,
@@ -65,7 +73,7 @@ def _places(lengths: list[int]) -> list[int]:
     return list(itertools.accumulate(lengths, initial=0))
 
 
-@inlined
+@called
 def _forward(layers, places, theta, work, batch_size):
     """Every layer's output from the first layer's input."""
     depth = layers.shape[0]
@@ -84,7 +92,7 @@ def _forward(layers, places, theta, work, batch_size):
                 relu(row)
 
 
-@inlined
+@called
 def _backward_and_update(layers, places, theta, work, batch_size, lr):
     """Move theta down its gradient; the output's gradient stands in the output's place."""
     depth = layers.shape[0]
@@ -113,6 +121,33 @@ def _backward_and_update(layers, places, theta, work, batch_size, lr):
 
 
 @inlined
+def _linear_loss(theta, x, t, sample, dy, one_over_n, two_over_n):
+    """The loss of a one-layer network on one sample; dy receives its gradient."""
+    k = x.shape[1]
+    m = t.shape[1]
+    wb = matrix(theta, 0, k + 1, m)
+    squares = theta.dtype.type(0)
+    for j in range(m):
+        d = (sum_column(x[sample], wb, j) + wb[k, j]) - t[sample, j]
+        squares = squares + d * d if j > 0 else d * d
+        dy[j] = d * two_over_n
+    return squares * one_over_n
+
+
+@inlined
+def _linear_update(theta, x, sample, dy, lr):
+    """Move a one-layer network down its gradient on one sample."""
+    k = x.shape[1]
+    m = dy.shape[0]
+    wb = matrix(theta, 0, k + 1, m)
+    for i in range(k):
+        for j in range(m):
+            wb[i, j] -= lr * (x[sample, i] * dy[j])
+    for j in range(m):
+        wb[k, j] -= lr * dy[j]
+
+
+@inlined
 def _set_ones(layers, work, batch_size):
     """Put the ones beside each layer's input."""
     for layer in range(layers.shape[0]):
@@ -127,7 +162,7 @@ def _is_finite(value):
     return value - value == 0
 
 
-@inlined
+@called
 def _data_loss(layers, places, theta, work, batch_size, x, t, one_over_n):
     """The loss of the whole data, whose sums over the samples run on from block to block."""
     inputs = layers[0, 0]
@@ -237,6 +272,8 @@ def train_steps(
         while (samples - 1) >> bits > 0:
             bits += 1
 
+    linear = layers.shape[0] == 1 and batch_size == 1 and outputs < NARROW
+    sample = 0
     loss = 0.0
     recorded = 0
     until_record = record_every - start % record_every
@@ -252,16 +289,23 @@ def train_steps(
             else:
                 sample = draw_with_replacement(key, position, samples)
                 position += 1
-            for k in range(inputs):
-                h[n, k] = x[sample, k]
-            for m in range(outputs):
-                targets[n, m] = t[sample, m]
+            if not linear:
+                for k in range(inputs):
+                    h[n, k] = x[sample, k]
+                for m in range(outputs):
+                    targets[n, m] = t[sample, m]
 
-        _forward(layers, places, theta, work, batch_size)
-        batch_loss = loss_and_gradient(y, targets, y, one_over_batch, two_over_batch)
+        if linear:
+            batch_loss = _linear_loss(theta, x, t, sample, y[0], one_over_batch, two_over_batch)
+        else:
+            _forward(layers, places, theta, work, batch_size)
+            batch_loss = loss_and_gradient(y, targets, y, one_over_batch, two_over_batch)
         if not _is_finite(batch_loss):
             return step - 1, loss, recorded, False, step
-        _backward_and_update(layers, places, theta, work, batch_size, lr)
+        if linear:
+            _linear_update(theta, x, sample, y[0], lr)
+        else:
+            _backward_and_update(layers, places, theta, work, batch_size, lr)
 
         until_record -= 1
         look = until_record == 0
