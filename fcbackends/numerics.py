@@ -6,6 +6,7 @@ All functions take batches: N samples, K inputs, M outputs; x (N, K), w (K, M), 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fcbackends.arithmetic import Arithmetic
@@ -55,8 +56,8 @@ def mean_squared_loss(y: Array, t: Array, *, xp: Any, arithmetic: Arithmetic) ->
     squares = d * d
     per_sample = arithmetic.sum_first(squares.T, xp=xp)
     total = arithmetic.sum_first(per_sample, xp=xp)
-    loss = total * _constant(1 / samples, y, xp)
-    return LossAndGradient(loss, d * _constant(2 / samples, y, xp))
+    loss = total * _rounded(1 / samples, y.dtype, xp)
+    return LossAndGradient(loss, d * _rounded(2 / samples, y.dtype, xp))
 
 
 def predict(params: Params, x: Array, *, xp: Any, arithmetic: Arithmetic) -> Array:
@@ -73,7 +74,7 @@ def sgd_step(
     """
     *inputs, y = _activations(params, x, xp=xp, arithmetic=arithmetic)
     loss, dy = mean_squared_loss(y, t, xp=xp, arithmetic=arithmetic)
-    rate = _constant(lr, y, xp)
+    rate = _rounded(lr, y.dtype, xp)
     updated: list[tuple[Array, Array]] = []
     for layer in reversed(range(len(params))):
         w, b = params[layer]
@@ -99,6 +100,7 @@ def _activations(params: Params, x: Array, *, xp: Any, arithmetic: Arithmetic) -
     return values
 
 
-def _constant(value: float, like: Array, xp: Any) -> Array:
-    """The float64 `value`, rounded once to the dtype of `like`, as a 0-d array beside it."""
-    return xp.asarray(value, dtype=like.dtype, device=like.device)
+@functools.lru_cache(maxsize=1024)
+def _rounded(value: float, dtype: Any, xp: Any) -> float:
+    """The float64 `value` rounded to `dtype`: no library can then round it once more."""
+    return float(xp.asarray(value, dtype=dtype))

@@ -125,8 +125,9 @@ class StepLoop:
             indices = draw_indices(
                 x.shape[0], first, count, plan.batch_size, plan.sampling, plan.seed
             )
-            for step, batch in enumerate(indices, start=first + 1):
-                rows = self._xp.asarray(batch, device=x.device)
+            drawn = self._xp.asarray(indices, device=x.device)
+            for step in range(first + 1, first + count + 1):
+                rows = drawn[step - first - 1, :]
                 batch_loss = self._advance(
                     self._xp.take(x, rows, axis=0), self._xp.take(t, rows, axis=0)
                 )
