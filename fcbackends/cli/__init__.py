@@ -1,0 +1,60 @@
+"""The command line: `fcbackends`, or `python -m fcbackends`.
+
+Exit status: 0 done; 1 the work failed (the loss diverged, the backends disagree, the disk is
+full, nobody reads the output any more); 2 bad input; 130 interrupted. Whatever fails says so in
+one line on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from fcbackends.errors import ArgumentError, DivergenceError
+
+_EXTRA = {"click", "rich", "polars", "matplotlib", "safetensors"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments after the program's name; those of the process if left out.
+    """
+    try:
+        from fcbackends.cli.app import run
+
+        status = run(sys.argv[1:] if argv is None else list(argv))
+        print(end="", flush=True)
+        return status
+    except ArgumentError as error:
+        return _fail(2, str(error))
+    except DivergenceError as error:
+        return _fail(
+            1,
+            f"the loss is not finite at step {error.step}: lower `--lr`, "
+            "or scale the data with `--standardize both`",
+        )
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA:
+            raise
+        return _fail(2, f"the command line needs {package}: install `fcbackends[cli]`")
+    except KeyboardInterrupt:
+        return _fail(130, "interrupted")
+    except MemoryError as error:
+        return _fail(1, f"not enough memory: {error}")
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(1, f"{error.strerror}: {error.filename or 'stdout'}")
+
+
+def _fail(status: int, text: str) -> int:
+    print("fcbackends:", " ".join(text.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,56 @@
+"""What there is to compute with: backends, versions, CPU, BLAS, cache."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+
+import numpy as np
+
+import fcbackends as fcb
+from fcbackends.cli.tables import print_table
+
+_PACKAGES = ("numpy", "numba", "llvmlite", "array-api-compat")
+
+
+def show_info() -> None:
+    """Print the backends with their states, versions, CPU, BLAS and the kernel cache."""
+    print_table(list(fcb.list_backends().items()), ("backend", "state"))
+    print()
+    print_table(
+        [
+            ("fcbackends", fcb.__version__),
+            ("Python", platform.python_version()),
+            *((package, _version(package)) for package in _PACKAGES),
+            ("CPU", _cpu()),
+            ("BLAS", _blas()),
+            ("kernel cache", _cache()),
+        ]
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    from llvmlite import binding
+
+    return f"{binding.get_host_cpu_name()}, {os.cpu_count()} cores"
+
+
+def _blas() -> str:
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')} (NumPy's)"
+
+
+def _cache() -> str:
+    from fcbackends.kernels.cache import cache_directory
+
+    folder = cache_directory()
+    files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return f"{folder} ({len(files)} files, {sum(files) / 1e6:.1f} MB)"

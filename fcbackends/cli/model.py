@@ -1,0 +1,204 @@
+"""A trained network with what is needed to apply it: columns and scales."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
+
+import fcbackends as fcb
+from fcbackends.agreement import as_numpy
+from fcbackends.cli.data import Table
+from fcbackends.cli.files import readable, replacing
+
+FORMAT = "fcbackends"
+VERSION = 1
+
+Floats: TypeAlias = NDArray[np.floating]
+NumpyParams: TypeAlias = tuple[tuple[Floats, Floats], ...]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A mean and a scale for each column."""
+
+    mean: Floats
+    scale: Floats
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float64]) -> Scaling:
+        """The columns' means and standard deviations; a constant column keeps the scale 1."""
+        mean = _ordered_sum(values) / len(values)
+        scale = np.sqrt(_ordered_sum((values - mean) ** 2) / len(values))
+        if not np.isfinite(scale).all():
+            raise fcb.ArgumentError(
+                "`--standardize` must have values whose squares are finite in float64, "
+                f"got a largest of {np.abs(values).max()}"
+            )
+        constant = (values == values[0]).all(axis=0) | (scale == 0)
+        return cls(mean, np.where(constant, 1.0, scale))
+
+    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From the columns' own units to mean 0 and scale 1."""
+        return (values - self.mean) / self.scale
+
+    def undo(self, values: Floats) -> NDArray[np.float64]:
+        """From mean 0 and scale 1 to the columns' own units."""
+        return values * self.scale + self.mean
+
+
+def _ordered_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The columns' sums in the rows' order, so that every machine gets the same bits."""
+    total: NDArray[np.float64] = np.add.accumulate(values, axis=0)[-1]
+    return total
+
+
+@dataclass(frozen=True)
+class Model:
+    """Parameters, the columns they were trained on, and the scales of both sides.
+
+    Attributes
+    ----------
+    params : tuple of (w, b)
+        The network.
+    names : tuple of str, or None
+        All columns of the training table, where it had names.
+    targets : tuple of int
+        The positions of the targets among these; all others are features.
+    inputs, outputs : Scaling, or None
+        How the network's inputs and outputs were standardised.
+    """
+
+    params: NumpyParams
+    names: tuple[str, ...] | None
+    targets: tuple[int, ...]
+    inputs: Scaling | None
+    outputs: Scaling | None
+
+    @property
+    def width(self) -> int:
+        """The number of columns of the training table."""
+        return len(self.params[0][0]) + len(self.params[-1][1])
+
+    @property
+    def features(self) -> tuple[int, ...]:
+        """The positions of the features among the columns of the training table."""
+        return tuple(column for column in range(self.width) if column not in self.targets)
+
+    @property
+    def target_names(self) -> list[str]:
+        """The targets' names; y0, y1 and so on where there are none."""
+        return [self.names[c] if self.names else f"y{i}" for i, c in enumerate(self.targets)]
+
+    def columns_in(self, table: Table) -> tuple[int, ...]:
+        """Where the features are in another table: by name, or by position without names."""
+        if self.names and table.names:
+            wanted = [self.names[column] for column in self.features]
+            if missing := [name for name in wanted if name not in table.names]:
+                raise fcb.ArgumentError(
+                    f"`DATA` must have the model's columns, got none named "
+                    f"{', '.join(map(repr, missing))} (there are "
+                    f"{', '.join(map(repr, table.names))})"
+                )
+            return tuple(table.names.index(name) for name in wanted)
+        if table.width == self.width:
+            return self.features
+        if table.width == len(self.features):
+            return tuple(range(table.width))
+        raise fcb.ArgumentError(
+            f"`DATA` must have the model's {len(self.features)} feature columns, or these and "
+            f"its {len(self.targets)} targets as in training, got {table.width} columns"
+        )
+
+    def prepare(self, x: NDArray[np.float64]) -> Floats:
+        """The network's inputs (N, K) from the features in their own units."""
+        return cast(self.inputs.apply(x) if self.inputs else x, self.params[0][0].dtype.name)
+
+    def restore(self, y: Floats) -> Floats:
+        """The targets in their own units from the network's outputs (N, M)."""
+        return self.outputs.undo(y) if self.outputs else y
+
+    def predict(self, x: NDArray[np.float64]) -> Floats:
+        """The targets in their own units (N, M) from the features in theirs (N, K)."""
+        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x))))
+
+    def save(self, path: Path) -> None:
+        """Write the model as a safetensors file, whole or not at all."""
+        tensors = {}
+        for layer, (w, b) in enumerate(self.params):
+            tensors[f"layer{layer}.w"], tensors[f"layer{layer}.b"] = w, b
+        for side, scaling in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if scaling:
+                tensors[f"{side}.mean"], tensors[f"{side}.scale"] = scaling.mean, scaling.scale
+        about = {"version": VERSION, "names": self.names, "targets": self.targets}
+        # One entry of metadata only: the order of several is not the same in every run.
+        content = save(
+            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
+            metadata={FORMAT: json.dumps(about)},
+        )
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+
+
+def cast(values: NDArray[np.float64], dtype: str) -> Floats:
+    """The values in the network's dtype; what is not finite there is refused."""
+    converted = values.astype(dtype)
+    if not np.isfinite(converted).all():
+        raise fcb.ArgumentError(
+            f"`DATA` must fit {dtype}, got {values[~np.isfinite(converted)][0]}"
+        )
+    return converted
+
+
+def load(name: str) -> Model:
+    """Read a model file that `Model.save` wrote."""
+    path = readable(name, "MODEL")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = json.loads((file.metadata() or {})[FORMAT])
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+        if about["version"] != VERSION:
+            raise ValueError(f"version {about['version']!r}, and this is for version {VERSION}")
+        layers = sum(name.endswith(".w") for name in tensors)
+        params = tuple((tensors[f"layer{i}.w"], tensors[f"layer{i}.b"]) for i in range(layers))
+        inputs, outputs = (
+            Scaling(tensors[f"{side}.mean"], tensors[f"{side}.scale"])
+            if f"{side}.mean" in tensors
+            else None
+            for side in ("inputs", "outputs")
+        )
+        columns = None if about["names"] is None else tuple(map(str, about["names"]))
+        model = Model(params, columns, tuple(map(int, about["targets"])), inputs, outputs)
+        _check(model)
+        return model
+    except Exception as error:
+        # A foreign file can go wrong in any of these lines.
+        reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
+        raise fcb.ArgumentError(
+            f"`MODEL` must be a file written by `fcbackends train --out`, got {name!r}: {reason}"
+        ) from None
+
+
+def _check(model: Model) -> None:
+    sizes = [w.shape for w, _ in model.params]
+    dtypes = {array.dtype.name for pair in model.params for array in pair}
+    chained = all(before[1] == after[0] for before, after in itertools.pairwise(sizes))
+    if not chained or any(b.shape != w.shape[1:] for w, b in model.params):
+        raise ValueError(f"layers of shapes {sizes} do not chain")
+    if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
+        raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
+    if model.names is not None and len(model.names) != model.width:
+        raise ValueError(f"{len(model.names)} names for {model.width} columns")
+    if len(model.features) + len(model.targets) != model.width:
+        raise ValueError(f"targets {model.targets} of {model.width} columns")
+    for scaling, columns in ((model.inputs, model.features), (model.outputs, model.targets)):
+        if scaling and {scaling.mean.shape, scaling.scale.shape} != {(len(columns),)}:
+            raise ValueError(f"{scaling.mean.shape} scales for {len(columns)} columns")

@@ -1,0 +1,24 @@
+"""The loss over the steps, as a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+import fcbackends as fcb
+from fcbackends.cli.files import replacing
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def plot_loss(history: fcb.History, label: str, path: Path) -> None:
+    """Draw the history of a training run into a .png, .svg or .pdf file."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="step", ylabel=label)
+    axes.plot(history.steps, history.losses, linewidth=1)
+    if (history.losses > 0).any():
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
