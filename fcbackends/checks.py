@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import array_api_compat
 import numpy as np
 
-from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 from fcbackends.records import Array, Backend, LossScope, Params, Plan, Sampling
 from fcbackends.sampling import MAX_SAMPLES
 
@@ -27,7 +27,7 @@ def _refuse(name: str, required: str, got: Any) -> NoReturn:
 
 def _one_of(name: str, value: Any, choices: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in choices:
-        _refuse(name, f"one of {', '.join(map(repr, choices))}", repr(value))
+        _refuse(name, f"one of {', '.join(map(repr, choices))}", shown(value))
     return value
 
 
@@ -36,9 +36,9 @@ def _integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     try:
         number = operator.index(value)
     except TypeError:
-        raise ArgumentTypeError(f"`{name}` must be {limits}, got {value!r}") from None
+        raise ArgumentTypeError(f"`{name}` must be {limits}, got {shown(value)}") from None
     if isinstance(value, bool) or number < low or (high is not None and number > high):
-        _refuse(name, limits, repr(value))
+        _refuse(name, limits, shown(value))
     return number
 
 
@@ -46,9 +46,9 @@ def _real(name: str, value: Any, required: str) -> float:
     if not isinstance(value, str | bytes):
         try:
             return float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
-    raise ArgumentTypeError(f"`{name}` must be {required}, got {value!r}")
+    raise ArgumentTypeError(f"`{name}` must be {required}, got {shown(value)}")
 
 
 def dtype_name(dtype: Any) -> str:
@@ -71,10 +71,10 @@ def layer_sizes(sizes: Any) -> tuple[int, ...]:
     """The sizes of a network's layers, inputs first."""
     required = "a sequence of at least two positive integers, inputs first and outputs last"
     if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
-        raise ArgumentTypeError(f"`sizes` must be {required}, got {sizes!r}")
+        raise ArgumentTypeError(f"`sizes` must be {required}, got {shown(sizes)}")
     sizes = tuple(sizes)
     if len(sizes) < 2:
-        _refuse("sizes", required, repr(sizes))
+        _refuse("sizes", required, shown(sizes))
     return tuple(_integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
 
 
@@ -82,7 +82,8 @@ def hidden_sizes(hidden: Any) -> tuple[int, ...]:
     """The sizes of the layers between inputs and outputs."""
     if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
         raise ArgumentTypeError(
-            f"`hidden` must be a sequence of positive integers, one a hidden layer, got {hidden!r}"
+            "`hidden` must be a sequence of positive integers, one a hidden layer, "
+            f"got {shown(hidden)}"
         )
     return tuple(_integer(f"hidden[{i}]", size, 1) for i, size in enumerate(hidden))
 
@@ -94,7 +95,7 @@ def learning_rate(lr: Any, dtype: str) -> float:
     with np.errstate(over="ignore", under="ignore"):
         rounded = float(np.dtype(dtype).type(rate))
     if not (math.isfinite(rounded) and rounded > 0):
-        _refuse("lr", required, repr(lr))
+        _refuse("lr", required, shown(lr))
     return rate
 
 
@@ -111,12 +112,12 @@ def plan(
     record_every: Any,
 ) -> Plan:
     """How a run of `max_steps` steps draws, watches and stops."""
-    size, way = _drawing(samples, start, max_steps, batch_size, sampling)
+    size, way = _drawing(samples, start, "max_steps", max_steps, batch_size, sampling)
     tolerance = None
     if tol is not None:
         tolerance = _real("tol", tol, "None or a finite number >= 0")
         if not (math.isfinite(tolerance) and tolerance >= 0):
-            _refuse("tol", "None or a finite number >= 0", repr(tol))
+            _refuse("tol", "None or a finite number >= 0", shown(tol))
     scope: LossScope = _one_of("tol_on", tol_on, ("batch", "data"))  # type: ignore[assignment]
     if record_every is not None:
         every = _integer("record_every", record_every, 1)
@@ -139,22 +140,24 @@ def drawing(
     samples = _integer("n_samples", n_samples, 1, MAX_SAMPLES)
     first = _integer("start", start, 0)
     count = _integer("steps", steps, 0)
-    size, way = _drawing(samples, first, count, batch_size, sampling)
+    size, way = _drawing(samples, first, "steps", count, batch_size, sampling)
     return samples, first, count, size, way
 
 
 def _drawing(
-    samples: int, start: int, steps: int, batch_size: Any, sampling: Any
+    samples: int, start: int, name: str, steps: int, batch_size: Any, sampling: Any
 ) -> tuple[int, Sampling]:
     size = _integer("batch_size", batch_size, 1)
     way: Sampling = _one_of("sampling", sampling, ("replacement", "epoch"))  # type: ignore[assignment]
     if way == "epoch" and size > samples:
         _refuse(
-            "batch_size", f"at most the {samples} samples with `sampling` 'epoch'", repr(batch_size)
+            "batch_size",
+            f"at most the {samples} samples with `sampling` 'epoch'",
+            shown(batch_size),
         )
     if (start + steps) * size > _MAX_POSITION:
         _refuse(
-            "max_steps",
+            name,
             "such that all draws (steps times batch_size) number at most 2**63 - 1",
             f"{start + steps} steps of {size}",
         )
@@ -212,7 +215,7 @@ def _bring(backend: Backend, name: str, value: Any) -> Array:
     try:
         plain = np.asarray(value)
     except ValueError:
-        raise ArgumentError(f"`{name}` must be an array of numbers, got {value!r:.60}") from None
+        raise ArgumentError(f"`{name}` must be an array of numbers, got {shown(value)}") from None
     if plain.dtype.kind not in "fiu":
         raise ArgumentTypeError(
             f"`{name}` must hold float64, float32 or integer values, got dtype {plain.dtype}"
@@ -333,7 +336,7 @@ def _pairs(values: Any) -> list[tuple[Any, Any]]:
     if pairs and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         return [tuple(pair) for pair in pairs]
     raise ArgumentError(
-        f"`params` must be a non-empty sequence of (w, b) pairs, got {values!r:.60}"
+        f"`params` must be a non-empty sequence of (w, b) pairs, got {shown(values)}"
     )
 
 

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+_SHOWN_CHARACTERS = 80
+
+
+def shown(value: object) -> str:
+    """The value as an error text shows it: in one line, and no more than a glance's worth."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
 
 class ArgumentError(ValueError):
     """An argument was refused; the text names it, what is required and what came.

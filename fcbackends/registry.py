@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 from fcbackends.records import ArithmeticName, Backend
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _namespace_loader(module_name: str, name: str) -> Loader:
 
 
 # The libraries that come with an array-API backend: name -> (module, what installs it).
-_LIBRARIES = {
+_libraries = {
     "numpy": ("numpy", "numpy"),
     "array_api_strict": ("array_api_strict", "array-api-strict"),
     "torch": ("torch", "fcbackends[torch]"),
@@ -54,7 +54,7 @@ _loaders: dict[str, Loader] = {
     "numba": _load_numba,
     **{
         name: _namespace_loader(module, name)
-        for name, (module, _) in _LIBRARIES.items()
+        for name, (module, _) in _libraries.items()
         if name != "numpy"
     },
 }
@@ -85,13 +85,14 @@ def register_backend(name: str, loader: Loader) -> None:
     True
     """
     if not isinstance(name, str) or not name:
-        raise ArgumentTypeError(f"`name` must be a non-empty string, got {name!r}")
+        raise ArgumentTypeError(f"`name` must be a non-empty string, got {shown(name)}")
     if not callable(loader):
         raise ArgumentTypeError(
-            f"`loader` must be a function that returns a Backend, got {loader!r}"
+            f"`loader` must be a function that returns a Backend, got {shown(loader)}"
         )
     _loaders[name] = loader
     _loaded.pop(name, None)
+    _libraries.pop(name, None)
 
 
 def list_backends() -> dict[str, str]:
@@ -181,7 +182,7 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
     'numpy'
     """
     backend = get_backend(name)
-    token = _chosen.set(backend)
+    token = _chosen.set(name)
     try:
         yield backend
     finally:
@@ -190,7 +191,9 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
 
 def _resolve(name: str | Backend | None, arithmetic: str, *, default: str) -> Backend:
     if arithmetic not in ("ordered", "native"):
-        raise ArgumentError(f"`arithmetic` must be one of 'ordered', 'native', got {arithmetic!r}")
+        raise ArgumentError(
+            f"`arithmetic` must be one of 'ordered', 'native', got {shown(arithmetic)}"
+        )
     argument = "backend"
     if name is None:
         name = _chosen.get()
@@ -199,10 +202,15 @@ def _resolve(name: str | Backend | None, arithmetic: str, *, default: str) -> Ba
     if name is None:
         name = default
     if isinstance(name, Backend):
-        return name
-    if not isinstance(name, str):
-        raise ArgumentTypeError(f"`backend` must be a name or a Backend, got {name!r}")
-    offered = _load(name, argument)
+        # A Backend in hand was chosen with its arithmetic; "ordered" is only the default here.
+        if arithmetic in ("ordered", name.arithmetic):
+            return name
+        offered: tuple[Backend, ...] = (name,)
+        name = name.name
+    elif isinstance(name, str):
+        offered = _load(name, argument)
+    else:
+        raise ArgumentTypeError(f"`backend` must be a name or a Backend, got {shown(name)}")
     for backend in offered:
         if backend.arithmetic == arithmetic:
             return backend
@@ -224,18 +232,18 @@ def _load(name: str, argument: str) -> tuple[Backend, ...]:
     if state != "available":
         raise ArgumentError(f"`{argument}` {name!r} is {state}")
     result = loader()
-    backends = (result,) if isinstance(result, Backend) else tuple(result)
+    backends = tuple(result) if isinstance(result, Sequence) else (result,)
     if not backends or not all(isinstance(b, Backend) for b in backends):
         raise ArgumentTypeError(
             f"the loader of backend {name!r} must return a Backend or a sequence of them, "
-            f"got {result!r}"
+            f"got {shown(result)}"
         )
     _loaded[name] = backends
     return backends
 
 
 def _state(name: str) -> str:
-    module, package = _LIBRARIES.get(name, (None, None))
+    module, package = _libraries.get(name, (None, None))
     if module is None or importlib.util.find_spec(module.partition(".")[0]) is not None:
         return "available"
     return f"not installed: pip install '{package}'"

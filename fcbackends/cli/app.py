@@ -12,6 +12,7 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
+from fcbackends import __version__
 from fcbackends.errors import ArgumentError
 
 # The library's names of what the command line calls otherwise.
@@ -101,6 +102,7 @@ _header = click.option(
 
 
 @click.group(cls=_Commands, invoke_without_command=True)
+@click.version_option(__version__)
 @click.pass_context
 def _cli(ctx: click.Context) -> int:
     """Train fully connected networks with the same bits on every backend."""
