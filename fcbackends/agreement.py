@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
@@ -127,11 +128,18 @@ def digest(params: Any) -> str:
 
 def as_numpy(array: Any) -> NDArray[Any]:
     """The array as a NumPy array, brought from its library and device."""
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-    elif hasattr(array, "get") and hasattr(array, "__cuda_array_interface__"):
-        array = array.get()
-    return np.asarray(array)
+    if array_api_compat.is_torch_array(array):
+        array = array.detach()
+    try:
+        return np.asarray(array)
+    except (TypeError, RuntimeError):
+        # It stands on a device that NumPy cannot read. Only the array API's own test library has
+        # no device of the name "cpu".
+        host = "cpu"
+        if not array_api_compat.is_torch_array(array) and not array_api_compat.is_cupy_array(array):
+            info = array_api_compat.array_namespace(array).__array_namespace_info__()
+            host = info.default_device()
+        return np.asarray(array_api_compat.to_device(array, host))
 
 
 def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tuple[Any, Any]]:

@@ -49,3 +49,6 @@ class DivergenceError(ArithmeticError):
         )
         self.step = step
         self.params = params
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.step, self.params)

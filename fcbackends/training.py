@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from fcbackends import checks
-from fcbackends.agreement import as_numpy
 from fcbackends.errors import DivergenceError
 from fcbackends.initialization import init_params
 from fcbackends.interruption import interruptible
+from fcbackends.numerics import is_finite
 from fcbackends.records import Array, Backend, Loop, LossScope, Params, Plan, Sampling
 from fcbackends.registry import backend_for
 from fcbackends.sampling import draw_indices
@@ -158,7 +159,7 @@ class Trainer:
         checks.fits(self._network, x, t)
         checks.same_samples("x", x, "t", t)
         checks.at_least_one_sample("x", x)
-        return x, t
+        return (x[None, :], t[None, :]) if x.ndim == 1 else (x, t)
 
     def run(
         self,
@@ -428,7 +429,7 @@ def _history(losses: list[float], loss: float, first: int, last: int, every: int
 
 
 def _is_finite(params: Params) -> bool:
-    return all(bool(np.isfinite(as_numpy(array)).all()) for pair in params for array in pair)
+    return is_finite(params, xp=array_namespace(params[0][0]))
 
 
 def _bar(total: int, progress: bool | None) -> Any:

@@ -90,30 +90,49 @@ class StepLoop:
         loss_of_data: Callable[[Params, Array, Array], Array],
         xp: Any,
     ) -> None:
-        self.params = self.last_finite = params
+        self._params = self._last_finite = params
         self._lr = lr
         self._sgd_step = sgd_step
         self._loss_of_data = loss_of_data
         self._xp = xp
 
+    @property
+    def params(self) -> Params:
+        """A copy of the parameters."""
+        return self._copy(self._params)
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self._params = params
+
+    @property
+    def last_finite(self) -> Params:
+        """A copy of the last parameters that `step` saw and whose values are all finite."""
+        finite = numerics.is_finite(self._params, xp=self._xp)
+        return self._copy(self._params if finite else self._last_finite)
+
+    def _copy(self, params: Params) -> Params:
+        copied = functools.partial(self._xp.asarray, copy=True)
+        return tuple((copied(w), copied(b)) for w, b in params)
+
     def step(self, x: Array, t: Array) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
         if x.ndim == 1:
             x, t = x[None, :], t[None, :]
-        if numerics.is_finite(self.params, xp=self._xp):
-            self.last_finite = self.params
+        if numerics.is_finite(self._params, xp=self._xp):
+            self._last_finite = self._params
         return self._advance(x, t)
 
     def _advance(self, x: Array, t: Array) -> float:
-        result = self._sgd_step(self.params, x, t, self._lr)
+        result = self._sgd_step(self._params, x, t, self._lr)
         loss = float(result.loss)
         if np.isfinite(loss):
-            self.params = result.params
+            self._params = result.params
         return loss
 
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
-        return float(self._loss_of_data(self.params, x, t))
+        return float(self._loss_of_data(self._params, x, t))
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
