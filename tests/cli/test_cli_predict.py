@@ -1,0 +1,87 @@
+"""`fcbackends predict`: features by name or position, files of three kinds, CSV on stdout."""
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+
+import fcbackends as fcb
+from fcbackends.cli.model import Model, Scaling, load
+
+
+@pytest.fixture
+def named(command):
+    """A model of columns a, y, b, z with the targets z and y, and its data."""
+    values = np.random.default_rng(1).normal(size=(12, 4)).round(4)
+    frame = pl.DataFrame(values, schema=["a", "y", "b", "z"])
+    frame.write_csv("table.csv")
+    ran = command(
+        "train table.csv --target z,y --hidden 3 --steps 9 --standardize both --out m.safetensors"
+    )
+    assert ran.status == 0
+    return frame, load("m.safetensors").predict(values[:, [0, 2]])
+
+
+def test_kinds_of_output(command, named, tmp_path):
+    _, expected = named
+    ran = command("predict m.safetensors table.csv")
+    assert (ran.status, ran.err) == (0, "")
+    on_stdout = pl.read_csv(io.StringIO(ran.out))
+    assert on_stdout.columns == ["z", "y"]
+    for suffix, read in ((".csv", pl.read_csv), (".parquet", pl.read_parquet)):
+        ran = command(f"predict m.safetensors table.csv --out y{suffix}")
+        assert (ran.status, ran.out, ran.err) == (0, "", "")
+        assert read(tmp_path / f"y{suffix}").equals(on_stdout)
+    assert command("predict m.safetensors table.csv --out y.npy").status == 0
+    assert fcb.compare(np.load("y.npy"), expected).equal
+    assert fcb.compare(on_stdout.to_numpy(), expected).equal
+
+
+def test_features_by_name(command, named):
+    frame, expected = named
+    frame.select(pl.lit("text").alias("note"), "b", pl.lit(None).alias("y"), "a").write_parquet(
+        "other.parquet"
+    )
+    ran = command("predict m.safetensors other.parquet")
+    assert ran.err == ""
+    assert fcb.compare(pl.read_csv(io.StringIO(ran.out)).to_numpy(), expected).equal
+
+
+def test_features_by_position(command, named):
+    frame, expected = named
+    frame.write_csv("bare.csv", include_header=False)
+    np.save("features.npy", frame.select("a", "b").to_numpy())
+    np.savez("features.npz", x=frame.select("a", "b").to_numpy())
+    for data in ("bare.csv --no-header", "features.npy", "features.npz"):
+        ran = command(f"predict m.safetensors {data}")
+        assert ran.err == ""
+        assert fcb.compare(pl.read_csv(io.StringIO(ran.out)).to_numpy(), expected).equal
+
+
+def test_a_model_without_names(command):
+    np.save("table.npy", np.arange(12.0).reshape(4, 3) / 10)
+    ran = command("train table.npy --target 0,1 --dtype float32 --out m.safetensors")
+    assert ran.status == 0
+    ran = command("predict m.safetensors table.npy")
+    lines = ran.out.splitlines()
+    y = load("m.safetensors").predict(np.arange(12.0).reshape(4, 3)[:, [2]] / 10)
+    assert y.dtype == np.float32
+    assert lines[0] == "y0,y1"
+    assert [[np.float32(v) for v in line.split(",")] for line in lines[1:]] == y.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_file_keeps_everything(tmp_path, dtype):
+    params = fcb.init_params((2, 5, 3), seed=4, dtype=dtype)
+    scaling = Scaling(np.array([0.5, -0.0]), np.array([1e-300, 3.0]))
+    model = Model(params, ("a", 'q"', "", "d\n", "e"), (4, 0, 2), scaling, None)
+    model.save(tmp_path / "m.safetensors")
+    loaded = load(str(tmp_path / "m.safetensors"))
+    assert fcb.compare(loaded.params, params).equal
+    assert (loaded.names, loaded.targets) == (model.names, model.targets)
+    assert loaded.features == (1, 3)
+    assert loaded.outputs is None
+    assert fcb.compare(
+        [loaded.inputs.mean, loaded.inputs.scale], [scaling.mean, scaling.scale]
+    ).equal

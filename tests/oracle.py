@@ -1,0 +1,297 @@
+"""The arithmetic contract, written down a second time and as plainly as possible.
+
+Nothing here imports the package under test. The functions without a suffix are Python loops over
+NumPy scalars of the dtype, so that every product and every sum is rounded once, in the order in
+which the line stands. The functions of `fast` do the same with elementwise NumPy operations over
+the axes that are not summed; `test_oracle.py` shows that both agree to the bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+
+MASK = 2**64 - 1
+
+
+# --- bits ----------------------------------------------------------------------------------------
+
+
+def bits(a):
+    """Shape, dtype and bit patterns of `a`, with one pattern for every NaN."""
+    a = np.asarray(a)
+    a = a.astype(a.dtype.newbyteorder("="))  # astype copies: C order, native, aligned
+    if a.dtype.kind == "f":
+        a = np.where(np.isnan(a), np.asarray(np.nan, a.dtype), a)
+    return a.shape, a.dtype.str, np.ascontiguousarray(a).tobytes()
+
+
+def assert_same_bits(got, want, what=""):
+    """Nested tuples or lists of arrays agree in structure, shape, dtype and bits."""
+    if isinstance(want, (tuple, list)):
+        assert len(got) == len(want), f"{what}: {len(got)} parts, wanted {len(want)}"
+        for i, (g, w) in enumerate(zip(got, want, strict=True)):
+            assert_same_bits(g, w, f"{what}[{i}]")
+        return
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{what}: shape {got.shape}, wanted {want.shape}"
+    assert got.dtype == want.dtype, f"{what}: dtype {got.dtype}, wanted {want.dtype}"
+    if bits(got) != bits(want):
+        unsigned = np.dtype(f"u{want.dtype.itemsize}")
+        g, w = (np.ascontiguousarray(a).reshape(-1).view(unsigned) for a in (got, want))
+        nan = np.isnan(got).reshape(-1) & np.isnan(want).reshape(-1)
+        at = np.flatnonzero((g != w) & ~nan)
+        first = np.unravel_index(at[0], want.shape)
+        raise AssertionError(
+            f"{what}: {at.size} of {want.size} values differ in their bits, first at "
+            f"{tuple(map(int, first))}: got {got[first]!r}, wanted {want[first]!r}"
+        )
+
+
+# --- scalar loops --------------------------------------------------------------------------------
+
+
+def _quiet(function):
+    return np.errstate(all="ignore")(function)
+
+
+def constant(value, dtype):
+    """A host constant in float64, rounded once to the arrays' dtype."""
+    return np.dtype(dtype).type(value)
+
+
+def _sum(terms, dtype):
+    total = None
+    for term in terms:
+        total = term if total is None else total + term
+    return np.dtype(dtype).type(0) if total is None else total
+
+
+def _table(rows, shape, dtype):
+    out = np.empty(shape, dtype)
+    for n in range(shape[0]):
+        for m in range(shape[1]):
+            out[n, m] = rows(n, m)
+    return out
+
+
+def _lists(a):
+    return [list(row) for row in a]  # rows of NumPy scalars
+
+
+@_quiet
+def forward(x, w, b):
+    dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
+    xs, ws, bs = _lists(x), _lists(w), list(b)
+    return _table(
+        lambda i, j: _sum((xs[i][q] * ws[q][j] for q in range(k)), dtype) + bs[j], (n, m), dtype
+    )
+
+
+@_quiet
+def loss(y, t):
+    dtype, (n, m) = y.dtype, y.shape
+    d = _lists(y - t)
+    rows = (_sum((d[i][j] * d[i][j] for j in range(m)), dtype) for i in range(n))
+    value = _sum(rows, dtype) * constant(1 / n, dtype)
+    factor = constant(2 / n, dtype)
+    return value, _table(lambda i, j: d[i][j] * factor, (n, m), dtype)
+
+
+@_quiet
+def backward(dy, x, w):
+    dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
+    xs, ws, ds = _lists(x), _lists(w), _lists(dy)
+    dw = _table(lambda q, j: _sum((xs[i][q] * ds[i][j] for i in range(n)), dtype), (k, m), dtype)
+    db = np.array([_sum((ds[i][j] for i in range(n)), dtype) for j in range(m)], dtype)
+    dx = _table(lambda i, q: _sum((ds[i][j] * ws[q][j] for j in range(m)), dtype), (n, k), dtype)
+    return dw, db, dx
+
+
+def relu(a):
+    zero = a.dtype.type(0)
+    flat = [zero if v < 0 else v for v in a.reshape(-1)]
+    return np.array(flat, a.dtype).reshape(a.shape)
+
+
+def relu_backward(dy, a):
+    zero = a.dtype.type(0)
+    flat = [g if v > 0 else zero for g, v in zip(dy.reshape(-1), a.reshape(-1), strict=True)]
+    return np.array(flat, a.dtype).reshape(a.shape)
+
+
+@_quiet
+def descend(p, g, lr):
+    rate = constant(lr, p.dtype)
+    flat = [v - rate * s for v, s in zip(p.reshape(-1), g.reshape(-1), strict=True)]
+    return np.array(flat, p.dtype).reshape(p.shape)
+
+
+# --- networks, over either set of layer functions ------------------------------------------------
+
+
+def network_of(ops):
+    def predict(params, x):
+        for layer, (w, b) in enumerate(params):
+            x = ops.forward(x if layer == 0 else ops.relu(x), w, b)
+        return x
+
+    def gradients(params, x, t):
+        """The loss and a (dw, db) for every layer; every gradient from the old weights."""
+        inputs, sums = [], []
+        a = x
+        for w, b in params:
+            inputs.append(a)
+            sums.append(ops.forward(a, w, b))
+            a = ops.relu(sums[-1])
+        value, dy = ops.loss(sums[-1], t)
+        grads = []
+        for layer in reversed(range(len(params))):
+            dw, db, dx = ops.backward(dy, inputs[layer], params[layer][0])
+            grads.append((dw, db))
+            if layer:
+                dy = ops.relu_backward(dx, sums[layer - 1])
+        return value, tuple(reversed(grads))
+
+    def sgd_step(params, x, t, lr):
+        value, grads = gradients(params, x, t)
+        new = tuple(
+            (ops.descend(w, dw, lr), ops.descend(b, db, lr))
+            for (w, b), (dw, db) in zip(params, grads, strict=True)
+        )
+        return new, value
+
+    def train(params, x, t, rows, lr):
+        """One step per row of sample numbers; the parameters and every step's loss."""
+        losses = []
+        for row in rows:
+            params, value = sgd_step(params, x[row], t[row], lr)
+            losses.append(value)
+        return params, np.array(losses, x.dtype)
+
+    return SimpleNamespace(
+        **vars(ops), predict=predict, gradients=gradients, sgd_step=sgd_step, train=train
+    )
+
+
+slow = network_of(
+    SimpleNamespace(
+        forward=forward,
+        loss=loss,
+        backward=backward,
+        relu=relu,
+        relu_backward=relu_backward,
+        descend=descend,
+    )
+)
+
+
+# --- the same with elementwise operations over the axes that are not summed ----------------------
+
+
+def _fold(terms, shape, dtype):
+    total = None
+    for term in terms:
+        total = term if total is None else np.add(total, term)
+    return np.zeros(shape, dtype) if total is None else total
+
+
+@_quiet
+def _fast_forward(x, w, b):
+    terms = (x[:, k, None] * w[k] for k in range(x.shape[1]))
+    return _fold(terms, (x.shape[0], w.shape[1]), x.dtype) + b
+
+
+@_quiet
+def _fast_loss(y, t):
+    n, m = y.shape
+    d = y - t
+    squares = d * d
+    rows = _fold((squares[:, j] for j in range(m)), (n,), y.dtype)
+    value = _fold(iter(rows), (), y.dtype) * constant(1 / n, y.dtype)
+    return value, d * constant(2 / n, y.dtype)
+
+
+@_quiet
+def _fast_backward(dy, x, w):
+    (n, k), m = x.shape, w.shape[1]
+    dw = _fold((x[i, :, None] * dy[i] for i in range(n)), (k, m), x.dtype)
+    db = _fold((dy[i].copy() for i in range(n)), (m,), x.dtype)
+    dx = _fold((dy[:, j, None] * w[:, j] for j in range(m)), (n, k), x.dtype)
+    return dw, db, dx
+
+
+fast = network_of(
+    SimpleNamespace(
+        forward=_fast_forward,
+        loss=_fast_loss,
+        backward=_fast_backward,
+        relu=lambda a: np.where(a < 0, a.dtype.type(0), a),
+        relu_backward=lambda dy, a: np.where(a > 0, dy, a.dtype.type(0)),
+        descend=_quiet(lambda p, g, lr: p - constant(lr, p.dtype) * g),
+    )
+)
+
+
+# --- which samples a step draws, in Python's integers --------------------------------------------
+
+
+def _mix(z):
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def word(key, counter):
+    return _mix((key + (counter + 1) * 0x9E3779B97F4A7C15) & MASK)
+
+
+def _top(z, n):
+    return (z & MASK) >> (64 - n)
+
+
+def permuted(index, n_samples, seed, epoch):
+    """The sample at place `index` of an epoch: eight Feistel rounds, walked until below N."""
+    k = word(word(seed, 0) ^ MASK, epoch)
+    b = (n_samples - 1).bit_length()
+    h = b // 2
+    low_bits = b - h
+    value = index
+    while True:
+        high, low = divmod(value, 2**low_bits)
+        for r in range(8):
+            a, c = word(k, 2 * r) | 1, word(k, 2 * r + 1)
+            if r % 2 == 0:
+                high ^= _top(a * low + c, h)
+            else:
+                low ^= _top(a * high + c, low_bits)
+        value = high * 2**low_bits + low
+        if value < n_samples:
+            return value
+
+
+def draw(position, n_samples, sampling, seed):
+    if sampling == "replacement":
+        return word(word(seed, 0), position) * n_samples // 2**64
+    epoch, index = divmod(position, n_samples)
+    return permuted(index, n_samples, seed, epoch)
+
+
+def sample_indices(n_samples, steps, batch_size, sampling, seed, start=0):
+    first, last = start * batch_size, (start + steps) * batch_size
+    flat = [draw(p, n_samples, sampling, seed) for p in range(first, last)]
+    return np.array(flat, np.int64).reshape(steps, batch_size)
+
+
+def init_params(sizes, seed, dtype):
+    """Weights uniform in [-r, r), r = sqrt(6 / K), from 53 bits of each word; zero biases."""
+    layers = []
+    for layer, (k, m) in enumerate(itertools.pairwise(sizes)):
+        key = word(seed, 1 + layer)
+        r = np.sqrt(6 / k)
+        units = (2 * ((word(key, i) >> 11) * 2.0**-53) - 1 for i in range(k * m))
+        w = np.array([u * r for u in units], np.float64).reshape(k, m)
+        layers.append((w.astype(dtype), np.zeros(m, dtype)))
+    return tuple(layers)

@@ -1,0 +1,152 @@
+"""Which samples a step draws: the published generator, its uniformity, and its borders."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fcbackends as fcb
+from tests import oracle
+
+pytestmark = pytest.mark.jit_off
+
+SAMPLINGS = ("replacement", "epoch")
+SEEDS = (0, 1, 12345, 2**32, 2**63 - 1, 2**64 - 1)
+
+
+def chi_square_is_ordinary(counts, expected):
+    """Within 4.5 standard deviations of its mean, for a statistic of many cells."""
+    counts = np.asarray(counts, float)
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    freedom = counts.size - 1
+    return abs(statistic - freedom) < 4.5 * np.sqrt(2 * freedom)
+
+
+def test_the_generator_is_splitmix64():
+    # The first words that SplitMix64's authors' C code gives from the state 1234567.
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert [oracle.word(1234567, c) for c in range(3)] == published
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 16, 17, 500, 2**20 + 1, 2**31 - 1, 2**32 - 1])
+def test_draws_equal_the_published_formula(n, seed, sampling):
+    batch = min(n, 4)
+    for start in (0, 3, 10**9):
+        got = fcb.sample_indices(
+            n, steps=7, batch_size=batch, sampling=sampling, seed=seed, start=start
+        )
+        want = oracle.sample_indices(n, 7, batch, sampling, seed, start)
+        assert got.dtype == np.int64
+        assert got.shape == (7, batch)
+        assert np.array_equal(got, want)
+
+
+@given(
+    n=st.integers(1, 2**32 - 1) | st.integers(1, 70),
+    seed=st.integers(0, 2**64 - 1),
+    start=st.integers(0, 2**40),
+    steps=st.integers(0, 5),
+    batch=st.integers(1, 9),
+    sampling=st.sampled_from(SAMPLINGS),
+)
+def test_any_draw_equals_the_published_formula(n, seed, start, steps, batch, sampling):
+    batch = min(batch, n)
+    got = fcb.sample_indices(
+        n, steps=steps, batch_size=batch, sampling=sampling, seed=seed, start=start
+    )
+    want = oracle.sample_indices(n, steps, batch, sampling, seed, start)
+    assert np.array_equal(got, want)
+    assert got.shape == (steps, batch)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_rows_do_not_depend_on_where_reading_starts(sampling):
+    def draw(**which):
+        return fcb.sample_indices(10, batch_size=3, sampling=sampling, seed=5, **which)
+
+    whole = draw(steps=40)
+    for start, steps in ((0, 1), (1, 39), (17, 4), (39, 1)):
+        assert np.array_equal(draw(steps=steps, start=start), whole[start : start + steps])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 8, 9, 31, 32, 33, 100, 257])
+def test_every_epoch_is_a_permutation(n):
+    for seed in SEEDS:
+        drawn = fcb.sample_indices(n, steps=6 * n, sampling="epoch", seed=seed).reshape(6, n)
+        assert np.array_equal(np.sort(drawn, axis=1), np.tile(np.arange(n), (6, 1)))
+
+
+@pytest.mark.parametrize(("n", "batch"), [(10, 3), (10, 4), (7, 5), (5, 5), (100, 33)])
+def test_a_batch_runs_on_across_the_border_of_two_epochs(n, batch):
+    steps = 4 * n
+    rows = fcb.sample_indices(n, steps=steps, batch_size=batch, sampling="epoch", seed=3)
+    ones = fcb.sample_indices(n, steps=steps * batch, sampling="epoch", seed=3)
+    assert np.array_equal(rows.reshape(-1), ones.reshape(-1))
+    assert np.bincount(rows.reshape(-1), minlength=n).tolist() == [4 * batch] * n
+
+
+def test_epochs_and_seeds_differ():
+    first = fcb.sample_indices(50, steps=100, sampling="epoch", seed=0).reshape(2, 50)
+    other = fcb.sample_indices(50, steps=50, sampling="epoch", seed=1).reshape(50)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], other)
+    for sampling in SAMPLINGS:
+        seen = {
+            fcb.sample_indices(10**6, steps=8, sampling=sampling, seed=seed).tobytes()
+            for seed in range(200)
+        }
+        assert len(seen) == 200
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 500, 4096])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_draws_with_replacement_are_uniform(n, seed):
+    draws = fcb.sample_indices(n, steps=100 * n, seed=seed).reshape(-1)
+    assert chi_square_is_ordinary(np.bincount(draws, minlength=n), 100)
+
+
+def test_consecutive_draws_are_independent():
+    draws = fcb.sample_indices(20, steps=80_001, seed=1).reshape(-1)
+    for gap in (1, 2, 3):
+        pairs = draws[:-gap][: 80_000 - 80_000 % gap] * 20 + draws[gap:][:80_000]
+        counts = np.bincount(pairs, minlength=400)
+        assert chi_square_is_ordinary(counts, len(pairs) / 400)
+
+
+@pytest.mark.parametrize("n", [5, 16, 37])
+def test_each_sample_comes_equally_often_at_each_place_of_an_epoch(n):
+    epochs = 200 * n
+    drawn = fcb.sample_indices(n, steps=epochs * n, sampling="epoch", seed=2).reshape(epochs, n)
+    counts = np.array([np.bincount(drawn[:, place], minlength=n) for place in range(n)])
+    assert chi_square_is_ordinary(counts, 200)
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_every_order_of_a_small_set_comes_up(n):
+    epochs = 6000
+    drawn = fcb.sample_indices(n, steps=epochs * n, sampling="epoch", seed=0).reshape(epochs, n)
+    counts = dict.fromkeys(itertools.permutations(range(n)), 0)
+    for row in drawn.tolist():
+        counts[tuple(row)] += 1
+    assert min(counts.values()) > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 3), (64, 32, 10), (3, 5, 7, 2)])
+@pytest.mark.parametrize("seed", [0, 1, 2**63 - 1])
+def test_first_parameters_equal_the_published_formula(sizes, seed, dtype):
+    got = fcb.init_params(sizes, seed=seed, dtype=dtype)
+    oracle.assert_same_bits(got, oracle.init_params(sizes, seed, dtype))
+
+
+def test_first_weights_are_uniform_between_their_bounds():
+    ((w, _), (v, _)) = fcb.init_params((100, 50, 200), seed=0)
+    for a, k in ((w, 100), (v, 50)):
+        bound = np.sqrt(6 / k)
+        counts, _ = np.histogram(a, bins=20, range=(-bound, bound))
+        assert counts.sum() == a.size
+        assert chi_square_is_ordinary(counts, a.size / 20)
