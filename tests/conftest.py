@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fcbackends import registry
+
 settings.register_profile(
     "house",
     deadline=None,  # the first call of a kernel compiles it
@@ -14,6 +16,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("house")
+
+
+REGISTRY = {name: dict(getattr(registry, name)) for name in ("_loaders", "_loaded", "_libraries")}
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_imported(monkeypatch):
+    """What other tests and examples have registered is not there, and what this one does goes."""
+    for name, entries in REGISTRY.items():
+        monkeypatch.setattr(registry, name, dict(entries))
 
 
 @pytest.fixture(autouse=True)
