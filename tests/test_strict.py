@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
+from fcbackends.backends import array_api
 from tests.cases import DTYPES, problem
 from tests.oracle import assert_same_bits, fast, sample_indices
 
@@ -146,3 +147,17 @@ def test_strict_results_compare_and_digest_like_numpys():
     case = problem(8, (3, 4, 2), 7, "float32", spice=0.1)
     assert fcb.compare(strict(case.params), case.params) == (True, 0, 0, None)
     assert fcb.digest(strict(case.params)) == fcb.digest(case.params)
+
+
+def test_a_library_that_narrows_a_dtype_without_a_word_is_refused(monkeypatch):
+    made = xp.asarray
+
+    def narrow(values, dtype=None, **options):
+        array = made(values, dtype=dtype, **options)
+        return xp.astype(array, xp.float32) if array.dtype == xp.float64 else array
+
+    monkeypatch.setattr(xp, "asarray", narrow)
+    narrowing, _ = array_api.namespace_backends(xp, "narrowing")
+    text = r"^`dtype` must be one that backend 'narrowing' has switched on, got float64 where it"
+    with pytest.raises(fcb.ArgumentTypeError, match=text):
+        fcb.train([[1.0]], [[2.0]], lr=0.1, max_steps=1, backend=narrowing)

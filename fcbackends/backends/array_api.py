@@ -11,6 +11,7 @@ import array_api_compat
 import numpy as np
 
 from fcbackends import arithmetic, numerics
+from fcbackends.errors import ArgumentTypeError
 from fcbackends.records import (
     ArithmeticName,
     Array,
@@ -44,7 +45,15 @@ def _backend(xp: Any, name: str, arithmetic_name: ArithmeticName) -> Backend:
         return np.errstate(all="ignore")(bound)
 
     def asarray(values: Any, dtype: str | None = None) -> Array:
-        return xp.asarray(values, dtype=None if dtype is None else getattr(xp, dtype))
+        if dtype is None:
+            return xp.asarray(values)
+        array = xp.asarray(values, dtype=getattr(xp, dtype))
+        if array.dtype != getattr(xp, dtype):
+            raise ArgumentTypeError(
+                f"`dtype` must be one that backend {name!r} has switched on, got {dtype} "
+                f"where it makes {array.dtype}"
+            )
+        return array
 
     def owns(array: Any) -> bool:
         return array_api_compat.is_array_api_obj(array) and (
@@ -144,7 +153,7 @@ class StepLoop:
             indices = draw_indices(
                 x.shape[0], first, count, plan.batch_size, plan.sampling, plan.seed
             )
-            drawn = self._xp.asarray(indices, device=x.device)
+            drawn = self._xp.asarray(indices, device=array_api_compat.device(x))
             for step in range(first + 1, first + count + 1):
                 rows = drawn[step - first - 1, :]
                 batch_loss = self._advance(
