@@ -120,7 +120,8 @@ def plan(
             _refuse("tol", "None or a finite number >= 0", shown(tol))
     scope: LossScope = _one_of("tol_on", tol_on, ("batch", "data"))  # type: ignore[assignment]
     if record_every is not None:
-        every = _integer("record_every", record_every, 1)
+        # What lies beyond the last possible step is as good as never.
+        every = min(_integer("record_every", record_every, 1), _MAX_POSITION)
     elif scope == "data":
         every = -(-samples // size)
     else:
@@ -128,9 +129,9 @@ def plan(
     return Plan(size, way, seed(seed_), tolerance, scope, every)
 
 
-def step_count(name: str, value: Any, low: int = 1) -> int:
-    """A number of steps."""
-    return _integer(name, value, low)
+def step_count(value: Any) -> int:
+    """The most steps of a run."""
+    return _integer("max_steps", value, 1)
 
 
 def drawing(
@@ -245,6 +246,8 @@ def data(backend: Backend, x: Any, t: Any, dtype: str) -> tuple[Array, Array]:
         if array.ndim != 2 or 0 in array.shape:
             _refuse(name, f"of shape (N, {width}) and not empty", f"shape {tuple(array.shape)}")
     same_samples("x", x, "t", t)
+    if x.shape[0] > MAX_SAMPLES:
+        _refuse("x", f"of at most {MAX_SAMPLES} samples", f"shape {tuple(x.shape)}")
     return x, t
 
 

@@ -182,7 +182,7 @@ class Trainer:
         """
         x, t = checks.data(self.backend, x, t, self._dtype)
         checks.fits(self._network, x, t)
-        max_steps = checks.step_count("max_steps", max_steps)
+        max_steps = checks.step_count(max_steps)
         plan = checks.plan(
             samples=x.shape[0],
             start=self.steps,

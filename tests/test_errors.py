@@ -385,3 +385,16 @@ def test_what_is_no_error_is_taken(backend):
         (0, 3),
     ]
     assert fcb.sample_indices(3, steps=0).shape == (0, 1)
+
+
+def test_more_samples_than_the_generator_can_tell_apart_are_refused():
+    many = np.broadcast_to(np.zeros((1, 1)), (2**32, 1))
+    text = r"^`x` must be of at most 4294967295 samples, got shape \(4294967296, 1\)$"
+    with pytest.raises(fcb.ArgumentError, match=text):
+        fcb.train(many, many, lr=0.1)
+
+
+def test_a_record_beyond_the_last_possible_step_is_never_made():
+    x = np.ones((3, 1))
+    history = fcb.train(x, x, lr=0.1, max_steps=4, record_every=2**70).history
+    assert history.steps.tolist() == [4]
