@@ -129,6 +129,13 @@ def plan(
     return Plan(size, way, seed(seed_), tolerance, scope, every)
 
 
+def progress(value: Any) -> bool | None:
+    """Whether a progress bar is shown."""
+    if not (value is None or isinstance(value, bool | np.bool_)):
+        _refuse("progress", "None, True or False", shown(value))
+    return None if value is None else bool(value)
+
+
 def step_count(value: Any) -> int:
     """The most steps of a run."""
     return _integer("max_steps", value, 1)
@@ -213,6 +220,8 @@ def _bring(backend: Backend, name: str, value: Any) -> Array:
         )
     if foreign:
         return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentTypeError(f"`{name}` must be an array without a mask, got a masked array")
     try:
         plain = np.asarray(value)
     except ValueError:

@@ -194,7 +194,8 @@ class Trainer:
             seed_=seed,
             record_every=record_every,
         )
-        return self._run(x, t, plan, self.steps + max_steps, progress)
+        shown = checks.progress(progress)
+        return self._run(x, t, plan, self.steps + max_steps, shown)
 
     def _run(self, x: Array, t: Array, plan: Plan, stop: int, progress: bool | None) -> TrainResult:
         loop = self._loop

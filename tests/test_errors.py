@@ -398,3 +398,16 @@ def test_a_record_beyond_the_last_possible_step_is_never_made():
     x = np.ones((3, 1))
     history = fcb.train(x, x, lr=0.1, max_steps=4, record_every=2**70).history
     assert history.steps.tolist() == [4]
+
+
+def test_masked_arrays_are_refused_and_keep_their_mask():
+    x = np.ma.masked_array([[1.0], [2.0]], mask=[[True], [False]])
+    with pytest.raises(fcb.ArgumentTypeError, match=r"^`x` must be an array without a mask, got a"):
+        fcb.train(x, [[1.0], [2.0]], lr=0.1)
+
+
+@pytest.mark.parametrize("progress", ["yes", 2, [1]])
+def test_progress_is_a_yes_a_no_or_left_open(progress):
+    text = r"^`progress` must be None, True or False, got "
+    with pytest.raises(fcb.ArgumentError, match=text):
+        fcb.train([[1.0]], [[1.0]], lr=0.1, max_steps=1, progress=progress)

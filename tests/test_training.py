@@ -410,6 +410,28 @@ def test_an_update_that_overflows_at_the_last_step_is_a_divergence(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("samples", [3, 1000])
+def test_an_overflow_that_a_relu_hides_to_the_end_is_found_again(backend, samples):
+    # The network answers 1 to the bit, so nothing moves until the one far target is drawn. Its
+    # gradient overflows in the hidden layer, which is silent from then on.
+    params = (
+        (np.array([[2.0**-664]]), np.array([0.0])),
+        (np.array([[2.0**664]]), np.array([0.0])),
+    )
+    x, t = np.ones((samples, 1)), np.ones((samples, 1))
+    t[-1] = -1e110
+    order = sample_indices(samples, samples, 1, "epoch", 0)[:, 0]
+    step = int(np.argmax(order == samples - 1)) + 1
+    trainer = fcb.Trainer(params, lr=0.1, backend=backend)
+    with pytest.raises(fcb.DivergenceError) as caught:
+        trainer.run(x, t, max_steps=5000, sampling="epoch")
+    assert caught.value.step == step
+    assert trainer.steps == step - 1
+    assert_same_bits(caught.value.params, params)
+    assert_same_bits(trainer.params, params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_divergence_of_the_whole_datas_loss(backend):
     # One sample is never drawn in the first step, and alone overflows the whole data's loss.
     case = problem(4, (1, 1), 2, "float64")
