@@ -24,6 +24,9 @@ import numpy as np
 import platformdirs
 from numba.core import caching, compiler, serialize
 
+_NOT_IN_CODE = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
+"""Numba's settings that leave the machine code as it is."""
+
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -98,7 +101,7 @@ def _build() -> tuple[str, ...]:
         llvmlite.__version__,
         np.__version__,
         platform.python_version(),
-        *[o for o in options if o.startswith("NUMBA_") and not o.startswith("NUMBA_CACHE_DIR")],
+        *[o for o in options if o.startswith("NUMBA_") and not o.startswith(_NOT_IN_CODE)],
     )
 
 
