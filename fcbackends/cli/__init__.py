@@ -13,7 +13,10 @@ from collections.abc import Sequence
 
 from fcbackends.errors import ArgumentError, DivergenceError
 
-_EXTRA = {"click", "rich", "polars", "matplotlib", "safetensors"}
+_EXTRAS = {
+    **dict.fromkeys(("click", "rich", "polars", "matplotlib", "safetensors"), "cli"),
+    **dict.fromkeys(("cpuinfo", "jinja2", "msgspec", "scipy", "threadpoolctl"), "bench"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _EXTRA:
+        if package not in _EXTRAS:
             raise
-        return _fail(2, f"the command line needs {package}: install `fcbackends[cli]`")
+        return _fail(2, f"this command needs {package}: install `fcbackends[{_EXTRAS[package]}]`")
     except KeyboardInterrupt:
         return _fail(130, "interrupted")
     except MemoryError as error:

@@ -71,6 +71,14 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+def _parse_percent(text: str) -> float:
+    share = float(text.removesuffix("%")) / 100
+    if not text.endswith("%") or not 0 <= share < math.inf:
+        raise ValueError
+    return share
+
+
+_PERCENT = _Parsed("PERCENT", "a percentage such as 10%", _parse_percent)
 _NUMBER = _Parsed("NUMBER", "a number", float)
 _INTEGER = _Parsed("INTEGER", "a whole number", int)
 _COUNT = _Parsed("COUNT", "a whole number of at least 1", _parse_count)
@@ -198,6 +206,62 @@ def predict(model: str, data: str, header: bool | None, out: str | None) -> int:
 
     predict_file(model, data, header, out)
     return 0
+
+
+_outs = click.option(
+    "--out",
+    "outs",
+    multiple=True,
+    metavar="FILE",
+    help="Write a .md, .html or .json file instead; may be given more than once.",
+)
+_schema = click.option("--schema", is_flag=True, help="Print the JSON Schema of .json files.")
+
+
+@_cli.command()
+@click.argument("run", required=False)
+@_outs
+@_schema
+def report(run: str | None, outs: tuple[str, ...], schema: bool) -> int:
+    """Show speed and agreement of a RUN of `pytest benchmarks/`; the newest, if left out.
+
+    RUN is a file, or the beginning of a saved run's name in .benchmarks, such as 0003.
+    """
+    from fcbackends.cli import report as reports
+
+    if schema:
+        reports.show_schema(of_comparisons=False)
+    else:
+        reports.report_run(run, outs)
+    return 0
+
+
+@_cli.command()
+@click.argument("names", nargs=-1, metavar="BASE NEW...")
+@click.option(
+    "--interleave",
+    is_flag=True,
+    help="BASE and NEW are git revisions, or folders with the package: measure both in turn, now.",
+)
+@click.option("--only", metavar="TEXT", help="With --interleave: benchmarks with it in their name.")
+@click.option(
+    "--fail-slower",
+    type=_PERCENT,
+    help="Exit with status 1 where a benchmark is slower by more than this, such as 10%.",
+)
+@_outs
+@_schema
+def compare(names: tuple[str, ...], outs: tuple[str, ...], schema: bool, **options: Any) -> int:
+    """Hold runs of `pytest benchmarks/` against a BASE: speed, and agreement lost or won.
+
+    Lost agreement always gives status 1.
+    """
+    from fcbackends.cli import report as reports
+
+    if schema:
+        reports.show_schema(of_comparisons=True)
+        return 0
+    return reports.compare_runs(names, outs=outs, **options)
 
 
 @_cli.command()

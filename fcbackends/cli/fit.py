@@ -18,7 +18,7 @@ from fcbackends.agreement import as_numpy
 from fcbackends.cli.data import Table, read_table
 from fcbackends.cli.files import writable
 from fcbackends.cli.model import Floats, Model, Scaling, cast
-from fcbackends.cli.tables import print_table
+from fcbackends.report.terminal import print_table
 
 DEFAULT_BATCH = 32
 DEFAULT_EPOCHS = 100

@@ -9,7 +9,7 @@ import platform
 import numpy as np
 
 import fcbackends as fcb
-from fcbackends.cli.tables import print_table
+from fcbackends.report.terminal import print_table
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "array-api-compat")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fcbackends as fcb
-from fcbackends.cli.tables import print_table
+from fcbackends.report.terminal import print_table
 
 W = np.array([[3, 7, 4], [5, 2, 6]])
 B = np.array([2, 9, 3])

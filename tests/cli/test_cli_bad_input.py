@@ -119,7 +119,8 @@ def write_models(folder):
 
 CASES = {
     # the command line itself
-    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'info', got 'frobnicate'",
+    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'report', 'compare', 'info', "
+    "got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "Got unexpected extra argument (more)",
@@ -440,7 +441,9 @@ def test_damaged_files(troubles, capfd, monkeypatch, tmp_path, name):
 @pytest.mark.parametrize("package", ["click", "rich", "polars", "safetensors", "matplotlib"])
 def test_without_the_extra(command, monkeypatch, package):
     Path("ok.csv").write_text(CSV["ok"])
-    for module in [name for name in sys.modules if name.startswith("fcbackends.cli.")]:
+    for module in [
+        name for name in sys.modules if name.startswith(("fcbackends.cli.", "fcbackends.report."))
+    ]:
         monkeypatch.delitem(sys.modules, module)
         parent, _, child = module.rpartition(".")
         monkeypatch.delattr(importlib.import_module(parent), child, raising=False)
@@ -448,5 +451,5 @@ def test_without_the_extra(command, monkeypatch, package):
         monkeypatch.setitem(sys.modules, module, None)
     ran = command("train ok.csv --steps 1 --out m.safetensors --plot m.png")
     assert (ran.status, ran.out) == (2, "")
-    assert ran.err == (f"fcbackends: the command line needs {package}: install `fcbackends[cli]`\n")
+    assert ran.err == (f"fcbackends: this command needs {package}: install `fcbackends[cli]`\n")
     assert not Path("m.safetensors").exists()
