@@ -1,0 +1,266 @@
+"""What is measured of a workload on a backend: time, agreement, and the cost of compiling."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fcbackends as fcb
+from benchmarks.workloads import Workload, prepare
+from fcbackends.agreement import as_numpy
+from fcbackends.report import runs
+
+ROUND_SECONDS = 0.01
+"""A round of this length loses nothing to the timer's resolution or to the call itself."""
+
+VISITS = 8
+"""Each benchmark is visited so often in a run: what disturbs a machine for a while then falls on
+some rounds of all benchmarks, and not on all rounds of some."""
+
+VISIT_SECONDS = 0.04
+"""As many rounds as fit into this in each visit, but at least one."""
+
+SLOW_SECONDS, FEWEST_VISITS = 1.0, 3
+"""A benchmark that has taken so long is visited no more, once it has been visited so often."""
+
+COMPILING_S = 0.05
+"""A first call in a process that costs more than this has compiled, or read what was compiled."""
+
+
+@dataclass
+class Measured:
+    """A benchmark, and the rounds that were taken of it so far.
+
+    Attributes
+    ----------
+    run : callable
+        (units) -> None: does the work so many times.
+    units, rounds : int
+        Units a round, rounds a visit.
+    first_call : float
+        What the very first call cost more than the next, in seconds.
+    seconds, probes : list of list of float
+        Of each visit, the time of a unit in each round, and of the probe around that round.
+    """
+
+    run: Callable[[int], None]
+    units: int
+    rounds: int
+    first_call: float
+    seconds: list[list[float]] = field(default_factory=list)
+    probes: list[list[float]] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has taken its share of time."""
+        taken = self.units * sum(map(sum, self.seconds))
+        return len(self.seconds) >= FEWEST_VISITS and taken > SLOW_SECONDS
+
+    @property
+    def median(self) -> float:
+        """The median of all rounds, in seconds a unit."""
+        return statistics.median(itertools.chain(*self.seconds))
+
+
+def prepare_rounds(run: Callable[[int], None]) -> Measured:
+    """Compile what is to be compiled, and find out how many units and rounds a visit needs."""
+    first, second = seconds_of(run, 1), seconds_of(run, 1)
+    units, a_round = (1, second) if second > ROUND_SECONDS else _units_a_round(run)
+    return Measured(run, units, max(1, int(VISIT_SECONDS / a_round)), first - second)
+
+
+def first_visit(measured: Measured, benchmark: Any) -> None:
+    """Let the runner take the rounds."""
+    probes = []
+
+    def setup() -> None:
+        if benchmark.enabled:
+            # The units are chained inside one call, which the runner counts as one iteration.
+            benchmark.stats.iterations = measured.units
+        probes.append(_probe())
+
+    benchmark.pedantic(lambda: measured.run(measured.units), setup=setup, rounds=measured.rounds)
+    probes.append(_probe())
+    if benchmark.enabled:
+        _add(measured, list(benchmark.stats.stats.data), probes)
+
+
+def visit_again(measured: Measured, stats: Any) -> None:
+    """Take further rounds, and add them to the runner's statistics."""
+    seconds, probes = [], [_probe()]
+    for _ in range(measured.rounds):
+        seconds.append(seconds_of(measured.run, measured.units))
+        probes.append(_probe())
+    for value in seconds:
+        stats.update(value)
+    _add(measured, [value / measured.units for value in seconds], probes)
+
+
+def _add(measured: Measured, seconds: list[float], probes: list[float]) -> None:
+    measured.seconds.append(seconds)
+    measured.probes.append([(before + after) / 2 for before, after in itertools.pairwise(probes)])
+
+
+def _aligned(shape: tuple[int, int]) -> Any:
+    """An array that begins where a cache line does; elsewhere a matmul takes up to 1.25 times."""
+    space = np.empty(8 * math.prod(shape) + 64, np.uint8)
+    start = -space.ctypes.data % 64
+    return space[start : start + 8 * math.prod(shape)].view(np.float64).reshape(shape)
+
+
+_PROBE, _PROBE_RESULT = _aligned((96, 96)), _aligned((96, 96))
+_PROBE[:] = np.sin(np.arange(_PROBE.size)).reshape(_PROBE.shape)
+
+
+def _probe() -> float:
+    """The seconds of a fixed piece of work that no revision of this project changes.
+
+    A core whose other thread is busy is 1.7 times slower, at whatever it does: in rounds divided
+    by their probes a third of that is left. Of sorting, hashing, interpreting, adding and
+    multiplying matrices, the last followed the benchmarks' times best.
+    """
+    started = time.perf_counter()
+    for _ in range(20):
+        np.matmul(_PROBE, _PROBE, out=_PROBE_RESULT)
+    return time.perf_counter() - started
+
+
+def seconds_of(run: Callable[[int], None], units: int) -> float:
+    """The time of so many units."""
+    started = time.perf_counter()
+    run(units)
+    return time.perf_counter() - started
+
+
+def _units_a_round(run: Callable[[int], None]) -> tuple[int, float]:
+    """How many units fill a round, and the seconds of that."""
+    units = 1
+    while True:
+        # One slow call of a few would end the search too early.
+        seconds = min(seconds_of(run, units) for _ in range(3))
+        if seconds > ROUND_SECONDS / 4:
+            units_a_round = max(1, round(units * ROUND_SECONDS / seconds))
+            return units_a_round, seconds * units_a_round / units
+        units *= 4
+
+
+def describe(workload: Workload, backend: fcb.Backend, result: Any, first_call: float) -> runs.Work:
+    """What a saved run tells of a benchmark beside its times, all but the rounds."""
+    losses = None
+    if workload.kind == "training":
+        _, steps, values = result
+        losses = runs.Losses(tuple(map(int, steps)), tuple(values.tolist()))
+    cold = cached = None
+    if _compiles(backend.name, backend.arithmetic, first_call):
+        cold, cached = _compile_seconds(workload, backend.name, backend.arithmetic)
+    return runs.Work(
+        workload=workload.name,
+        kind=workload.kind,
+        sizes=workload.sizes,
+        batch=workload.batch,
+        dtype=workload.dtype,
+        backend=backend.name,
+        arithmetic=backend.arithmetic,
+        multiply_adds=workload.multiply_adds,
+        samples=workload.batch * (losses.steps[-1] if losses else workload.steps),
+        agreement=agreement(workload, backend, result),
+        compile_cold_s=cold,
+        compile_cached_s=cached,
+        axis=runs.Axis(*workload.axis, workload.place) if workload.axis else None,
+        losses=losses,
+    )
+
+
+def rounds_taken(measured: Measured, samples: int) -> dict[str, Any]:
+    """What a saved run tells of a benchmark's rounds beside their times."""
+    return {
+        "samples_per_second": samples / measured.median,
+        "visits": list(map(len, measured.seconds)),
+        "probes": list(itertools.chain(*measured.probes)),
+    }
+
+
+def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Agreement:
+    """How a result agrees with that of ordered arithmetic on NumPy."""
+    found = fcb.compare(result, _reference(workload))
+    return runs.Agreement(
+        equal=found.equal,
+        different=found.different,
+        values=_count(result),
+        max_ulp=found.max_ulp,
+        stated=agreement_class(backend),
+    )
+
+
+@functools.lru_cache(maxsize=2)
+def _reference(workload: Workload) -> Any:
+    return prepare(workload, fcb.get_backend("numpy")).result()
+
+
+def _count(result: Any) -> int:
+    if isinstance(result, tuple | list):
+        return sum(map(_count, result))
+    return int(as_numpy(result).size)
+
+
+@functools.cache
+def agreement_class(backend: fcb.Backend) -> runs.AgreementClass:
+    """C for native arithmetic; B where subnormal numbers become zero; A otherwise."""
+    if backend.arithmetic == "native":
+        return "C"
+    smallest = np.array([[np.finfo("float64").smallest_subnormal]])
+    x, w = backend.asarray(smallest, "float64"), backend.asarray(np.ones((1, 1)), "float64")
+    y = as_numpy(fcb.fc_forward(x, w, backend.asarray(np.zeros(1), "float64"), backend=backend))
+    return "B" if y == 0 else "A"
+
+
+_first_calls: dict[tuple[str, str], float] = {}
+_compiled: dict[tuple[str, str, str], tuple[float, float]] = {}
+
+
+def _compiles(backend: str, arithmetic: str, first_call: float) -> bool:
+    """Whether a backend compiles, judged by its first call in this process of all."""
+    return _first_calls.setdefault((backend, arithmetic), first_call) > COMPILING_S
+
+
+def _compile_seconds(workload: Workload, backend: str, arithmetic: str) -> tuple[float, float]:
+    """What the first call costs more than the next in a new process, cold and from the cache.
+
+    Measured once for each kind and dtype: kernels are compiled for these.
+    """
+    key = workload.kind, workload.dtype, backend
+    if key not in _compiled:
+        request = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
+        with tempfile.TemporaryDirectory() as cache:
+            cold, cached = (_first_call_seconds(request, cache) for _ in range(2))
+        _compiled[key] = cold, cached
+    return _compiled[key]
+
+
+def _first_call_seconds(request: dict[str, str], cache: str) -> float:
+    folder = Path(__file__).parent
+    package = str(Path(fcb.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, folder / "worker.py"],
+        input=json.dumps(request),
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": package},
+        check=True,
+    )
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return max(0.0, answer["first"] - answer["second"])
