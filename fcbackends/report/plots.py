@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -116,7 +117,7 @@ def _speedups(kind: str, workloads: Sequence[Workload], styles: _Styles) -> Pict
                 axes.barh(place, speedup - 1, left=1, height=0.7, color=color)
                 right = speedup >= 1
                 axes.annotate(
-                    f"{_short(backend)} {figures.factor(speedup)}",
+                    _bar_label(backend, speedup),
                     (1, place),
                     xytext=(-4 if right else 4, 0),
                     textcoords="offset points",
@@ -125,9 +126,7 @@ def _speedups(kind: str, workloads: Sequence[Workload], styles: _Styles) -> Pict
                     in_layout=False,
                 )
             place += 1.3
-        speeds = [speedup for _, bars in groups for _, speedup in bars]
-        # Each label stands on the free side of 1 and needs as much room as a tenfold bar or two.
-        axes.set_xlim(min(*speeds, 1 / 50) / 1.5, max(*speeds, 50) * 1.5)
+        axes.set_xlim(*_limits([bar for _, bars in groups for bar in bars]))
         axes.set_ylim(place - 0.6, -0.8)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(_PLAIN)
@@ -139,6 +138,29 @@ def _speedups(kind: str, workloads: Sequence[Workload], styles: _Styles) -> Pict
 
     caption = f"{kind}: speed against NumPy's own matmul and sums; 1 is as fast, 10 ten times."
     return Picture(_svg(draw, 0.75 + 0.17 * lines, f"speed {kind}"), caption)
+
+
+def _bar_label(backend: str, speedup: float) -> str:
+    return f"{_short(backend)} {figures.factor(speedup)}"
+
+
+def _limits(bars: Sequence[tuple[str, float]]) -> tuple[float, float]:
+    """The axis' ends: on either side of 1, room for its bars and for the labels of the other's."""
+    slower, faster = ([bar for bar in bars if (bar[1] >= 1) is side] for side in (False, True))
+    # In decades; a label stands on the free side of 1.
+    left, right = (
+        1.1 * max((abs(math.log10(s)) for _, s in side), default=0.0) + 0.1
+        for side in (slower, faster)
+    )
+    # As shares of the picture, in which 45 characters stand side by side.
+    for_faster, for_slower = (
+        max((len(_bar_label(*bar)) for bar in side), default=0) / 45 for side in (faster, slower)
+    )
+    if right / (left + right) < for_slower:
+        right = left * for_slower / (1 - for_slower)
+    elif left / (left + right) < for_faster:
+        left = right * for_faster / (1 - for_faster)
+    return 10**-left, 10**right
 
 
 def _growth(series: Series, styles: _Styles) -> Picture:
