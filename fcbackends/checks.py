@@ -126,7 +126,7 @@ def plan(
         every = -(-samples // size)
     else:
         every = max(1, max_steps // 1000)
-    return Plan(size, way, seed(seed_), tolerance, scope, every)
+    return Plan(max_steps, size, way, seed(seed_), tolerance, scope, every)
 
 
 def progress(value: Any) -> bool | None:

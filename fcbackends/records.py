@@ -40,8 +40,12 @@ class StepResult(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a training loop draws, watches and stops; the same for all its segments."""
+    """How a training loop draws, watches and stops; the same for all its segments.
 
+    `steps` is how many may be taken in all.
+    """
+
+    steps: int
     batch_size: int
     sampling: Sampling
     seed: int

@@ -5,103 +5,34 @@ from __future__ import annotations
 from numba import types
 
 from fcbackends.kernels.jit import inlined, kernel
+from fcbackends.kernels.matmul import multiply
+from fcbackends.kernels.threads import share
+from fcbackends.kernels.tiles import ROWS, Operand
+from fcbackends.kernels.views import flat
 
-# Rows narrower than a vector register are summed one output after another, the sum in a register;
-# wider ones are summed all outputs at once, vector by vector, in memory.
-NARROW = 8
-
-
-@inlined
-def sum_products(factors, rows, out):
-    """out[m] = sum_k factors[k] * rows[k, m] over ascending k."""
-    if out.shape[0] < NARROW:
-        for m in range(out.shape[0]):
-            out[m] = sum_column(factors, rows, m)
-    else:
-        sum_wide_rows(factors, rows, out)
+ROWS_A_PASS = 64
+"""So many rows of a product are finished (bias, ReLU, update) while they are in the cache."""
 
 
 @inlined
-def sum_column(factors, rows, m):
-    """sum_k factors[k] * rows[k, m] over ascending k."""
-    if factors.shape[0] == 0:
-        return rows.dtype.type(0)
-    total = factors[0] * rows[0, m]
-    for k in range(1, factors.shape[0]):
-        total += factors[k] * rows[k, m]
-    return total
+def relu(values):
+    """Put 0 where values < 0."""
+    # A store whatever the value vectorises; a branch on the value is mispredicted half the time.
+    zero = values.dtype.type(0)
+    for i in range(values.shape[0]):
+        value = values[i]
+        values[i] = zero if value < 0 else value
 
 
 @inlined
-def sum_wide_rows(factors, rows, out):
-    """`sum_products` for many outputs."""
-    terms = factors.shape[0]
-    width = out.shape[0]
-    if terms == 0:
-        for m in range(width):
-            out[m] = 0
-        return
-    factor = factors[0]
-    for m in range(width):
-        out[m] = factor * rows[0, m]
-    k = 1
-    # Four terms a pass, added one after another, save three in four loads and stores of `out`.
-    while k + 4 <= terms:
-        f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
-        for m in range(width):
-            total = out[m] + f0 * rows[k, m]
-            total = total + f1 * rows[k + 1, m]
-            total = total + f2 * rows[k + 2, m]
-            out[m] = total + f3 * rows[k + 3, m]
-        k += 4
-    while k < terms:
-        factor = factors[k]
-        for m in range(width):
-            out[m] += factor * rows[k, m]
-        k += 1
-
-
-@inlined
-def descend(factors, rows, lr, out, gradient):
-    """out[m] = out[m] - lr * (sum_n factors[n] * rows[n, m]); `gradient` is room for a row."""
-    width = out.shape[0]
-    if width < NARROW:
-        for m in range(width):
-            out[m] -= lr * sum_column(factors, rows, m)
-    else:
-        sum_wide_rows(factors, rows, gradient)
-        for m in range(width):
-            out[m] -= lr * gradient[m]
-
-
-@inlined
-def relu(row):
-    """Put 0 where row < 0."""
-    for m in range(row.shape[0]):
-        if row[m] < 0:
-            row[m] = 0
-
-
-@inlined
-def transpose(w, out):
-    """out[m, k] = w[k, m], for the rows w has beside out's columns."""
-    for m in range(out.shape[0]):
-        for k in range(out.shape[1]):
-            out[m, k] = w[k, m]
-
-
-@inlined
-def loss_and_gradient(y, t, dy, one_over_n, two_over_n):
-    """The mean squared loss of y; dy, which may be y, receives its gradient."""
-    total = y.dtype.type(0)
-    for n in range(y.shape[0]):
-        squares = y.dtype.type(0)
-        for m in range(y.shape[1]):
-            d = y[n, m] - t[n, m]
-            squares = squares + d * d if m > 0 else d * d
-            dy[n, m] = d * two_over_n
-        total = total + squares if n > 0 else squares
-    return total * one_over_n
+def loss_of_sample(y, t, dy, n, two_over_n):
+    """The sum of the squared errors of row n; dy, which may be y, receives its gradient."""
+    squares = y.dtype.type(0)
+    for m in range(y.shape[1]):
+        d = y[n, m] - t[n, m]
+        squares = squares + d * d if m > 0 else d * d
+        dy[n, m] = d * two_over_n
+    return squares
 
 
 def _matrices(real, count):
@@ -114,35 +45,83 @@ def _matrices(real, count):
         types.Array(real, 1, "C", readonly=True),
         real[:, ::1],
         types.boolean,
+        real[:, ::1],
+        types.int64,
+        types.int64,
     )
 )
-def forward(x, w, b, y, activate):
-    """Y = x w + b, through ReLU where `activate`."""
-    for n in range(x.shape[0]):
-        row = y[n]
-        sum_products(x[n], w, row)
-        for m in range(b.shape[0]):
-            row[m] += b[m]
-        if activate:
-            relu(row)
+def forward(x, w, b, y, activate, panels, thread, threads):
+    """Y = x w + b, through ReLU where `activate`; each thread has its rows, and a row of panels."""
+    samples, terms = x.shape
+    columns = y.shape[1]
+    first, last = share(samples, ROWS, thread, threads)
+    for row in range(first, last, ROWS_A_PASS):
+        rows = min(ROWS_A_PASS, last - row)
+        multiply(
+            Operand(flat(y), row * columns, columns, 1),
+            Operand(flat(x), row * terms, terms, 1),
+            Operand(flat(w), 0, columns, 1),
+            rows,
+            terms,
+            columns,
+            Operand(panels[thread], 0, 0, 1),
+        )
+        for n in range(row, row + rows):
+            for m in range(columns):
+                y[n, m] += b[m]
+            if activate:
+                relu(y[n])
 
 
-@kernel(lambda real: (*_matrices(real, 3), real[:, ::1], real[::1], real[:, ::1], real[:, ::1]))
-def backward(dy, x, w, dw, db, dx, w_transposed):
-    """Dw = x' dy, db = the sums of dy over the samples, dx = dy w'."""
-    for k in range(x.shape[1]):
-        sum_products(x[:, k], dy, dw[k])
-    for m in range(db.shape[0]):
-        db[m] = 0
-    for n in range(dy.shape[0]):
-        for m in range(db.shape[0]):
-            db[m] = db[m] + dy[n, m] if n > 0 else dy[n, m]
-    transpose(w, w_transposed)
-    for n in range(dy.shape[0]):
-        sum_products(dy[n], w_transposed, dx[n])
+@kernel(
+    lambda real: (
+        *_matrices(real, 3),
+        real[:, ::1],
+        real[::1],
+        real[:, ::1],
+        real[:, ::1],
+        types.int64,
+        types.int64,
+    )
+)
+def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
+    """Dw = x' dy, db = the sums of dy over the samples, dx = dy w'; each thread has its rows."""
+    samples, inputs = x.shape
+    outputs = dy.shape[1]
+    first, last = share(inputs, ROWS, thread, threads)
+    panel = Operand(panels[thread], 0, 0, 1)
+    multiply(
+        Operand(flat(dw), first * outputs, outputs, 1),
+        Operand(flat(x), first, 1, inputs),
+        Operand(flat(dy), 0, outputs, 1),
+        last - first,
+        samples,
+        outputs,
+        panel,
+    )
+    if thread == 0:
+        for m in range(outputs):
+            db[m] = 0
+        for n in range(samples):
+            for m in range(outputs):
+                db[m] = db[m] + dy[n, m] if n > 0 else dy[n, m]
+    first, last = share(samples, ROWS, thread, threads)
+    multiply(
+        Operand(flat(dx), first * inputs, inputs, 1),
+        Operand(flat(dy), first * outputs, outputs, 1),
+        Operand(flat(w_transposed), 0, inputs, 1),
+        last - first,
+        outputs,
+        inputs,
+        panel,
+    )
 
 
 @kernel(lambda real: (*_matrices(real, 2), real[:, ::1], real, real))
 def mean_squared_loss(y, t, dy, one_over_n, two_over_n):
     """The loss; dy receives its gradient."""
-    return loss_and_gradient(y, t, dy, one_over_n, two_over_n)
+    total = y.dtype.type(0)
+    for n in range(y.shape[0]):
+        squares = loss_of_sample(y, t, dy, n, two_over_n)
+        total = total + squares if n > 0 else squares
+    return total * one_over_n

@@ -1,13 +1,15 @@
-"""The draws of `fcbackends.sampling`, one at a time, for use inside a kernel."""
+"""The draws of `fcbackends.sampling`, for use inside a kernel."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fcbackends.kernels.jit import inlined
+from fcbackends.kernels.jit import called, inlined
 
 ROUNDS = 8
 ROUND_WORDS = 2 * ROUNDS
+EPOCH_WORDS = ROUND_WORDS + 1
+"""The words of an epoch's permutation, and after them that epoch's number + 1."""
 
 # Numba widens int64 with uint64 to float64: every constant beside a word is a word.
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -25,6 +27,34 @@ def word(key, counter):
     z = (z ^ (z >> _30)) * _MIX_1
     z = (z ^ (z >> _27)) * _MIX_2
     return z ^ (z >> _31)
+
+
+@called
+def draw_samples(order, first, last, position, samples, key, by_epoch, epoch_words):
+    """order[i] becomes the sample of the draw `position` + i, for i from `first` to `last` - 1.
+
+    `epoch_words`, zeros at first, keeps what was last worked out for an epoch.
+    """
+    if not by_epoch:
+        for i in range(first, last):
+            order[i] = draw_with_replacement(key, position + i, samples)
+        return
+    if first == last:
+        return
+    bits = 0
+    while (samples - 1) >> bits > 0:
+        bits += 1
+    epoch = (position + first) // samples
+    place = position + first - epoch * samples
+    for i in range(first, last):
+        if place == samples:
+            place = 0
+            epoch += 1
+        if epoch_words[ROUND_WORDS] != np.uint64(epoch + 1):
+            set_epoch(key, epoch, epoch_words)
+            epoch_words[ROUND_WORDS] = np.uint64(epoch + 1)
+        order[i] = draw_from_epoch(place, samples, bits, epoch_words)
+        place += 1
 
 
 @inlined

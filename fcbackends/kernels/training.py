@@ -1,218 +1,124 @@
-"""The fused training loop: draw, forward, loss, backward, update and stop test in one call.
-
-A network's parameters stand in one flat buffer `theta`, layer after layer, w row after row and
-then b. Read as one matrix wb of K + 1 rows with the bias last, and with a last column of ones in
-each layer's input h, the bias is the last term of each output's sum, as the contract has it, and
-its gradient is the last row's: multiplying by one is exact.
-
-All else that a step needs stands in the flat buffer `work`, at the places that `layout` gives.
-"""
+"""The fused training loop: draw, forward, loss, backward, update and stop test in one call."""
 
 from __future__ import annotations
 
-import itertools
-from typing import NamedTuple
-
 import numpy as np
 from numba import types
-from numpy.typing import NDArray
 
 from fcbackends.kernels.jit import called, inlined, kernel
-from fcbackends.kernels.layers import (
-    NARROW,
-    descend,
-    loss_and_gradient,
-    relu,
-    sum_column,
-    sum_products,
-    transpose,
+from fcbackends.kernels.matmul import PANEL_BYTES
+from fcbackends.kernels.network import (
+    INPUT,
+    INPUTS,
+    OUTPUTS,
+    PREVIOUS,
+    SCRATCH,
+    SCRATCH_SIZE,
+    SQUARES,
+    TARGETS,
+    THETA,
+    THETA_SIZE,
+    backward,
+    forward_and_loss,
+    is_finite,
+    mean_of_squares,
+    update,
 )
-from fcbackends.kernels.sampling import (
-    draw_from_epoch,
-    draw_with_replacement,
-    set_epoch,
-)
+from fcbackends.kernels.sampling import draw_samples
+from fcbackends.kernels.threads import barrier, share
+from fcbackends.kernels.tiles import ROWS
 from fcbackends.kernels.views import matrix
 
 
-class Layout(NamedTuple):
-    """Where the pieces of a network stand in its buffers.
+@inlined
+def _scratch_of(network, thread):
+    shared = network[network.shape[0] - 1]
+    return shared[SCRATCH] + thread * shared[SCRATCH_SIZE]
 
-    `layers` has a row (inputs, outputs, place of wb in theta, place of h in work) for each layer;
-    `places` has the places in work of the output, the targets, two gradients, a transposed w and
-    one row.
+
+@inlined
+def _panel_of(network, memory, thread):
+    return _scratch_of(network, thread + 1) - PANEL_BYTES // memory.itemsize
+
+
+@inlined
+def _copy(source, to):
+    for i in range(to.shape[0]):
+        to[i] = source[i]
+
+
+@inlined
+def _take_sample(network, memory, row, x, x_at, t, t_at):
+    """Copy a sample to a row of the first layer's input and of the targets."""
+    depth = network.shape[0] - 1
+    inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
+    h = matrix(memory, network[0, INPUT] + row * (inputs + 1), 1, inputs)[0]
+    target = matrix(memory, network[depth, TARGETS] + row * outputs, 1, outputs)[0]
+    _copy(matrix(x, x_at, 1, inputs)[0], h)
+    _copy(matrix(t, t_at, 1, outputs)[0], target)
+
+
+@called
+def _data_loss(network, memory, x, t, room, meeting, thread, threads):
+    """The loss of the whole data, whose sums over the samples run on from block to block.
+
+    All threads return it, or NaN where they are called off.
     """
-
-    layers: NDArray[np.int64]
-    places: NDArray[np.int64]
-    theta_size: int
-    work_size: int
-
-
-def layout(sizes: tuple[int, ...], batch_size: int) -> Layout:
-    """The layout of a network of these layer sizes for batches of this size."""
-    pairs = list(itertools.pairwise(sizes))
-    theta_places = _places([(k + 1) * m for k, m in pairs])
-    widest = max(sizes[1:])
-    work_places = _places(
-        [batch_size * (k + 1) for k, _ in pairs]
-        + [batch_size * sizes[-1]] * 2
-        + [batch_size * widest] * 2
-        + [max(k * m for k, m in pairs), widest]
-    )
-    layers = [(k, m, theta_places[i], work_places[i]) for i, (k, m) in enumerate(pairs)]
-    return Layout(
-        np.array(layers, dtype=np.int64),
-        np.array(work_places[len(pairs) : -1], dtype=np.int64),
-        theta_places[-1],
-        work_places[-1],
-    )
-
-
-def _places(lengths: list[int]) -> list[int]:
-    return list(itertools.accumulate(lengths, initial=0))
-
-
-@called
-def _forward(layers, places, theta, work, batch_size):
-    """Every layer's output from the first layer's input."""
-    depth = layers.shape[0]
-    for layer in range(depth):
-        k, m = layers[layer, 0], layers[layer, 1]
-        theta_at, input_at = layers[layer, 2], layers[layer, 3]
-        h = matrix(work, input_at, batch_size, k + 1)
-        wb = matrix(theta, theta_at, k + 1, m)
-        last = layer == depth - 1
-        stride = m if last else m + 1
-        out = matrix(work, places[0] if last else layers[layer + 1, 3], batch_size, stride)
-        for n in range(batch_size):
-            row = out[n, :m]
-            sum_products(h[n], wb, row)
-            if not last:
-                relu(row)
-
-
-@called
-def _backward_and_update(layers, places, theta, work, batch_size, lr):
-    """Move theta down its gradient; the output's gradient stands in the output's place."""
-    depth = layers.shape[0]
-    dy_at = places[0]
-    for back in range(depth):
-        layer = depth - 1 - back
-        k, m = layers[layer, 0], layers[layer, 1]
-        theta_at, input_at = layers[layer, 2], layers[layer, 3]
-        h = matrix(work, input_at, batch_size, k + 1)
-        dy = matrix(work, dy_at, batch_size, m)
-        dx_at = places[2 + back % 2]
-        wb = matrix(theta, theta_at, k + 1, m)
-        if layer > 0:
-            w_transposed = matrix(work, places[4], m, k)
-            transpose(wb, w_transposed)
-            dx = matrix(work, dx_at, batch_size, k)
-            for n in range(batch_size):
-                sum_products(dy[n], w_transposed, dx[n])
-                for i in range(k):
-                    if not h[n, i] > 0:
-                        dx[n, i] = 0
-        gradient = matrix(work, places[5], 1, m)[0]
-        for i in range(k + 1):
-            descend(h[:, i], dy, lr, wb[i], gradient)
-        dy_at = dx_at
-
-
-@inlined
-def _linear_loss(theta, x, t, sample, dy, one_over_n, two_over_n):
-    """The loss of a one-layer network on one sample; dy receives its gradient."""
-    k = x.shape[1]
-    m = t.shape[1]
-    wb = matrix(theta, 0, k + 1, m)
-    squares = theta.dtype.type(0)
-    for j in range(m):
-        d = (sum_column(x[sample], wb, j) + wb[k, j]) - t[sample, j]
-        squares = squares + d * d if j > 0 else d * d
-        dy[j] = d * two_over_n
-    return squares * one_over_n
-
-
-@inlined
-def _linear_update(theta, x, sample, dy, lr):
-    """Move a one-layer network down its gradient on one sample."""
-    k = x.shape[1]
-    m = dy.shape[0]
-    wb = matrix(theta, 0, k + 1, m)
-    for i in range(k):
-        for j in range(m):
-            wb[i, j] -= lr * (x[sample, i] * dy[j])
-    for j in range(m):
-        wb[k, j] -= lr * dy[j]
-
-
-@inlined
-def _set_ones(layers, work, batch_size):
-    """Put the ones beside each layer's input."""
-    for layer in range(layers.shape[0]):
-        k = layers[layer, 0]
-        h = matrix(work, layers[layer, 3], batch_size, k + 1)
-        for n in range(batch_size):
-            h[n, k] = 1
-
-
-@inlined
-def _is_finite(value):
-    return value - value == 0
-
-
-@called
-def _data_loss(layers, places, theta, work, batch_size, x, t, one_over_n):
-    """The loss of the whole data, whose sums over the samples run on from block to block."""
-    inputs = layers[0, 0]
-    outputs = t.shape[1]
-    h = matrix(work, layers[0, 3], batch_size, inputs + 1)
-    y = matrix(work, places[0], batch_size, outputs)
-    total = theta.dtype.type(0)
-    for first in range(0, x.shape[0], batch_size):
-        count = min(batch_size, x.shape[0] - first)
+    depth = network.shape[0] - 1
+    inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
+    samples = x.shape[0] // inputs
+    squares = network[depth, SQUARES]
+    zero = memory.dtype.type(0)
+    total = zero
+    for start in range(0, samples, room):
+        count = min(room, samples - start)
+        first, last = share(count, ROWS, thread, threads)
+        for n in range(first, last):
+            _take_sample(network, memory, n, x, (start + n) * inputs, t, (start + n) * outputs)
+        forward_and_loss(network, memory, first, last, zero, _panel_of(network, memory, thread))
+        if not barrier(meeting, thread, threads):
+            return memory.dtype.type(np.nan)
         for n in range(count):
-            for k in range(inputs):
-                h[n, k] = x[first + n, k]
-        _forward(layers, places, theta, work, count)
-        for n in range(count):
-            squares = theta.dtype.type(0)
-            for m in range(outputs):
-                d = y[n, m] - t[first + n, m]
-                squares = squares + d * d if m > 0 else d * d
-            total = total + squares if first + n > 0 else squares
-    return total * one_over_n
+            total = total + memory[squares + n] if start + n > 0 else memory[squares + n]
+        if not barrier(meeting, thread, threads):
+            return memory.dtype.type(np.nan)
+    return total * memory.dtype.type(1.0 / samples)
+
+
+def _readonly_row(real):
+    return types.Array(real, 1, "C", readonly=True)
 
 
 @kernel(
     lambda real: (
         types.int64[:, ::1],
-        types.int64[::1],
         real[::1],
-        real[::1],
+        _readonly_row(real),
+        _readonly_row(real),
         types.int64,
-        types.Array(real, 2, "C", readonly=True),
-        types.Array(real, 2, "C", readonly=True),
-        real,
+        types.int64[::1],
+        types.int64,
+        types.int64,
     )
 )
-def data_loss(layers, places, theta, work, batch_size, x, t, one_over_n):
-    """The loss of the whole data under theta."""
-    _set_ones(layers, work, batch_size)
-    return _data_loss(layers, places, theta, work, batch_size, x, t, one_over_n)
+def data_loss(network, memory, x, t, room, meeting, thread, threads):
+    """The loss of the whole data, which stands in flat x and t; `room` samples go at once."""
+    return _data_loss(network, memory, x, t, room, meeting, thread, threads)
 
 
 @kernel(
     lambda real: (
         types.int64[:, ::1],
-        types.int64[::1],
         real[::1],
-        real[::1],
-        types.Array(real, 2, "C", readonly=True),
-        types.Array(real, 2, "C", readonly=True),
+        _readonly_row(real),
+        _readonly_row(real),
         types.float64[::1],
-        types.uint64[::1],
+        types.int64[::1],
+        types.uint64[:, ::1],
+        types.int64,
+        types.int64[::1],
+        types.int64,
+        types.int64,
         types.uint64,
         types.int64,
         types.int64,
@@ -221,21 +127,20 @@ def data_loss(layers, places, theta, work, batch_size, x, t, one_over_n):
         types.boolean,
         types.float64,
         types.int64,
-        real,
-        real,
-        real,
-        real,
     )
 )
 def train_steps(
-    layers,
-    places,
-    theta,
-    work,
+    network,
+    memory,
     x,
     t,
     losses,
-    round_words,
+    order,
+    epoch_words,
+    room,
+    meeting,
+    thread,
+    threads,
     key,
     start,
     stop,
@@ -244,68 +149,39 @@ def train_steps(
     on_data,
     tol,
     record_every,
-    lr,
-    one_over_batch,
-    two_over_batch,
-    one_over_data,
 ):
-    """Take the steps `start` + 1 to `stop`, or fewer.
+    """Take the steps `start` + 1 to `stop`, or fewer, on samples of flat x and t.
 
-    `round_words` is room for the words of one epoch's permutation.
-    Returns the last step, the last watched loss, how many of `losses` were filled, whether `tol`
-    was reached, and the step whose loss is not finite (0 for none).
+    `order` is room for a batch's samples, `epoch_words` for EPOCH_WORDS of each thread, and the
+    network's buffer has room for `room` rows. Returns the last step, the last watched loss, how
+    many of `losses` were filled, whether `tol` was reached, and the step whose loss is not finite
+    (0 for none).
     """
-    samples = x.shape[0]
-    inputs = x.shape[1]
-    outputs = t.shape[1]
-    h = matrix(work, layers[0, 3], batch_size, inputs + 1)
-    y = matrix(work, places[0], batch_size, outputs)
-    targets = matrix(work, places[1], batch_size, outputs)
-    _set_ones(layers, work, batch_size)
+    depth = network.shape[0] - 1
+    inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
+    samples = x.shape[0] // inputs
+    two_over_batch = memory.dtype.type(2.0 / batch_size)
+    scratch_at, panel_at = _scratch_of(network, thread), _panel_of(network, memory, thread)
+    first, last = share(batch_size, ROWS, thread, threads)
 
-    position = start * batch_size
-    epoch = position // samples
-    place = position - epoch * samples
-    bits = 0
-    if by_epoch:
-        set_epoch(key, epoch, round_words)
-        while (samples - 1) >> bits > 0:
-            bits += 1
-
-    linear = layers.shape[0] == 1 and batch_size == 1 and outputs < NARROW
-    sample = 0
     loss = 0.0
     recorded = 0
     until_record = record_every - start % record_every
     for step in range(start + 1, stop + 1):
-        for n in range(batch_size):
-            if by_epoch:
-                sample = draw_from_epoch(place, samples, bits, round_words)
-                place += 1
-                if place == samples:
-                    place = 0
-                    epoch += 1
-                    set_epoch(key, epoch, round_words)
-            else:
-                sample = draw_with_replacement(key, position, samples)
-                position += 1
-            if not linear:
-                for k in range(inputs):
-                    h[n, k] = x[sample, k]
-                for m in range(outputs):
-                    targets[n, m] = t[sample, m]
-
-        if linear:
-            batch_loss = _linear_loss(theta, x, t, sample, y[0], one_over_batch, two_over_batch)
-        else:
-            _forward(layers, places, theta, work, batch_size)
-            batch_loss = loss_and_gradient(y, targets, y, one_over_batch, two_over_batch)
-        if not _is_finite(batch_loss):
+        position = (step - 1) * batch_size
+        draw_samples(order, first, last, position, samples, key, by_epoch, epoch_words[thread])
+        for n in range(first, last):
+            _take_sample(network, memory, n, x, order[n] * inputs, t, order[n] * outputs)
+        forward_and_loss(network, memory, first, last, two_over_batch, panel_at)
+        backward(network, memory, first, last, panel_at)
+        if not barrier(meeting, thread, threads):
+            break
+        batch_loss = mean_of_squares(network, memory, batch_size)
+        if not is_finite(batch_loss):
             return step - 1, loss, recorded, False, step
-        if linear:
-            _linear_update(theta, x, sample, y[0], lr)
-        else:
-            _backward_and_update(layers, places, theta, work, batch_size, lr)
+        update(network, memory, batch_size, thread, threads, scratch_at)
+        if not barrier(meeting, thread, threads):
+            break
 
         until_record -= 1
         look = until_record == 0
@@ -314,13 +190,12 @@ def train_steps(
         if not on_data:
             loss = np.float64(batch_loss)
         elif look:
-            loss = np.float64(
-                _data_loss(layers, places, theta, work, batch_size, x, t, one_over_data)
-            )
-            if not _is_finite(loss):
+            loss = np.float64(_data_loss(network, memory, x, t, room, meeting, thread, threads))
+            if not is_finite(loss):
                 return step, loss, recorded, False, step
         if look:
-            losses[recorded] = loss
+            if thread == 0:
+                losses[recorded] = loss
             recorded += 1
         if loss <= tol and (look or not on_data):
             return step, loss, recorded, True, 0
@@ -330,60 +205,36 @@ def train_steps(
 @kernel(
     lambda real: (
         types.int64[:, ::1],
-        types.int64[::1],
         real[::1],
-        real[::1],
-        real[::1],
-        types.Array(real, 1, "C", readonly=True),
-        types.Array(real, 1, "C", readonly=True),
-        types.int64,
+        _readonly_row(real),
+        _readonly_row(real),
         types.boolean,
-        real,
-        real,
-        real,
     )
 )
-def take_step(
-    layers,
-    places,
-    theta,
-    previous,
-    work,
-    x,
-    t,
-    batch_size,
-    guarded,
-    lr,
-    one_over_batch,
-    two_over_batch,
-):
+def take_step(network, memory, x, t, guarded):
     """Take one step on the samples that stand in flat x and t; returns the loss before it.
 
-    Where `guarded`, a step whose loss is not finite is not taken, and `previous` keeps the last
-    theta before this step's whose values are all finite.
+    Where `guarded`, a step whose loss is not finite is not taken, and the buffer keeps the last
+    weights before this step's whose values are all finite.
     """
+    shared = network[network.shape[0] - 1]
+    theta, size, previous = shared[THETA], shared[THETA_SIZE], shared[PREVIOUS]
     if guarded:
         spoiled = False
-        for i in range(theta.shape[0]):
-            spoiled |= not _is_finite(theta[i])
+        for i in range(size):
+            spoiled |= not is_finite(memory[theta + i])
         if not spoiled:
-            for i in range(theta.shape[0]):
-                previous[i] = theta[i]
-    inputs = layers[0, 0]
-    outputs = layers[layers.shape[0] - 1, 1]
-    h = matrix(work, layers[0, 3], batch_size, inputs + 1)
+            for i in range(size):
+                memory[previous + i] = memory[theta + i]
+    inputs, outputs = network[0, INPUTS], network[network.shape[0] - 2, OUTPUTS]
+    batch_size = t.shape[0] // outputs
     for n in range(batch_size):
-        for k in range(inputs):
-            h[n, k] = x[n * inputs + k]
-    _set_ones(layers, work, batch_size)
-    _forward(layers, places, theta, work, batch_size)
-    y = matrix(work, places[0], batch_size, outputs)
-    targets = matrix(work, places[1], batch_size, outputs)
-    for n in range(batch_size):
-        for m in range(outputs):
-            targets[n, m] = t[n * outputs + m]
-    loss = loss_and_gradient(y, targets, y, one_over_batch, two_over_batch)
-    if guarded and not _is_finite(loss):
+        _take_sample(network, memory, n, x, n * inputs, t, n * outputs)
+    panel_at = _panel_of(network, memory, 0)
+    forward_and_loss(network, memory, 0, batch_size, memory.dtype.type(2.0 / batch_size), panel_at)
+    loss = mean_of_squares(network, memory, batch_size)
+    if guarded and not is_finite(loss):
         return loss
-    _backward_and_update(layers, places, theta, work, batch_size, lr)
+    backward(network, memory, 0, batch_size, panel_at)
+    update(network, memory, batch_size, 0, 1, _scratch_of(network, 0))
     return loss

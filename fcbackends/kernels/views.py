@@ -1,9 +1,10 @@
-"""A matrix view on a piece of a flat buffer, at no run-time cost inside a kernel."""
+"""Views at no run-time cost inside a kernel: a matrix in a flat buffer, and the other way round."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -47,6 +48,40 @@ def _compiled_matrix(
     return view_type(buffer, offset, rows, columns), codegen
 
 
+@intrinsic
+def _compiled_flat(typing_context: Any, array: types.Array) -> Any:
+    view_type = types.Array(array.dtype, 1, "C")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = context.make_array(array)(context, builder, args[0])
+        view = context.make_array(view_type)(context, builder)
+        context.populate_array(
+            view,
+            data=source.data,
+            shape=cgutils.pack_array(builder, [source.nitems]),
+            strides=cgutils.pack_array(builder, [source.itemsize]),
+            itemsize=source.itemsize,
+            meminfo=cgutils.get_null_value(
+                context.get_value_type(types.MemInfoPointer(types.voidptr))
+            ),
+        )
+        return view._getvalue()
+
+    return view_type(array), codegen
+
+
+def _interpreted_flat(array: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous array of any shape as one row; read-only ones as well, so only read them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> _interpreted_flat(np.ones((2, 2)))
+    array([1., 1., 1., 1.])
+    """
+    return array.reshape(-1)
+
+
 def _interpreted_matrix(buffer: NDArray[Any], offset: int, rows: int, columns: int) -> NDArray[Any]:
     """The rows x columns matrix, row after row, that starts at `offset` of a flat buffer.
 
@@ -61,3 +96,38 @@ def _interpreted_matrix(buffer: NDArray[Any], offset: int, rows: int, columns: i
 
 
 matrix: Any = _interpreted_matrix if config.DISABLE_JIT else _compiled_matrix
+flat: Any = _interpreted_flat if config.DISABLE_JIT else _compiled_flat
+
+
+def local(size: int) -> Any:
+    """A function (buffer) -> room for `size` numbers of the buffer's dtype, on the stack.
+
+    Where all indices are constants once loops are unrolled, the numbers live in registers.
+    """
+    if config.DISABLE_JIT:
+        return lambda buffer: np.empty(size, buffer.dtype)
+
+    @intrinsic
+    def compiled(typing_context: Any, buffer: types.Array) -> Any:
+        view_type = types.Array(buffer.dtype, 1, "C")
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            item_type = context.get_data_type(buffer.dtype)
+            item_size = context.get_constant(types.intp, context.get_abi_sizeof(item_type))
+            room = cgutils.alloca_once(builder, item_type, size=size)
+            view = context.make_array(view_type)(context, builder)
+            context.populate_array(
+                view,
+                data=room,
+                shape=cgutils.pack_array(builder, [context.get_constant(types.intp, size)]),
+                strides=cgutils.pack_array(builder, [item_size]),
+                itemsize=item_size,
+                meminfo=cgutils.get_null_value(
+                    context.get_value_type(types.MemInfoPointer(types.voidptr))
+                ),
+            )
+            return view._getvalue()
+
+        return view_type(buffer), codegen
+
+    return compiled

@@ -1,0 +1,145 @@
+"""Several threads in one kernel: each does its share, and they wait for each other.
+
+All threads run the same code on the same numbers and decide alike; an element of a result is
+computed by one of them from first term to last, so that its bits do not depend on their number.
+They meet at `barrier`, which takes no lock: `meeting` counts, in a cache line for each thread,
+how often it has arrived.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from fcbackends.kernels.jit import called, inlined
+
+_Result = TypeVar("_Result")
+
+_LINE = 8
+"""Words of 8 bytes in a cache line."""
+
+_TURNS_BEFORE_YIELDING = 4096
+"""A thread that waits longer may be waiting for one that has no core: it gives up its own."""
+
+
+def new_meeting(threads: int) -> NDArray[np.int64]:
+    """Counters for so many threads, and a word that calls the whole thing off."""
+    return np.zeros((threads + 1) * _LINE, np.int64)
+
+
+def run_in_threads(
+    work: Callable[[int], _Result], threads: int, meeting: NDArray[np.int64] | None = None
+) -> _Result:
+    """Let `work(thread)` run in so many threads at once; returns what the caller's own returns.
+
+    `work` is to release the GIL. Where a thread cannot be started or fails, the others are
+    called off at their next barrier, if there is a `meeting`.
+    """
+    if threads == 1:
+        return work(0)
+    others = [threading.Thread(target=work, args=(thread,)) for thread in range(1, threads)]
+    started = []
+    try:
+        for other in others:
+            other.start()
+            started.append(other)
+        return work(0)
+    finally:
+        if meeting is not None:
+            meeting[threads * _LINE] = 1
+        for other in started:
+            other.join()
+
+
+@inlined
+def share(count, unit, thread, threads):
+    """The first and the last + 1 of a thread's share of `count` things, in whole units."""
+    units = (count + unit - 1) // unit
+    first = units * thread // threads * unit
+    last = units * (thread + 1) // threads * unit
+    return min(first, count), min(last, count)
+
+
+@called
+def barrier(meeting, thread, threads):
+    """Wait until all threads are here; False where it is called off."""
+    if threads == 1:
+        return True
+    arrived = meeting[thread * _LINE] + 1
+    _publish(meeting, thread * _LINE, arrived)
+    for other in range(threads):
+        turns = 0
+        while _observe(meeting, other * _LINE) < arrived:
+            if _observe(meeting, threads * _LINE) != 0:
+                return False
+            turns += 1
+            if turns == _TURNS_BEFORE_YIELDING:
+                turns = 0
+                _yield_core()
+    return True
+
+
+def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    words = context.make_array(signature.args[0])(context, builder, args[0])
+    index = context.cast(builder, args[1], signature.args[1], types.intp)
+    return builder.gep(words.data, [index])
+
+
+@intrinsic
+def _compiled_publish(typing_context: Any, words: Any, index: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = context.cast(builder, args[2], signature.args[2], types.int64)
+        builder.store_atomic(value, _place(context, builder, signature, args), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(words, index, value), codegen
+
+
+@intrinsic
+def _compiled_observe(typing_context: Any, words: Any, index: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load_atomic(_place(context, builder, signature, args), "acquire", 8)
+
+    return types.int64(words, index), codegen
+
+
+@intrinsic
+def _compiled_yield(typing_context: Any) -> Any:
+    name = "SwitchToThread" if os.name == "nt" else "sched_yield"
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.IntType(32), [])
+        module = builder.module
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        builder.call(function, [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _interpreted_publish(words: NDArray[np.int64], index: int, value: int) -> None:
+    """Write a word after all that was written before it."""
+    words[index] = value
+
+
+def _interpreted_observe(words: NDArray[np.int64], index: int) -> int:
+    """Read a word before all that is read after it."""
+    return int(words[index])
+
+
+def _interpreted_yield() -> None:
+    """Let another thread have the core."""
+    threading.Event().wait(0)
+
+
+_publish: Any = _interpreted_publish if config.DISABLE_JIT else _compiled_publish
+_observe: Any = _interpreted_observe if config.DISABLE_JIT else _compiled_observe
+_yield_core: Any = _interpreted_yield if config.DISABLE_JIT else _compiled_yield

@@ -1,0 +1,256 @@
+"""The micro-kernel of all matrix products: a tile of sums held in vector registers.
+
+`tile(rows, vectors)` is the operation c[i, j] = sum_p a[i, p] * b[p, j] for so many rows of c and
+so many vectors of its columns: the sum's index runs outermost, each term is one product and one
+sum a lane, and what is summed stays in registers. Vectors are of LLVM's own types, as wide as the
+target's registers, and nothing is contracted: every lane rounds as a scalar would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+
+def _register_file() -> tuple[int, int]:
+    """The bytes of one of the target's vector registers, and how many there are."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    if "+avx512f" in features:
+        return 64, 32
+    if triple.startswith(("x86", "i686")):
+        return (32 if "+avx" in features.split(",") else 16), 16
+    return 16, 32
+
+
+VECTOR_BYTES, _registers = (64, 32) if config.DISABLE_JIT else _register_file()
+
+ROWS = 8 if _registers == 32 else 4
+"""Rows of the largest tile: with VECTORS it fills half of the registers with sums, which hides
+the additions' latency; on 512-bit registers 8 x 2, 12 x 2 and 8 x 3 reach the same rate."""
+
+VECTORS = 2
+
+
+def lanes(itemsize: int) -> int:
+    """How many numbers of this size a vector holds."""
+    return VECTOR_BYTES // itemsize
+
+
+class Operand(NamedTuple):
+    """A matrix in a flat buffer: its element (i, j) stands at `at` + i * `row` + j * `column`."""
+
+    buffer: Any
+    at: int
+    row: int
+    column: int
+
+
+def tile(rows: int, vectors: int, *, masked: bool = False) -> Callable[..., None]:
+    """The operation for one size of tile, for use inside a kernel.
+
+    It is called as (c, a, b, terms, goes_on, columns), the first three each an Operand of which
+    the tile is the first rows and columns; in b and c columns stand side by side. Where `goes_on`,
+    the sums go on from what stands in c. Where `masked`, only the first `columns` columns are read
+    and written; otherwise all of the vectors are.
+    """
+    if config.DISABLE_JIT:
+        return _interpreted_tile(rows, vectors, masked)
+    return _compiled_tile(rows, vectors, masked)
+
+
+def _compiled_tile(rows: int, vectors: int, masked: bool) -> Any:
+    @intrinsic
+    def compiled(
+        typing_context: Any, c: Any, a: Any, b: Any, terms: Any, goes_on: Any, columns: Any
+    ) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            number = context.get_data_type(c.types[0].dtype)
+            itemsize = context.get_abi_sizeof(number)
+            count, used = (
+                context.cast(builder, args[i], signature.args[i], types.intp) for i in (3, 5)
+            )
+            emitter = _Emitter(builder, number, itemsize, used if masked else None)
+            to, left, right = (
+                _Place(context, builder, kind, value)
+                for kind, value in zip((c, a, b), args[:3], strict=True)
+            )
+            emitter.emit(rows, vectors, to, left, right, count, args[4])
+            return context.get_dummy_value()
+
+        return types.void(c, a, b, terms, goes_on, columns), codegen
+
+    return compiled
+
+
+class _Place:
+    """An Operand's parts as values of the function that is being written."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        buffer, at, row, column = (builder.extract_value(value, i) for i in range(4))
+        first = context.make_array(kind.types[0])(context, builder, buffer).data
+        self._builder = builder
+        self.first = builder.gep(first, [at])
+        self.row, self.column = row, column
+
+    def in_row(self, row: int) -> Any:
+        """Where a row begins."""
+        return self._builder.gep(self.first, [self._builder.mul(self.row, _INDEX(row))])
+
+
+@intrinsic
+def _compiled_copy(typing_context: Any, c: Any, b: Any, columns: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.get_data_type(c.types[0].dtype)
+        itemsize = context.get_abi_sizeof(number)
+        to, source = (_Place(context, builder, *pair) for pair in zip((c, b), args, strict=False))
+        left = context.cast(builder, args[2], signature.args[2], types.intp)
+        writer = _Emitter(builder, number, itemsize, None)
+        for vector in range(VECTORS):
+            place = _INDEX(vector * lanes(itemsize))
+            reader = _Emitter(builder, number, itemsize, builder.sub(left, place))
+            values = reader.load(builder.gep(source.first, [place]))
+            writer.store(values, builder.gep(to.first, [place]))
+        return context.get_dummy_value()
+
+    return types.void(c, b, columns), codegen
+
+
+def _interpreted_copy(c: Operand, b: Operand, columns: int) -> None:
+    """Copy the first `columns` numbers of a row, and zeros up to VECTORS whole vectors."""
+    c.buffer[c.at : c.at + columns] = b.buffer[b.at : b.at + columns]
+    c.buffer[c.at + columns : c.at + VECTORS * lanes(c.buffer.itemsize)] = 0
+
+
+copy_row: Any = _interpreted_copy if config.DISABLE_JIT else _compiled_copy
+
+
+_INDEX = ir.IntType(64)
+_SMALL = ir.IntType(32)
+
+
+class _Emitter:
+    """Writes the instructions of one tile."""
+
+    def __init__(self, builder: Any, number: Any, itemsize: int, columns: Any) -> None:
+        self._builder = builder
+        self._itemsize = itemsize
+        self._lanes = lanes(itemsize)
+        self._vector = ir.VectorType(number, self._lanes)
+        self._mask = None if columns is None else self._first_lanes(columns)
+
+    def emit(
+        self, rows: int, vectors: int, c: _Place, a: _Place, b: _Place, terms: Any, goes_on: Any
+    ) -> None:
+        builder = self._builder
+        zero = _INDEX(0)
+        a_rows = [a.in_row(row) for row in range(rows)]
+        c_places = [
+            builder.gep(c.in_row(row), [_INDEX(vector * self._lanes)])
+            for row in range(rows)
+            for vector in range(vectors)
+        ]
+
+        entry = builder.block
+        resume, head, body, done = (
+            builder.append_basic_block(name) for name in ("resume", "head", "body", "done")
+        )
+        builder.cbranch(goes_on, resume, head)
+        builder.position_at_end(resume)
+        before = [self.load(place) for place in c_places]
+        builder.branch(head)
+
+        builder.position_at_end(head)
+        term, a_offset, b_offset = (builder.phi(_INDEX) for _ in range(3))
+        sums = [builder.phi(self._vector) for _ in c_places]
+        for counter in (term, a_offset, b_offset):
+            counter.add_incoming(zero, entry)
+            counter.add_incoming(zero, resume)
+        # -0.0 plus a first term is that term, to the bit.
+        nothing = self._all_lanes(-0.0)
+        for running, previous in zip(sums, before, strict=True):
+            running.add_incoming(nothing, entry)
+            running.add_incoming(previous, resume)
+        builder.cbranch(builder.icmp_signed("<", term, terms), body, done)
+
+        builder.position_at_end(body)
+        b_vectors = [
+            self.load(builder.gep(b.first, [builder.add(b_offset, _INDEX(v * self._lanes))]))
+            for v in range(vectors)
+        ]
+        for row, a_row in enumerate(a_rows):
+            factor = self._broadcast(builder.load(builder.gep(a_row, [a_offset])))
+            for v, b_vector in enumerate(b_vectors):
+                running = sums[row * vectors + v]
+                running.add_incoming(
+                    builder.fadd(running, builder.fmul(factor, b_vector)), builder.block
+                )
+        for counter, stride in ((term, _INDEX(1)), (a_offset, a.column), (b_offset, b.row)):
+            counter.add_incoming(builder.add(counter, stride), builder.block)
+        builder.branch(head)
+
+        builder.position_at_end(done)
+        for running, place in zip(sums, c_places, strict=True):
+            self.store(running, place)
+
+    def _all_lanes(self, value: float) -> Any:
+        return ir.Constant(self._vector, [value] * self._lanes)
+
+    def _broadcast(self, number: Any) -> Any:
+        undefined = ir.Constant(ir.VectorType(number.type, self._lanes), ir.Undefined)
+        first = self._builder.insert_element(undefined, number, _SMALL(0))
+        zeros = ir.Constant(ir.VectorType(_SMALL, self._lanes), [0] * self._lanes)
+        return self._builder.shuffle_vector(first, undefined, zeros)
+
+    def _first_lanes(self, columns: Any) -> Any:
+        counts = ir.Constant(ir.VectorType(_INDEX, self._lanes), list(range(self._lanes)))
+        return self._builder.icmp_signed("<", counts, self._broadcast(columns))
+
+    def load(self, place: Any) -> Any:
+        builder = self._builder
+        place = builder.bitcast(place, self._vector.as_pointer())
+        if self._mask is None:
+            return builder.load(place, align=self._itemsize)
+        kind = ir.FunctionType(self._vector, [place.type, _SMALL, self._mask.type, self._vector])
+        function = self._masked_function("load", kind)
+        return builder.call(
+            function, [place, _SMALL(self._itemsize), self._mask, self._all_lanes(0.0)]
+        )
+
+    def store(self, vector: Any, place: Any) -> None:
+        builder = self._builder
+        place = builder.bitcast(place, self._vector.as_pointer())
+        if self._mask is None:
+            builder.store(vector, place, align=self._itemsize)
+            return
+        kind = ir.FunctionType(ir.VoidType(), [self._vector, place.type, _SMALL, self._mask.type])
+        function = self._masked_function("store", kind)
+        builder.call(function, [vector, place, _SMALL(self._itemsize), self._mask])
+
+    def _masked_function(self, what: str, kind: Any) -> Any:
+        name = f"llvm.masked.{what}.v{self._lanes}f{8 * self._itemsize}.p0"
+        return cgutils.get_or_insert_function(self._builder.module, kind, name)
+
+
+def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., None]:
+    def interpreted(
+        c: Operand, a: Operand, b: Operand, terms: int, goes_on: bool, columns: int
+    ) -> None:
+        width = columns if masked else vectors * lanes(c.buffer.itemsize)
+        for row in range(rows):
+            place = slice(c.at + row * c.row, c.at + row * c.row + width)
+            total = c.buffer[place] if goes_on else np.full(width, -0.0, c.buffer.dtype)
+            for p in range(terms):
+                first = b.at + p * b.row
+                factor = a.buffer[a.at + row * a.row + p * a.column]
+                total = total + factor * b.buffer[first : first + width]
+            c.buffer[place] = total
+
+    return interpreted
