@@ -1,28 +1,22 @@
-"""Training: the loop over many steps, in segments short enough to interrupt and to show."""
+"""Training: networks held open, and whole runs."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from fcbackends import checks
 from fcbackends.errors import DivergenceError
 from fcbackends.initialization import init_params
 from fcbackends.interruption import interruptible
-from fcbackends.numerics import is_finite
 from fcbackends.records import Array, Backend, Loop, LossScope, Params, Plan, Sampling
 from fcbackends.registry import backend_for
 from fcbackends.sampling import draw_indices
+from fcbackends.segments import Outcome, is_finite, run_segments
 
-# A segment is one call into the backend's loop: Ctrl-C and the progress bar wait for its end.
-_SEGMENT_SECONDS = 0.05
-_SEGMENT_GROWTH = 8
 _BAR_DELAY_SECONDS = 2.0
 
 _PLAIN = 0x0001 | 0x0100
@@ -97,7 +91,7 @@ class Trainer:
     def __init__(self, params: Any, *, lr: float, backend: str | Backend | None = None) -> None:
         self.backend = backend_for(backend, *checks.leaves(params))
         network = checks.params(self.backend, params)
-        checks.trainable(network, _is_finite(network))
+        checks.trainable(network, is_finite(network))
         self._dtype = checks.dtype_of(network[0][0])
         self.lr = checks.learning_rate(lr, self._dtype)
         self.steps = 0
@@ -198,70 +192,17 @@ class Trainer:
         return self._run(x, t, plan, self.steps + max_steps, shown)
 
     def _run(self, x: Array, t: Array, plan: Plan, stop: int, progress: bool | None) -> TrainResult:
-        loop = self._loop
         first = self.steps
-        losses: list[float] = []
-        loss = math.nan
-        stop_reason = "max_steps"
         # No step: what has to be compiled is compiled before Ctrl-C is held back.
-        loop.run(x, t, plan, first, first)
+        self._loop.run(x, t, plan, first, first)
         with interruptible() as interrupted, _bar(stop - first, progress) as bar:
-            length = self._first_length(plan.batch_size)
-            while self.steps < stop:
-                begin = time.perf_counter()
-                start, params = self.steps, loop.params
-                if _is_finite(params):
-                    checkpoint = start, params
-                segment = loop.run(x, t, plan, start, min(stop, start + length))
-                self.steps, loss = segment.steps, segment.loss
-                losses += segment.losses
-                if segment.diverged_at is not None:
-                    self._go_back(x, t, plan, *checkpoint)
-                    raise DivergenceError(segment.diverged_at, self.params)
-                bar.update(self.steps - start)
-                if segment.reached:
-                    stop_reason = "tolerance"
-                    break
-                if interrupted():
-                    stop_reason = "interrupted"
-                    break
-                length = _next_length(length, time.perf_counter() - begin)
-        if plan.tol_on == "data" and self.steps % plan.record_every != 0:
-            loss = loop.loss(x, t)
-        if not (math.isfinite(loss) and _is_finite(loop.params)):
-            last = self.steps
-            self._go_back(x, t, plan, *checkpoint)
-            raise DivergenceError(min(self.steps + 1, last), self.params)
-        history = _history(losses, loss, first, self.steps, plan.record_every)
-        return TrainResult(self.params, loss, self.steps, stop_reason, history)
-
-    def _first_length(self, batch_size: int) -> int:
-        """Steps that are surely short of a segment on any backend."""
-        products = batch_size * sum(w.shape[0] * w.shape[1] for w, _ in self._network)
-        return max(1, min(256, 1_000_000 // products))
-
-    def _go_back(self, x: Array, t: Array, plan: Plan, start: int, params: Params) -> None:
-        """Go back to the last step after which all parameters are finite; after `start` they are.
-
-        Values can overflow in the update of a step whose loss was finite, and hide behind a ReLU
-        for some steps. Looking at each update would slow every run; since the draws are a pure
-        function of the step, the steps are instead taken again, in halves.
-        """
-        loop = self._loop
-        if _is_finite(loop.params):
-            return
-        unwatched = plan._replace(tol=None, tol_on="batch", record_every=self.steps + 1)
-        finite, not_finite = start, self.steps
-        while not_finite - finite > 1:
-            middle = (finite + not_finite) // 2
-            loop.params = params
-            loop.run(x, t, unwatched, finite, middle)
-            if _is_finite(loop.params):
-                finite, params = middle, loop.params
-            else:
-                not_finite = middle
-        loop.params = params
-        self.steps = finite
+            outcome = run_segments(
+                self._loop, x, t, plan, first, stop, interrupted=interrupted, advanced=bar.update
+            )
+        self.steps = outcome.steps
+        if outcome.diverged_at is not None:
+            raise DivergenceError(outcome.diverged_at, self.params)
+        return result_of(outcome, self.params, plan, first)
 
 
 def train(
@@ -414,23 +355,14 @@ def sample_indices(
     return draw_indices(samples, first, count, size, way, checks.seed(seed))
 
 
-def _next_length(length: int, seconds: float) -> int:
-    """How many steps fill a segment, judging by one of `length` steps that took `seconds`."""
-    wanted = int(length * _SEGMENT_SECONDS / max(seconds, 1e-9))
-    return max(1, min(wanted, length * _SEGMENT_GROWTH))
-
-
-def _history(losses: list[float], loss: float, first: int, last: int, every: int) -> History:
-    """The losses at the multiples of `every` after step `first`, and at step `last`."""
-    steps = list(range((first // every + 1) * every, last + 1, every))
+def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> TrainResult:
+    """What a run of training after step `first` ends with."""
+    last, every = outcome.steps, plan.record_every
+    steps, losses = list(range((first // every + 1) * every, last + 1, every)), outcome.losses
     if last % every != 0:
-        steps.append(last)
-        losses = [*losses, loss]
-    return History(np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64))
-
-
-def _is_finite(params: Params) -> bool:
-    return is_finite(params, xp=array_namespace(params[0][0]))
+        steps, losses = [*steps, last], [*losses, outcome.loss]
+    history = History(np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64))
+    return TrainResult(params, outcome.loss, last, outcome.stop_reason, history)
 
 
 def _bar(total: int, progress: bool | None) -> Any:

@@ -161,5 +161,5 @@ def linear_steps(inputs: int, outputs: int, *, one_sample: bool) -> Callable[[st
         return step, loss, recorded, reached, diverged
 
     batches = "one" if one_sample else "any"
-    steps.__name__ = f"linear_steps-{inputs}-{outputs}-{batches}"
+    steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}"
     return kernel(_signature)(steps)

@@ -17,7 +17,6 @@ from numba import config, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 
 def _register_file() -> tuple[int, int]:
