@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
 from fcbackends import checks
@@ -205,7 +206,7 @@ class Trainer:
         stop_reason = "max_steps"
         # No step: what has to be compiled is compiled before Ctrl-C is held back.
         loop.run(x, t, plan, first, first)
-        with interruptible() as interrupted, _bar(stop - first, progress) as bar:
+        with interruptible() as interrupted, _bar(stop - first, progress) as advance:
             length = self._first_length(plan.batch_size)
             while self.steps < stop:
                 begin = time.perf_counter()
@@ -218,7 +219,7 @@ class Trainer:
                 if segment.diverged_at is not None:
                     self._go_back(x, t, plan, *checkpoint)
                     raise DivergenceError(segment.diverged_at, self.params)
-                bar.update(self.steps - start)
+                advance(self.steps - start)
                 if segment.reached:
                     stop_reason = "tolerance"
                     break
@@ -430,16 +431,18 @@ def _history(losses: list[float], loss: float, first: int, last: int, every: int
 
 
 def _is_finite(params: Params) -> bool:
-    return is_finite(params, xp=array_namespace(params[0][0]))
+    return is_finite(params, xp=checks.namespace_of(params[0][0]))
 
 
-def _bar(total: int, progress: bool | None) -> Any:
+@contextlib.contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """A with-block with a progress bar, if it is to be shown; the function given moves it on."""
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not (on_terminal if progress is None else progress):
+        yield lambda steps: None
+        return
     from tqdm.auto import tqdm
 
-    return tqdm(
-        total=total,
-        unit="step",
-        unit_scale=True,
-        delay=0.0 if progress else _BAR_DELAY_SECONDS,
-        disable=None if progress is None else not progress,
-    )
+    delay = 0.0 if progress else _BAR_DELAY_SECONDS
+    with tqdm(total=total, unit="step", unit_scale=True, delay=delay) as bar:
+        yield bar.update
