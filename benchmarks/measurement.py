@@ -37,8 +37,11 @@ VISIT_SECONDS = 0.04
 SLOW_SECONDS, FEWEST_VISITS = 1.0, 3
 """A benchmark that has taken so long is visited no more, once it has been visited so often."""
 
+READING_S = 0.001
+"""A first call in a process that costs more than this may have read what was compiled."""
+
 COMPILING_S = 0.05
-"""A first call in a process that costs more than this has compiled, or read what was compiled."""
+"""A first call that costs more than this, in a process without a cache, has compiled."""
 
 
 @dataclass
@@ -165,7 +168,7 @@ def describe(workload: Workload, backend: fcb.Backend, result: Any, first_call: 
         _, steps, values = result
         losses = runs.Losses(tuple(map(int, steps)), tuple(values.tolist()))
     cold = cached = None
-    if _compiles(backend.name, backend.arithmetic, first_call):
+    if _may_compile(backend.name, backend.arithmetic, first_call):
         cold, cached = _compile_seconds(workload, backend.name, backend.arithmetic)
     return runs.Work(
         workload=workload.name,
@@ -229,25 +232,28 @@ def agreement_class(backend: fcb.Backend) -> runs.AgreementClass:
 
 
 _first_calls: dict[tuple[str, str], float] = {}
-_compiled: dict[tuple[str, str, str], tuple[float, float]] = {}
+_compiled: dict[tuple[str, ...], tuple[float, float] | tuple[None, None]] = {}
 
 
-def _compiles(backend: str, arithmetic: str, first_call: float) -> bool:
-    """Whether a backend compiles, judged by its first call in this process of all."""
-    return _first_calls.setdefault((backend, arithmetic), first_call) > COMPILING_S
+def _may_compile(backend: str, arithmetic: str, first_call: float) -> bool:
+    """Whether a backend compiles or reads, judged by its first call in this process of all."""
+    return _first_calls.setdefault((backend, arithmetic), first_call) > READING_S
 
 
-def _compile_seconds(workload: Workload, backend: str, arithmetic: str) -> tuple[float, float]:
+def _compile_seconds(
+    workload: Workload, backend: str, arithmetic: str
+) -> tuple[float, float] | tuple[None, None]:
     """What the first call costs more than the next in a new process, cold and from the cache.
 
-    Measured once for each kind and dtype: kernels are compiled for these.
+    Measured once for each kind and dtype: kernels are compiled for these. None where a cold call
+    costs too little to have compiled.
     """
-    key = workload.kind, workload.dtype, backend
+    key = workload.kind, workload.dtype, backend, arithmetic
     if key not in _compiled:
         request = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
         with tempfile.TemporaryDirectory() as cache:
             cold, cached = (_first_call_seconds(request, cache) for _ in range(2))
-        _compiled[key] = cold, cached
+        _compiled[key] = (cold, cached) if cold > COMPILING_S else (None, None)
     return _compiled[key]
 
 

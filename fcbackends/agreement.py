@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,6 +113,8 @@ def digest(params: Any) -> str:
     >>> fcb.digest(fcb.init_params((2, 3), seed=1))[:16]
     '9ef0045d1b5fb2f8'
     """
+    import hashlib
+
     sha = hashlib.sha256()
     for path, array in _leaves(params, "params"):
         place = ".".join(map(str, path))
@@ -128,6 +128,8 @@ def digest(params: Any) -> str:
 
 def as_numpy(array: Any) -> NDArray[Any]:
     """The array as a NumPy array, brought from its library and device."""
+    import array_api_compat
+
     if array_api_compat.is_torch_array(array):
         array = array.detach()
     try:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat
-
 from fcbackends import checks, numerics
 from fcbackends.records import (
     Array,
@@ -175,7 +173,7 @@ def relu(a: Any) -> Array:
     array([0. , 0. , 2.5])
     """
     (a,) = checks.arrays(library_backend(a), a=a)
-    return numerics.relu(a, xp=array_api_compat.array_namespace(a))
+    return numerics.relu(a, xp=checks.namespace_of(a))
 
 
 def relu_backward(dy: Any, a: Any) -> Array:
@@ -208,7 +206,7 @@ def relu_backward(dy: Any, a: Any) -> Array:
     """
     dy, a = checks.arrays(library_backend(dy, a), dy=dy, a=a)
     checks.same_shape("dy", dy, "a", a)
-    return numerics.relu_backward(dy, a, xp=array_api_compat.array_namespace(a))
+    return numerics.relu_backward(dy, a, xp=checks.namespace_of(a))
 
 
 def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Array:

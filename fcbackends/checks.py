@@ -10,7 +10,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import array_api_compat
 import numpy as np
 
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
@@ -178,6 +177,16 @@ def dtype_of(array: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
+def namespace_of(array: Array) -> Any:
+    """The functions of the array's library, as the array API names them."""
+    if isinstance(array, np.ndarray):
+        # NumPy's own names serve; to wrap them, array_api_compat imports all of NumPy.
+        return np
+    import array_api_compat
+
+    return array_api_compat.array_namespace(array)
+
+
 def arrays(
     backend: Backend, dtype: str | None = None, of_integers: str = "float64", **named: Any
 ) -> list[Array]:
@@ -211,6 +220,8 @@ def arrays(
 
 def _bring(backend: Backend, name: str, value: Any) -> Array:
     """The value as an array of the backend's library; an array of another one is refused."""
+    import array_api_compat
+
     foreign = array_api_compat.is_array_api_obj(value) and not isinstance(value, np.ndarray)
     if foreign and not backend.owns(value):
         library = type(value).__module__.partition(".")[0]

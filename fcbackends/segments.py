@@ -7,9 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from array_api_compat import array_namespace
-
-from fcbackends import numerics
+from fcbackends import checks, numerics
 from fcbackends.records import Array, Loop, Params, Plan
 
 # A segment is one call into the backend's loop: Ctrl-C and the progress bar wait for its end.
@@ -29,7 +27,7 @@ class Outcome(NamedTuple):
 
 def is_finite(params: Params) -> bool:
     """Whether every parameter is a finite number."""
-    return numerics.is_finite(params, xp=array_namespace(params[0][0]))
+    return numerics.is_finite(params, xp=checks.namespace_of(params[0][0]))
 
 
 def run_segments(

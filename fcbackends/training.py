@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,9 +197,9 @@ class Trainer:
         first = self.steps
         # No step: what has to be compiled is compiled before Ctrl-C is held back.
         self._loop.run(x, t, plan, first, first)
-        with interruptible() as interrupted, _bar(stop - first, progress) as bar:
+        with interruptible() as interrupted, _bar(stop - first, progress) as advanced:
             outcome = run_segments(
-                self._loop, x, t, plan, first, stop, interrupted=interrupted, advanced=bar.update
+                self._loop, x, t, plan, first, stop, interrupted=interrupted, advanced=advanced
             )
         self.steps = outcome.steps
         if outcome.diverged_at is not None:
@@ -365,13 +367,15 @@ def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> Train
     return TrainResult(params, outcome.loss, last, outcome.stop_reason, history)
 
 
-def _bar(total: int, progress: bool | None) -> Any:
+@contextlib.contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """A with-block with a progress bar, if it is to be shown; the function given moves it on."""
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not (on_terminal if progress is None else progress):
+        yield lambda steps: None
+        return
     from tqdm.auto import tqdm
 
-    return tqdm(
-        total=total,
-        unit="step",
-        unit_scale=True,
-        delay=0.0 if progress else _BAR_DELAY_SECONDS,
-        disable=None if progress is None else not progress,
-    )
+    delay = 0.0 if progress else _BAR_DELAY_SECONDS
+    with tqdm(total=total, unit="step", unit_scale=True, delay=delay) as bar:
+        yield bar.update

@@ -1,65 +1,239 @@
 """Compiled kernels on disk: they spare time, and can do no harm."""
 
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+import fcbackends as fcb
+from fcbackends.kernels import storage
 from tests.cases import needs_jit
 
 pytestmark = needs_jit
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits, modes and homes")
 
+SOURCE = Path(__file__).parents[1]
 CODE = """
 import numpy as np
 import fcbackends as fcb
 y = fcb.fc_forward(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([5.0]))
-print(y)
+loss, dy = fcb.mean_squared_loss(y, np.array([[15.0]]))
+print(y, loss, fcb.digest((y, dy)))
 """
+RIGHT = f"[[16.]] 1.0 {fcb.digest((np.array([[16.0]]), np.array([[2.0]])))}\n"
 
 
-def run(cache, *options, **environment):
-    return subprocess.run(
-        [sys.executable, *options, "-c", CODE],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(cache), **environment},
-        capture_output=True,
+def start(cache, code=CODE, *options, cwd=SOURCE, **environment):
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
+    folder = {} if cache is None else {"NUMBA_CACHE_DIR": str(cache)}
+    return subprocess.Popen(
+        [sys.executable, *options, "-c", code],
+        env={**inherited, "PYTHONPATH": str(SOURCE), **folder, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        cwd=Path(__file__).parents[1],
+        cwd=cwd,
     )
+
+
+def run(*arguments, **options):
+    process = start(*arguments, **options)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def run_without_a_word(*arguments, **options):
+    assert run(*arguments, **options) == (0, RIGHT, "")
+
+
+def run_with_one_warning(*arguments, reason="", **options):
+    """Every warning is shown, and there is one for all kernels."""
+    status, out, err = run(*arguments, "-Walways", **options)
+    assert (status, out) == (0, RIGHT)
+    assert err.count("CacheWarning") == err.count("are not kept in") == 1
+    assert reason in err
 
 
 def files(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_second_process_reads_what_the_first_compiled(tmp_path):
-    first, made = run(tmp_path), files(tmp_path)
-    assert (first.stdout, first.stderr) == ("[[16.]]\n", "")
-    assert len(made) == 1
-    again = run(tmp_path)
-    assert (again.stdout, again.stderr) == ("[[16.]]\n", "")
-    assert files(tmp_path) == made
-    # Another option of the compiler is another kernel.
-    run(tmp_path, NUMBA_OPT="1")
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("filled")
+    run_without_a_word(folder)
+    return folder
+
+
+@pytest.fixture
+def cache(filled, tmp_path):
+    """A folder with both kernels, to be spoiled."""
+    return shutil.copytree(filled, tmp_path / "cache")
+
+
+def test_a_second_process_reads_what_the_first_compiled(cache):
+    made = files(cache)
+    assert len(made) == 2
+    run_without_a_word(cache)
+    assert files(cache) == made
+    # Another option of the compiler is another kernel; the number of threads is none.
+    run_without_a_word(cache, NUMBA_NUM_THREADS="1")
+    assert files(cache) == made
+    run_without_a_word(cache, NUMBA_OPT="1")
+    assert len(files(cache)) == 4
+
+
+def test_another_version_of_the_kernels_is_another_build(filled, tmp_path):
+    shutil.copytree(SOURCE / "fcbackends", tmp_path / "fcbackends")
+    cache = shutil.copytree(filled, tmp_path / "cache")
+    run_without_a_word(cache, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert len(files(cache)) == 2
+    with open(tmp_path / "fcbackends/kernels/layers.py", "a") as source:
+        source.write("# A changed kernel.\n")
+    run_without_a_word(cache, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert len(files(cache)) == 4
+
+
+def one_bit(content):
+    return content[:40] + bytes([content[40] ^ 1]) + content[41:]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content, other: b"",
+        lambda content, other: content[:-1],
+        lambda content, other: content[:7],
+        lambda content, other: one_bit(content),
+        lambda content, other: other,
+        lambda content, other: pickle.dumps("a foreign file"),
+    ],
+    ids=["empty", "cut", "stump", "one-bit", "another-kernel", "foreign"],
+)
+def test_a_spoiled_file_is_compiled_anew(cache, spoil):
+    made = files(cache)
+    (path, content), (_, other) = made.items()
+    path.write_bytes(spoil(content, other))
+    run_without_a_word(cache)
+    again = files(cache)
+    assert again.keys() == made.keys()
+    assert len(again[path]) > 1000
+    run_without_a_word(cache)
+    assert files(cache) == again
+
+
+@pytest.mark.parametrize(
+    "payload", [b"no pickle", pickle.dumps({"foreign": 1}), pickle.dumps((None,) * 9)]
+)
+def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
+    for path in files(cache):
+        storage.write(path, payload)
+    run_without_a_word(cache)
+    assert all(len(content) > 1000 for content in files(cache).values())
+
+
+def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
+    started = [start(tmp_path / "new" / "cache") for _ in range(4)]
+    ended = [(*process.communicate(timeout=120), process.returncode) for process in started]
+    assert ended == [(RIGHT, "", 0)] * 4
     assert len(files(tmp_path)) == 2
+    run_without_a_word(tmp_path / "new" / "cache")
 
 
-def test_a_damaged_file_is_compiled_anew(tmp_path):
-    run(tmp_path)
-    ((path, content),) = files(tmp_path).items()
-    one_bit = content[:40] + bytes([content[40] ^ 1]) + content[41:]
-    for damaged in (b"", content[:-1], one_bit):
-        path.write_bytes(damaged)
-        again = run(tmp_path)
-        assert (again.returncode, again.stdout, again.stderr) == (0, "[[16.]]\n", "")
-        assert len(path.read_bytes()) > 1000
-        assert path.read_bytes() != damaged
+def test_a_folder_below_a_file(tmp_path):
+    (tmp_path / "a file").write_text("")
+    run_with_one_warning(tmp_path / "a file" / "below", CODE, reason="set NUMBA_CACHE_DIR to")
 
 
-def test_without_a_writable_folder_a_warning_says_so_and_the_results_are_right(tmp_path):
-    blocked = tmp_path / "a file"
-    blocked.write_text("")
-    result = run(blocked / "below")
-    assert (result.returncode, result.stdout) == (0, "[[16.]]\n")
-    assert "NUMBA_CACHE_DIR" in result.stderr
-    assert "Traceback" not in result.stderr
+@posix
+def test_a_read_only_folder(cache, tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, cache, *(path for path in cache.rglob("*") if path.is_dir())):
+        folder.chmod(0o555)
+    if os.access(empty, os.W_OK):
+        pytest.skip("root may write anywhere")
+    run_without_a_word(cache)
+    run_with_one_warning(empty, CODE, reason="Permission denied")
+
+
+def test_a_folder_in_a_kernels_place(cache):
+    for path in files(cache):
+        path.unlink()
+        path.mkdir()
+    run_with_one_warning(cache, CODE)
+    assert files(cache) == {}
+
+
+def test_a_disk_that_is_full(tmp_path):
+    full = """
+import errno, os
+def replace(source, target):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source)
+os.replace = replace
+"""
+    run_with_one_warning(tmp_path, full + CODE, reason="No space left on device")
+    assert files(tmp_path) == {}
+
+
+@posix
+def test_a_file_that_cannot_be_written_whole(tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    run_with_one_warning(tmp_path, limited + CODE, reason="File too large", cwd=tmp_path)
+    assert files(tmp_path) == {}
+
+
+@posix
+def test_a_user_without_a_home(tmp_path):
+    homeless = """
+import os, pwd
+def getpwuid(uid):
+    raise KeyError(uid)
+pwd.getpwuid = getpwuid
+for name in ("HOME", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+"""
+    run_with_one_warning(None, homeless + CODE, reason="no home directory", cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="each system has its own place")
+def test_the_users_own_cache_folder(tmp_path):
+    run_without_a_word(None, HOME=str(tmp_path), XDG_CACHE_HOME="")
+    assert len(files(tmp_path / ".cache" / "fcbackends")) == len(files(tmp_path)) == 2
+
+
+def builds(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_builds_that_were_not_used_for_longest_go_when_a_new_one_comes(tmp_path):
+    names = [f"{i:024x}" for i in range(storage.MOST_BUILDS + 3)]
+    for i, name in enumerate(names):
+        storage.write(tmp_path / name / "a.kernel", b"a")
+        os.utime(tmp_path / name, (1e9 + i, 1e9 + i))
+    (tmp_path / "somebody else's").mkdir()
+    assert builds(tmp_path) == [*names[-storage.MOST_BUILDS :], "somebody else's"]
+    oldest, _, *others = names[-storage.MOST_BUILDS :]
+    # The oldest is used; then come another kernel of a build that is there, and a new build.
+    assert storage.read(tmp_path / oldest / "a.kernel") == b"a"
+    storage.write(tmp_path / others[0] / "b.kernel", b"b")
+    assert len(builds(tmp_path)) == storage.MOST_BUILDS + 1
+    storage.write(tmp_path / ("f" * 24) / "a.kernel", b"a")
+    assert builds(tmp_path) == [oldest, *others, "f" * 24, "somebody else's"]
+
+
+def test_a_build_that_goes_while_it_is_in_use_comes_again(cache):
+    removes = f"""
+import shutil
+from fcbackends.kernels import layers
+layers.mean_squared_loss("float64")
+shutil.rmtree({str(cache)!r})
+"""
+    run_without_a_word(cache, removes + CODE)
+    assert [path.name for path in files(cache)] == ["layers.forward-float64.kernel"]

@@ -273,6 +273,25 @@ def info() -> int:
     return 0
 
 
+@_cli.command()
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=_one_of("float64", "float32"),
+    help="Kernels of this dtype only; may be given more than once.",
+)
+def warmup(dtypes: tuple[str, ...]) -> int:
+    """Compile the kernels now, and keep them for later processes.
+
+    Kernels that are kept already are read.
+    """
+    from fcbackends.cli.warmup import warm_up
+
+    warm_up(dict.fromkeys(dtypes or ("float64", "float32")))
+    return 0
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command; errors in the arguments are raised as ArgumentError."""
     try:

@@ -52,5 +52,10 @@ def _cache() -> str:
     from fcbackends.kernels.cache import cache_directory
 
     folder = cache_directory()
-    files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    if folder is None:
+        return "none (no home directory)"
+    try:
+        files = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    except OSError as error:
+        return f"{folder} ({error.strerror})"
     return f"{folder} ({len(files)} files, {sum(files) / 1e6:.1f} MB)"

@@ -1,19 +1,18 @@
 """Compiled kernels on disk, in a form that can slow a run down but never fail it.
 
 Numba's own cache does not see a changed callee in another file, raises where no directory is
-writable, and raises on a truncated file. Here one file holds one kernel, its name is a hash of
-everything that shapes the machine code, and its content is checked before it is read.
+writable, and raises on a truncated file. Here one file holds one kernel, its folder's name is a
+hash of everything that shapes the machine code, and its content is checked before it is read.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import functools
 import hashlib
 import os
 import pickle
 import platform
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,57 +20,81 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-import platformdirs
 from numba.core import caching, compiler, serialize
+
+from fcbackends.kernels import storage
 
 _NOT_IN_CODE = ("NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS")
 """Numba's settings that leave the machine code as it is."""
 
-_DIGEST_BYTES = hashlib.sha256().digest_size
+
+class CacheWarning(UserWarning):
+    """Compiled kernels cannot be kept; the results are the same."""
 
 
-def cache_directory() -> Path:
-    """Where compiled kernels are kept: NUMBA_CACHE_DIR if set, else the user's cache folder."""
-    configured = numba.config.CACHE_DIR
-    base = Path(configured) if configured else Path(platformdirs.user_cache_dir())
-    return base / "fcbackends"
+def cache_directory() -> Path | None:
+    """Where compiled kernels are kept: NUMBA_CACHE_DIR if set, else the user's cache folder.
+
+    None for a user without a home: kernels are programs, and a folder that comes with the working
+    directory may hold somebody else's.
+    """
+    if numba.config.CACHE_DIR:
+        return Path(numba.config.CACHE_DIR) / "fcbackends"
+    import platformdirs
+
+    try:
+        base = Path(platformdirs.user_cache_dir())
+    except RuntimeError:
+        return None
+    # Older versions give "~/.cache" where there is no home.
+    return base / "fcbackends" if base.is_absolute() else None
 
 
 class KernelCache(caching._Cache):  # type: ignore[misc]
-    """The cache of one kernel of one signature, in the form a Numba dispatcher asks for."""
+    """The cache of one kernel of one signature, in the form a Numba dispatcher asks for.
+
+    Attributes
+    ----------
+    loaded : bool
+        Whether the kernel was read from the cache.
+    trouble : str or None
+        Why the kernel, compiled, could not be kept.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.loaded = False
+        self.trouble: str | None = None
 
     @property
     def cache_path(self) -> str:
         """The root folder of all kernels."""
-        return str(cache_directory())
+        return str(cache_directory() or "")
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The compiled kernel, or None where the file is missing, damaged or foreign."""
-        target_context.refresh()
+        # Numba's caches refresh the context first, which imports all that a function could be
+        # compiled from (and SciPy) and takes ten times as long as the rest. Kernels count no
+        # references and start no threads: they link to nothing of that.
         try:
-            content = self._file(target_context.codegen()).read_bytes()
-            digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-            if hashlib.sha256(payload).digest() != digest:
+            payload = storage.read(self._file(target_context.codegen()))
+            if payload is None:
                 return None
-            return compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
+            kernel = compiler.CompileResult._rebuild(target_context, *pickle.loads(payload))
         except Exception:
             # Whatever a damaged file leads to, compiling anew is right.
             return None
+        self.loaded = True
+        return kernel
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write the compiled kernel; where that fails, warn and go on."""
-        payload = serialize.dumps(data._reduce())
         try:
-            _write_whole(self._file(data.codegen), hashlib.sha256(payload).digest() + payload)
-        except OSError as error:
-            warnings.warn(
-                f"compiled kernels are not kept in {cache_directory()} ({error.strerror}): "
-                "each process compiles them anew; set NUMBA_CACHE_DIR to a writable folder",
-                stacklevel=2,
-            )
+            storage.write(self._file(data.codegen), serialize.dumps(data._reduce()))
+        except Exception as error:
+            # Whatever stands in the way, the kernel in hand is right.
+            self.trouble = getattr(error, "strerror", None) or repr(error)
+            _warn_once(self.trouble)
 
     def enable(self) -> None:
         """Nothing to do: the cache is always on."""
@@ -83,37 +106,56 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
         """Nothing to do: files are replaced whole."""
 
     def _file(self, codegen: Any) -> Path:
+        folder = cache_directory()
+        if folder is None:
+            raise FileNotFoundError(errno.ENOENT, "no home directory")
+        if _SOURCES is None:
+            raise FileNotFoundError(errno.ENOENT, "no sources to tell one version from the next")
         target = repr((*codegen.magic_tuple(), _build()))
-        key = hashlib.sha256(target.encode()).hexdigest()[:24]
-        return cache_directory() / key / f"{self._name}.kernel"
+        key = hashlib.sha256(target.encode()).hexdigest()[: storage.BUILD_DIGITS]
+        return folder / key / f"{self._name}.kernel"
+
+
+_warned = False
+
+
+def _warn_once(reason: str) -> None:
+    global _warned
+    if _warned:
+        return
+    _warned = True
+    warnings.warn(
+        f"compiled kernels are not kept in {cache_directory() or '~'} ({reason}): "
+        "each process compiles them anew; set NUMBA_CACHE_DIR to a writable folder",
+        CacheWarning,
+        stacklevel=3,
+    )
+
+
+def _hash_sources() -> str | None:
+    sources = hashlib.sha256()
+    try:
+        files = sorted(Path(__file__).parent.glob("*.py"))
+        for file in files:
+            sources.update(file.read_bytes())
+    except OSError:
+        return None
+    return sources.hexdigest() if files else None
+
+
+# Read when the kernels are imported: by their first use somebody may have changed the files.
+_SOURCES = _hash_sources()
 
 
 @functools.cache
-def _build() -> tuple[str, ...]:
+def _build() -> tuple[str | None, ...]:
     """What shapes a kernel's machine code beside the target: sources, versions, options."""
-    sources = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        sources.update(source.read_bytes())
     options = [f"{name}={value}" for name, value in sorted(os.environ.items())]
     return (
-        sources.hexdigest(),
+        _SOURCES,
         numba.__version__,
         llvmlite.__version__,
         np.__version__,
         platform.python_version(),
         *[o for o in options if o.startswith("NUMBA_") and not o.startswith(_NOT_IN_CODE)],
     )
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write beside the file and replace it, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

@@ -31,6 +31,9 @@ called = njit(**_OPTIONS)
 
 REALS = {"float32": types.float32, "float64": types.float64}
 
+FAMILIES: dict[str, Callable[[str], Callable[..., Any]]] = {}
+"""Every family of kernels that `kernel` has made, by its name: "module.function"."""
+
 
 def kernel(
     signature: Callable[[types.Float], tuple[types.Type, ...]],
@@ -42,16 +45,19 @@ def kernel(
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[[str], Callable[..., Any]]:
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
         @functools.cache
         def family(dtype: str) -> Callable[..., Any]:
             if numba.config.DISABLE_JIT:
                 return function
             dispatcher: Any = njit(**_OPTIONS)(function)
-            dispatcher._cache = KernelCache(f"{function.__name__}-{dtype}")
+            dispatcher._cache = KernelCache(f"{name}-{dtype}")
             dispatcher.compile(signature(REALS[dtype]))
             dispatcher.disable_compile()
             return dispatcher
 
+        FAMILIES[name] = family
         return functools.update_wrapper(family, function)
 
     return decorate

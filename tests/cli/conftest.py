@@ -42,12 +42,12 @@ def start(tmp_path):
     environment = {**os.environ, "PYTHONPATH": source}
     started = []
 
-    def run(line, **options):
+    def run(line, *, env=None, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         process = subprocess.Popen(
             [sys.executable, "-m", "fcbackends", *line.split()],
             cwd=tmp_path,
-            env=environment,
+            env={**environment, **(env or {})},
             **options,
         )
         started.append(process)

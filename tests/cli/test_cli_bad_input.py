@@ -120,11 +120,15 @@ def write_models(folder):
 CASES = {
     # the command line itself
     "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'report', 'compare', 'info', "
-    "got 'frobnicate'",
+    "'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "Got unexpected extra argument (more)",
     "info more": "Got unexpected extra argument (more)",
+    "warmup more": "Got unexpected extra argument (more)",
+    "warmup --dtype": "Option `--dtype` requires an argument.",
+    "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
+    "warmup --sizes": "`OPTION` must be one of --dtype, --help, got '--sizes'",
     "train ok.csv --lr": "Option `--lr` requires an argument.",
     "predict": "Missing argument `MODEL`.",
     "predict ok.safetensors": "Missing argument `DATA`.",

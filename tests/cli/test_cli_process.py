@@ -73,9 +73,13 @@ def test_info(command, monkeypatch, tmp_path):
     assert ran.value("CPU").endswith(" cores")
     assert ran.value("BLAS").endswith("(NumPy's)")
     assert ran.value("kernel cache").endswith(" MB)")
+    monkeypatch.setattr("fcbackends.kernels.cache.cache_directory", lambda: None)
+    assert command("info").value("kernel cache") == "none (no home directory)"
 
 
-@pytest.mark.parametrize("line", ["", "--help", "train --help", "predict --help", "info --help"])
+@pytest.mark.parametrize(
+    "line", ["", "--help", "train --help", "predict --help", "info --help", "warmup --help"]
+)
 def test_help(start, line):
     process = start(line)
     out, err = process.communicate(timeout=60)

@@ -1,0 +1,42 @@
+"""Fill the cache of compiled kernels, so that no later process has to compile."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numba
+
+import fcbackends as fcb
+from fcbackends.errors import ArgumentError
+from fcbackends.kernels.cache import CacheWarning, cache_directory
+from fcbackends.kernels.jit import FAMILIES
+
+
+def warm_up(dtypes: Iterable[str]) -> None:
+    """Compile or read the kernels of these dtypes; OSError where one is not kept."""
+    if numba.config.DISABLE_JIT:
+        setting = os.environ.get("NUMBA_DISABLE_JIT")
+        raise ArgumentError(f"`NUMBA_DISABLE_JIT` must be 0 or left out, got {setting!r}")
+    fcb.get_backend("numba")  # whose import makes the families
+    kernels = [(f"{name}-{dtype}", FAMILIES[name], dtype) for dtype in dtypes for name in FAMILIES]
+    width = max(len(name) for name, _, _ in kernels)
+    for name, family, dtype in kernels:
+        begin = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CacheWarning)
+            kernel: Any = family(dtype)
+        seconds = time.perf_counter() - begin
+        if kernel._cache.trouble:
+            reason = f"compiled kernels cannot be kept ({kernel._cache.trouble})"
+            raise OSError(None, reason, str(cache_directory() or "~"))
+        done = (
+            f"read from the cache in {seconds * 1e3:.0f} ms"
+            if kernel._cache.loaded
+            else f"compiled in {seconds:.1f} s"
+        )
+        print(f"{name:{width}}  {done}", flush=True)
+    print(f"kept in {cache_directory()}")

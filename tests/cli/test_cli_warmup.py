@@ -1,0 +1,68 @@
+"""Compiling ahead: every kernel is kept, or the command says why not."""
+
+import re
+
+import pytest
+
+from fcbackends.backends import numba  # noqa: F401, makes the families
+from fcbackends.kernels import cache
+from fcbackends.kernels.jit import FAMILIES
+from tests.cases import needs_jit
+
+LINE = r"(\S+)-(float32|float64) +(compiled in \d+\.\d s|read from the cache in \d+ ms)"
+
+
+def kernels(out):
+    """Name, dtype and what was done, of each line but the last."""
+    *lines, last = out.splitlines()
+    assert last.startswith("kept in ")
+    return [re.fullmatch(LINE, line).groups() for line in lines]
+
+
+@needs_jit
+def test_what_was_compiled_is_read_by_the_next_process(start, tmp_path):
+    environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    process = start("warmup --dtype float32", env=environment)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    compiled = kernels(out)
+    assert {name for name, _, _ in compiled} == FAMILIES.keys()
+    assert all(done.startswith("compiled") for _, _, done in compiled)
+    assert out.splitlines()[-1] == f"kept in {tmp_path / 'cache' / 'fcbackends'}"
+
+    # One process reads them all, and then compiles: nothing that a kernel links to is missing.
+    process = start("warmup --dtype float32 --dtype float64 --dtype float32", env=environment)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    read, others = kernels(out)[: len(compiled)], kernels(out)[len(compiled) :]
+    assert [(name, dtype) for name, dtype, _ in read] == [k[:2] for k in compiled]
+    assert all(done.startswith("read") for _, _, done in read)
+    assert [(name, dtype) for name, dtype, _ in others] == [(k, "float64") for k, _, _ in compiled]
+
+
+@needs_jit
+def test_both_dtypes_by_default(command):
+    ran = command("warmup")
+    assert (ran.status, ran.err) == (0, "")
+    assert [(name, dtype) for name, dtype, _ in kernels(ran.out)] == [
+        (name, dtype) for dtype in ("float64", "float32") for name in FAMILIES
+    ]
+    assert ran.out.splitlines()[-1] == f"kept in {cache.cache_directory()}"
+
+
+@needs_jit
+def test_a_folder_that_cannot_be_written(start, tmp_path):
+    (tmp_path / "a file").write_text("")
+    process = start("warmup", env={"NUMBA_CACHE_DIR": str(tmp_path / "a file")})
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (1, "")
+    assert re.fullmatch(r"fcbackends: compiled kernels cannot be kept \(.+\): .+\n", err)
+    assert str(tmp_path / "a file" / "fcbackends") in err
+
+
+@pytest.mark.parametrize("line", ["warmup", "warmup --dtype float64"])
+def test_without_a_compiler(start, line):
+    process = start(line, env={"NUMBA_DISABLE_JIT": "1"})
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (2, "")
+    assert err == "fcbackends: `NUMBA_DISABLE_JIT` must be 0 or left out, got '1'\n"
