@@ -159,7 +159,8 @@ def print_work(threads: int, work: dict[str, Any]) -> None:
     peaks = {peak["name"]: peak for peak in work["peaks"]}
     header = ["", "time", f"x {BASE}", "middle half", "agreement"]
     if peaks:
-        header += ["GFLOP/s", *(f"of {name}" for name in peaks)]
+        times = f" x {threads}" if threads > 1 else ""
+        header += ["GFLOP/s", *(f"of {name}{times}" for name in peaks)]
     lines = []
     for row in rows:
         ratios = [a / b for a, b in zip(row["seconds"], base, strict=True)]
