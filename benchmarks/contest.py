@@ -110,9 +110,10 @@ def contest(work: Workload, left_out: dict[str, str], threads: int, rounds: int)
     before = of_others()
     for turn in range(rounds):
         for place in sorted(range(len(there)), reverse=turn % 2 == 1):
+            one, row = there[place], rows[place]
             if threads > 1:
                 time.sleep(PAUSE_SECONDS)
-            one, row = there[place], rows[place]
+                seconds(one, 1)  # its own threads are awake again
             steps = row["units"] * one.steps_a_unit
             row["seconds"].append(seconds(one, row["units"]) / steps)
             if not is_finite(one.result()):
