@@ -22,7 +22,16 @@ from fcbackends.report.machine import pinned_threads, this_machine
 from fcbackends.report.summary import summarize
 from fcbackends.report.terminal import to_text
 
-collect_ignore = ["worker.py"]  # a program, with imports as such
+# Programs, with imports as such.
+collect_ignore = [
+    "worker.py",
+    "peers.py",
+    "contest.py",
+    "contestants.py",
+    "frameworks.py",
+    "scikit.py",
+    "compiled.py",
+]
 
 _saved: list[runs.Run] = []
 _taken: list[tuple[measurement.Measured, Any]] = []

@@ -1,0 +1,131 @@
+"""The peers' benchmark as users run it: with whatever peers and compilers there are."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fcbackends as fcb
+
+SOURCE = Path(fcb.__file__).parents[1]
+BENCHMARKS = SOURCE / "benchmarks"
+WORK = "train step 2-3 batch 1 float64"
+
+HAS_COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
+
+JUDGED = f"""
+import numpy as np
+import contest, contestants, workloads
+
+work = next(work for work in contest.WORKS if work.name == {WORK!r})
+wanted = contestants.reference(work)
+
+class Idle(contestants.NotebookLoop):
+    def go(self):
+        pass
+
+class Faster(contestants.NumbaTraining):
+    def start(self, units):
+        super().start(2 * units)
+
+class Bit(contestants.NumbaTraining):
+    def result(self):
+        (w, b), = super().result()
+        return ((np.nextafter(w, 9), b),)
+
+for peer in (Idle, Faster, Bit, contestants.NumbaTraining, contestants.NotebookLoop):
+    found = contest.agreement(work, peer(work), wanted)
+    print(found["kept"], found["agreement"])
+"""
+
+
+def run(*command, path=SOURCE):
+    return subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A short run on the smallest work: its output, and what it saved."""
+    saved = tmp_path_factory.mktemp("peers") / "peers.json"
+    chosen = "--threads", "1", "--rounds", "2", "--only", WORK, "--json", str(saved)
+    done = run(BENCHMARKS / "peers.py", *chosen)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, json.loads(saved.read_text())
+
+
+def test_the_table_has_ratios_and_agreement(done):
+    text, _ = done
+    assert re.search(r"^1 thread(, held to 1 core)?: ", text, re.MULTILINE)
+    table = text[text.index(f"\n{WORK}\n") :]
+    assert "x fcbackends numba" in table
+    assert re.search(r"\nfcbackends numba +[\d.]+ .s +1\.00 +1\.00 to 1\.00 +all bits equal", table)
+    assert re.search(r"\nfcbackends numpy, ordered +[\d.]+ .s +[\d,.]+ .* all bits equal", table)
+    assert re.search(r"\nNumPy, the notebook's loop .* (within |equal values)", table)
+    assert "NOT KEPT" not in text
+
+
+def test_c_gives_the_same_bits_where_there_is_a_compiler(done):
+    text, _ = done
+    if HAS_COMPILER:
+        assert re.search(r"\nC, sizes constant .* all bits equal", text)
+    else:
+        assert "left out: C: no compiler found" in text
+
+
+@pytest.mark.parametrize(("package", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
+def test_peers_take_part_or_are_left_out_by_name(done, package, name):
+    text, _ = done
+    if importlib.util.find_spec(package) is None:
+        assert f"left out: {package}: not installed" in text
+        assert f"\n{name}" not in text
+    else:
+        assert re.search(rf"\n{name}, .* (within |equal values)", text)
+
+
+def test_all_rounds_are_saved(done):
+    _, ((saved),) = done
+    assert saved["threads"] == 1
+    (work,) = saved["works"]
+    assert work["work"] == WORK
+    for row in work["rows"]:
+        assert row["kept"]
+        assert len(row["seconds"]) == 2
+        assert min(row["seconds"]) > 0
+
+
+def test_who_does_other_work_is_found_out():
+    done = run("-c", JUDGED, path=f"{BENCHMARKS}{os.pathsep}{SOURCE}")
+    assert done.returncode == 0, done.stderr
+    idle, faster, bit, numba, notebook = done.stdout.splitlines()
+    assert idle.startswith("False within ")
+    assert faster.startswith("False 9 values differ")
+    assert bit == "False 6 values differ, by up to 1 ULP"
+    assert numba == "True all bits equal"
+    assert notebook.startswith("True ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--only", "3-2"), "`--only` must be a text in a work's name, got '3-2'"),
+        (("--rounds", "0"), "`--rounds` must be at least 1, got 0"),
+        (("--threads", "0"), "`--threads` must be from 1 to "),
+    ],
+)
+def test_bad_arguments(arguments, error):
+    done = run(BENCHMARKS / "peers.py", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"peers: {error}")
