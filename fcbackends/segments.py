@@ -83,7 +83,7 @@ def run_segments(
 def _first_length(batch_size: int, params: Params) -> int:
     """Steps that are surely short of a segment on any backend."""
     products = batch_size * sum(w.shape[0] * w.shape[1] for w, _ in params)
-    return max(1, min(256, 1_000_000 // products))
+    return max(1, min(256, 20_000_000 // products))
 
 
 def _next_length(length: int, seconds: float) -> int:

@@ -12,10 +12,10 @@ from fcbackends.kernels import layers as layer_kernels
 from fcbackends.kernels import linear as linear_kernels
 from fcbackends.kernels import network as networks
 from fcbackends.kernels import training as training_kernels
-from fcbackends.kernels.matmul import PANEL_BYTES
+from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
 from fcbackends.kernels.sampling import EPOCH_WORDS
 from fcbackends.kernels.threads import new_meeting, run_in_threads
-from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES
+from fcbackends.kernels.tiles import VECTOR_BYTES
 from fcbackends.records import (
     Array,
     Backend,
@@ -42,6 +42,9 @@ _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
 
 
+_ALONE = new_meeting(1)
+
+
 def _plain(array: Array) -> NDArray[Any]:
     """The array as kernels read it: rows one after another, aligned; copied only if it is not."""
     return np.require(array, requirements=["C", "A"])
@@ -61,24 +64,24 @@ def _zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return space[start : start + size * dtype.itemsize].view(dtype)
 
 
-def _threads(products: int, rows: int) -> int:
-    """How many threads are worth their while for so many multiply-adds on so many rows."""
-    if products < _THREADED_PRODUCTS or rows < 2 * ROWS:
+def _threads(products: int) -> int:
+    """How many threads are worth their while for so many multiply-adds."""
+    if products < _THREADED_PRODUCTS:
         return 1
     from numba import get_num_threads
 
-    return min(get_num_threads(), rows // ROWS)
+    return int(get_num_threads())
 
 
-def _panels(threads: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _panel_room(threads: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.empty((threads, PANEL_BYTES // dtype.itemsize), dtype)
 
 
 def _affine(x: Array, w: Array, b: Array, *, activate: bool) -> NDArray[Any]:
     y = np.empty((x.shape[0], w.shape[1]), x.dtype)
     kernel = layer_kernels.forward(x.dtype.name)
-    threads = _threads(x.shape[0] * w.size, x.shape[0])
-    x, w, b, panels = _plain(x), _plain(w), _plain(b), _panels(threads, x.dtype)
+    threads = _threads(x.shape[0] * w.size)
+    x, w, b, panels = _plain(x), _plain(w), _plain(b), _panel_room(threads, x.dtype)
     run_in_threads(lambda thread: kernel(x, w, b, y, activate, panels, thread, threads), threads)
     return y
 
@@ -96,8 +99,8 @@ def fc_backward(dy: Array, x: Array, w: Array) -> FCGradients:
         np.empty(x.shape, x.dtype),
     )
     kernel = layer_kernels.backward(x.dtype.name)
-    threads = _threads(2 * x.shape[0] * w.size, min(x.shape))
-    dy, x, w_transposed, panels = _plain(dy), _plain(x), _plain(w.T), _panels(threads, x.dtype)
+    threads = _threads(2 * x.shape[0] * w.size)
+    dy, x, w_transposed, panels = _plain(dy), _plain(x), _plain(w.T), _panel_room(threads, x.dtype)
     run_in_threads(
         lambda thread: kernel(dy, x, w_transposed, dw, db, dx, panels, thread, threads), threads
     )
@@ -153,7 +156,10 @@ class FusedLoop:
         self._memory = _zeros(networks.buffer_size(network, threads), self._dtype)
         self._network, self._room, self._threads = network, rows, threads
         self._memory[network[-1, networks.LEARNING_RATE]] = self._lr
-        for layer in network[:-1]:
+        for thread in range(threads):
+            own = network[0, networks.INPUT] + thread * network[-1, networks.INPUT_SIZE]
+            self._matrix(own, rows, self._sizes[0] + 1)[:, -1] = 1
+        for layer in network[1:-1]:
             self._matrix(layer[networks.INPUT], rows, layer[networks.INPUTS] + 1)[:, -1] = 1
         self._flatten(previous, networks.PREVIOUS)
         self.params = params
@@ -161,18 +167,33 @@ class FusedLoop:
     def _matrix(self, at: int, rows: int, columns: int) -> NDArray[Any]:
         return self._memory[at : at + rows * columns].reshape(rows, columns)
 
-    def _weights(self, copy: int) -> Iterator[NDArray[Any]]:
-        """Each layer's weights, bias last, in the buffer's copy THETA or PREVIOUS."""
+    def _panels(self, copy: int) -> Iterator[list[tuple[slice, NDArray[Any]]]]:
+        """Each layer's panels in the buffer's copy THETA or PREVIOUS, and their columns."""
         offset = self._network[-1, copy] - self._network[-1, networks.THETA]
+        width = PANEL_ROW_BYTES // self._dtype.itemsize
         for layer, (k, m) in zip(self._network, self._shapes, strict=False):
-            yield self._matrix(layer[networks.WEIGHTS] + offset, k + 1, m)
+            at = layer[networks.WEIGHTS] + offset
+            yield [
+                (
+                    slice(first, first + width),
+                    self._matrix(at + (k + 1) * first, k + 1, min(width, m - first)),
+                )
+                for first in range(0, m, width)
+            ]
 
     def _flatten(self, params: Params, copy: int) -> None:
-        for wb, (w, b) in zip(self._weights(copy), params, strict=True):
-            wb[:-1], wb[-1] = w, b
+        for panels, (w, b) in zip(self._panels(copy), params, strict=True):
+            for columns, panel in panels:
+                panel[:-1], panel[-1] = w[:, columns], b[columns]
 
     def _unflatten(self, copy: int) -> Params:
-        return tuple((wb[:-1].copy(), wb[-1].copy()) for wb in self._weights(copy))
+        pairs = []
+        for panels, (k, m) in zip(self._panels(copy), self._shapes, strict=True):
+            w, b = np.empty((k, m), self._dtype), np.empty(m, self._dtype)
+            for columns, panel in panels:
+                w[:, columns], b[columns] = panel[:-1], panel[-1]
+            pairs.append((w, b))
+        return tuple(pairs)
 
     @property
     def params(self) -> Params:
@@ -189,7 +210,8 @@ class FusedLoop:
     @property
     def last_finite(self) -> Params:
         """A copy of the last parameters that `step` saw and whose values are all finite."""
-        finite = all(np.isfinite(wb).all() for wb in self._weights(networks.THETA))
+        at, size = self._network[-1, [networks.THETA, networks.THETA_SIZE]]
+        finite = bool(np.isfinite(self._memory[at : at + size]).all())
         return self._unflatten(networks.THETA if finite else networks.PREVIOUS)
 
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
@@ -198,12 +220,12 @@ class FusedLoop:
             self._lay_out(x.shape[0], 1)
             x, t = _row(x), _row(t)
         return training_kernels.take_step(self._dtype_name)(
-            self._network, self._memory, x, t, guarded
+            self._network, self._memory, x, t, _ALONE, guarded
         )
 
     def _work_together(self, rows: int, products: int) -> int:
         """Make room for so many rows and all threads that are worth it; returns their number."""
-        threads = _threads(products, rows)
+        threads = _threads(products)
         self._lay_out(max(rows, _ROWS_OF_DATA), threads)
         return threads
 
@@ -255,12 +277,15 @@ class FusedLoop:
         batch_size: int,
         watch: tuple[Any, ...],
     ) -> _Ran:
-        (wb,) = self._weights(networks.THETA)
+        ((w, b),) = self.params
+        theta = np.concatenate([w.reshape(-1), b])
         batches = max(1, linear_kernels.DRAWS_A_BLOCK // batch_size)
         order = np.empty(batches * batch_size, np.int64)
         epoch_words = np.zeros(EPOCH_WORDS, np.uint64)
         lr = self._dtype.type(self._lr)
-        return kernel(wb.reshape(-1), x, t, losses, order, epoch_words, lr, *watch)
+        ran = kernel(theta, x, t, losses, order, epoch_words, lr, *watch)
+        self.params = ((theta[: w.size].reshape(w.shape), theta[w.size :]),)
+        return ran
 
     def _run_general(
         self,
@@ -272,7 +297,7 @@ class FusedLoop:
     ) -> _Ran:
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
         kernel = training_kernels.train_steps(self._dtype_name)
-        order = np.empty(batch_size, np.int64)
+        order = np.empty((threads, batch_size), np.int64)
         epoch_words = np.zeros((threads, EPOCH_WORDS), np.uint64)
         meeting = new_meeting(threads)
 

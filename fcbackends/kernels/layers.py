@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import types
 
 from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.matmul import multiply
+from fcbackends.kernels.matmul import multiply, panel_width
 from fcbackends.kernels.threads import share
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import flat
@@ -60,7 +60,7 @@ def forward(x, w, b, y, activate, panels, thread, threads):
         multiply(
             Operand(flat(y), row * columns, columns, 1),
             Operand(flat(x), row * terms, terms, 1),
-            Operand(flat(w), 0, columns, 1),
+            Operand(flat(w), 0, columns, panel_width(w.itemsize)),
             rows,
             terms,
             columns,
@@ -93,7 +93,7 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
     multiply(
         Operand(flat(dw), first * outputs, outputs, 1),
         Operand(flat(x), first, 1, inputs),
-        Operand(flat(dy), 0, outputs, 1),
+        Operand(flat(dy), 0, outputs, panel_width(dy.itemsize)),
         last - first,
         samples,
         outputs,
@@ -109,7 +109,7 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
     multiply(
         Operand(flat(dx), first * inputs, inputs, 1),
         Operand(flat(dy), first * outputs, outputs, 1),
-        Operand(flat(w_transposed), 0, inputs, 1),
+        Operand(flat(w_transposed), 0, inputs, panel_width(dy.itemsize)),
         last - first,
         outputs,
         inputs,

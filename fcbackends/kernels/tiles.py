@@ -44,7 +44,11 @@ def lanes(itemsize: int) -> int:
 
 
 class Operand(NamedTuple):
-    """A matrix in a flat buffer: its element (i, j) stands at `at` + i * `row` + j * `column`."""
+    """A matrix in a flat buffer: its element (i, j) stands at `at` + i * `row` + j * `column`.
+
+    The right factor of a product is cut into panels of VECTORS vectors: the columns of one stand
+    side by side, and `column` is the distance from one panel to the next.
+    """
 
     buffer: Any
     at: int
@@ -56,7 +60,7 @@ def tile(rows: int, vectors: int, *, masked: bool = False) -> Callable[..., None
     """The operation for one size of tile, for use inside a kernel.
 
     It is called as (c, a, b, terms, goes_on, columns), the first three each an Operand of which
-    the tile is the first rows and columns; in b and c columns stand side by side. Where `goes_on`,
+    the tile is the first rows and columns; in c columns stand side by side. Where `goes_on`,
     the sums go on from what stands in c. Where `masked`, only the first `columns` columns are read
     and written; otherwise all of the vectors are.
     """
@@ -98,6 +102,11 @@ class _Place:
         self._builder = builder
         self.first = builder.gep(first, [at])
         self.row, self.column = row, column
+
+    def in_panel(self, panel: int, column: int) -> Any:
+        """Where a column of a panel begins."""
+        distance = self._builder.mul(self.column, _INDEX(panel))
+        return self._builder.gep(self.first, [self._builder.add(distance, _INDEX(column))])
 
     def in_row(self, row: int) -> Any:
         """Where a row begins."""
@@ -181,7 +190,7 @@ class _Emitter:
 
         builder.position_at_end(body)
         b_vectors = [
-            self.load(builder.gep(b.first, [builder.add(b_offset, _INDEX(v * self._lanes))]))
+            self.load(builder.gep(b.in_panel(v // VECTORS, v % VECTORS * self._lanes), [b_offset]))
             for v in range(vectors)
         ]
         for row, a_row in enumerate(a_rows):
@@ -242,14 +251,17 @@ def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., No
     def interpreted(
         c: Operand, a: Operand, b: Operand, terms: int, goes_on: bool, columns: int
     ) -> None:
-        width = columns if masked else vectors * lanes(c.buffer.itemsize)
+        vector = lanes(c.buffer.itemsize)
+        width = columns if masked else vectors * vector
+        column = np.arange(width)
+        panel = VECTORS * vector
+        b_places = b.at + column // panel * b.column + column % panel
         for row in range(rows):
             place = slice(c.at + row * c.row, c.at + row * c.row + width)
             total = c.buffer[place] if goes_on else np.full(width, -0.0, c.buffer.dtype)
             for p in range(terms):
-                first = b.at + p * b.row
                 factor = a.buffer[a.at + row * a.row + p * a.column]
-                total = total + factor * b.buffer[first : first + width]
+                total = total + factor * b.buffer[b_places + p * b.row]
             c.buffer[place] = total
 
     return interpreted

@@ -6,14 +6,11 @@ import numpy as np
 from numba import types
 
 from fcbackends.kernels.jit import called, inlined, kernel
-from fcbackends.kernels.matmul import PANEL_BYTES
 from fcbackends.kernels.network import (
     INPUT,
     INPUTS,
     OUTPUTS,
     PREVIOUS,
-    SCRATCH,
-    SCRATCH_SIZE,
     SQUARES,
     TARGETS,
     THETA,
@@ -22,23 +19,13 @@ from fcbackends.kernels.network import (
     forward_and_loss,
     is_finite,
     mean_of_squares,
+    own_input,
+    part,
     update,
 )
 from fcbackends.kernels.sampling import draw_samples
-from fcbackends.kernels.threads import barrier, share
-from fcbackends.kernels.tiles import ROWS
+from fcbackends.kernels.threads import barrier
 from fcbackends.kernels.views import matrix
-
-
-@inlined
-def _scratch_of(network, thread):
-    shared = network[network.shape[0] - 1]
-    return shared[SCRATCH] + thread * shared[SCRATCH_SIZE]
-
-
-@inlined
-def _panel_of(network, memory, thread):
-    return _scratch_of(network, thread + 1) - PANEL_BYTES // memory.itemsize
 
 
 @inlined
@@ -48,14 +35,22 @@ def _copy(source, to):
 
 
 @inlined
-def _take_sample(network, memory, row, x, x_at, t, t_at):
-    """Copy a sample to a row of the first layer's input and of the targets."""
+def _take_sample(network, memory, h_at, row, x, x_at, t, t_at):
+    """Copy a sample to a row of the first layer's input, which begins at h_at, and its target."""
     depth = network.shape[0] - 1
     inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
-    h = matrix(memory, network[0, INPUT] + row * (inputs + 1), 1, inputs)[0]
+    h = matrix(memory, h_at + row * (inputs + 1), 1, inputs)[0]
     target = matrix(memory, network[depth, TARGETS] + row * outputs, 1, outputs)[0]
     _copy(matrix(x, x_at, 1, inputs)[0], h)
     _copy(matrix(t, t_at, 1, outputs)[0], target)
+
+
+@inlined
+def _rows_to_take(network, memory, rows, thread, threads):
+    """Where a thread's input of the first layer begins, and which of its rows it has to fill."""
+    h_at = own_input(network, memory.itemsize, thread, threads)
+    first, last, _, _ = part(rows, network[0, OUTPUTS], memory.itemsize, thread, threads)
+    return h_at, first, last
 
 
 @called
@@ -68,20 +63,22 @@ def _data_loss(network, memory, x, t, room, meeting, thread, threads):
     inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
     samples = x.shape[0] // inputs
     squares = network[depth, SQUARES]
-    zero = memory.dtype.type(0)
+    zero, called_off = memory.dtype.type(0), memory.dtype.type(np.nan)
     total = zero
     for start in range(0, samples, room):
-        count = min(room, samples - start)
-        first, last = share(count, ROWS, thread, threads)
+        rows = min(room, samples - start)
+        h_at, first, last = _rows_to_take(network, memory, rows, thread, threads)
         for n in range(first, last):
-            _take_sample(network, memory, n, x, (start + n) * inputs, t, (start + n) * outputs)
-        forward_and_loss(network, memory, first, last, zero, _panel_of(network, memory, thread))
+            sample = start + n
+            _take_sample(network, memory, h_at, n, x, sample * inputs, t, sample * outputs)
+        if not forward_and_loss(network, memory, rows, zero, meeting, thread, threads):
+            return called_off
         if not barrier(meeting, thread, threads):
-            return memory.dtype.type(np.nan)
-        for n in range(count):
+            return called_off
+        for n in range(rows):
             total = total + memory[squares + n] if start + n > 0 else memory[squares + n]
         if not barrier(meeting, thread, threads):
-            return memory.dtype.type(np.nan)
+            return called_off
     return total * memory.dtype.type(1.0 / samples)
 
 
@@ -113,7 +110,7 @@ def data_loss(network, memory, x, t, room, meeting, thread, threads):
         _readonly_row(real),
         _readonly_row(real),
         types.float64[::1],
-        types.int64[::1],
+        types.int64[:, ::1],
         types.uint64[:, ::1],
         types.int64,
         types.int64[::1],
@@ -152,7 +149,7 @@ def train_steps(
 ):
     """Take the steps `start` + 1 to `stop`, or fewer, on samples of flat x and t.
 
-    `order` is room for a batch's samples, `epoch_words` for EPOCH_WORDS of each thread, and the
+    `order` is room for a batch's samples and `epoch_words` for EPOCH_WORDS, for each thread; the
     network's buffer has room for `room` rows. Returns the last step, the last watched loss, how
     many of `losses` were filled, whether `tol` was reached, and the step whose loss is not finite
     (0 for none).
@@ -161,25 +158,30 @@ def train_steps(
     inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
     samples = x.shape[0] // inputs
     two_over_batch = memory.dtype.type(2.0 / batch_size)
-    scratch_at, panel_at = _scratch_of(network, thread), _panel_of(network, memory, thread)
-    first, last = share(batch_size, ROWS, thread, threads)
+    h_at, first, last = _rows_to_take(network, memory, batch_size, thread, threads)
 
     loss = 0.0
     recorded = 0
     until_record = record_every - start % record_every
     for step in range(start + 1, stop + 1):
         position = (step - 1) * batch_size
-        draw_samples(order, first, last, position, samples, key, by_epoch, epoch_words[thread])
+        draw_samples(
+            order[thread], first, last, position, samples, key, by_epoch, epoch_words[thread]
+        )
         for n in range(first, last):
-            _take_sample(network, memory, n, x, order[n] * inputs, t, order[n] * outputs)
-        forward_and_loss(network, memory, first, last, two_over_batch, panel_at)
-        backward(network, memory, first, last, panel_at)
+            sample = order[thread, n]
+            _take_sample(network, memory, h_at, n, x, sample * inputs, t, sample * outputs)
+        if not forward_and_loss(
+            network, memory, batch_size, two_over_batch, meeting, thread, threads
+        ):
+            break
+        backward(network, memory, batch_size, thread, threads)
         if not barrier(meeting, thread, threads):
             break
         batch_loss = mean_of_squares(network, memory, batch_size)
         if not is_finite(batch_loss):
             return step - 1, loss, recorded, False, step
-        update(network, memory, batch_size, thread, threads, scratch_at)
+        update(network, memory, batch_size, thread, threads)
         if not barrier(meeting, thread, threads):
             break
 
@@ -208,10 +210,11 @@ def train_steps(
         real[::1],
         _readonly_row(real),
         _readonly_row(real),
+        types.int64[::1],
         types.boolean,
     )
 )
-def take_step(network, memory, x, t, guarded):
+def take_step(network, memory, x, t, meeting, guarded):
     """Take one step on the samples that stand in flat x and t; returns the loss before it.
 
     Where `guarded`, a step whose loss is not finite is not taken, and the buffer keeps the last
@@ -229,12 +232,12 @@ def take_step(network, memory, x, t, guarded):
     inputs, outputs = network[0, INPUTS], network[network.shape[0] - 2, OUTPUTS]
     batch_size = t.shape[0] // outputs
     for n in range(batch_size):
-        _take_sample(network, memory, n, x, n * inputs, t, n * outputs)
-    panel_at = _panel_of(network, memory, 0)
-    forward_and_loss(network, memory, 0, batch_size, memory.dtype.type(2.0 / batch_size), panel_at)
+        _take_sample(network, memory, network[0, INPUT], n, x, n * inputs, t, n * outputs)
+    two_over_batch = memory.dtype.type(2.0 / batch_size)
+    forward_and_loss(network, memory, batch_size, two_over_batch, meeting, 0, 1)
     loss = mean_of_squares(network, memory, batch_size)
     if guarded and not is_finite(loss):
         return loss
-    backward(network, memory, 0, batch_size, panel_at)
-    update(network, memory, batch_size, 0, 1, _scratch_of(network, 0))
+    backward(network, memory, batch_size, 0, 1)
+    update(network, memory, batch_size, 0, 1)
     return loss
