@@ -17,6 +17,7 @@ from fcbackends.api import (
 )
 from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from fcbackends.initialization import init_params
+from fcbackends.many import train_many
 from fcbackends.records import Backend, FCGradients, LossAndGradient, StepResult
 from fcbackends.registry import get_backend, list_backends, register_backend, use_backend
 from fcbackends.training import History, Trainer, TrainResult, sample_indices, train
@@ -50,5 +51,6 @@ __all__ = [
     "sample_indices",
     "sgd_step",
     "train",
+    "train_many",
     "use_backend",
 ]

@@ -87,6 +87,43 @@ def hidden_sizes(hidden: Any) -> tuple[int, ...]:
     return tuple(_integer(f"hidden[{i}]", size, 1) for i, size in enumerate(hidden))
 
 
+def entries(**named: Any) -> list[tuple[Any, ...]]:
+    """One tuple for each network, of one entry of each sequence and of what serves them all."""
+    lengths = {
+        name: len(values)
+        for name, values in named.items()
+        if hasattr(values, "__len__") and not isinstance(values, str | bytes)
+    }
+    listed = ", ".join(f"`{name}`" for name in named)
+    if not lengths:
+        raise ArgumentError(f"one of {listed} must be a sequence, one entry a network, got none")
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        got = ", ".join(f"{length} of `{name}`" for name, length in lengths.items())
+        raise ArgumentError(
+            f"{', '.join(f'`{n}`' for n in lengths)} must be of one length of at least 1, got {got}"
+        )
+    (count,) = set(lengths.values())
+    columns = [
+        list(values) if name in lengths else [values] * count for name, values in named.items()
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def rows(backend: Backend, values: Any, samples: int) -> Array:
+    """Rows of the data that one network is trained on, as indices of the backend's library."""
+    required = f"a non-empty sequence of integers from 0 to {samples - 1} for each network"
+    try:
+        indices = np.asarray(values)
+    except ValueError:
+        indices = np.empty(0)
+    if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+        _refuse("rows", required, shown(values))
+    if indices.min() < 0 or indices.max() >= samples:
+        outside = indices[(indices < 0) | (indices >= samples)]
+        _refuse("rows", required, f"{outside[0]} among them")
+    return backend.asarray(indices.astype(np.int64))
+
+
 def learning_rate(lr: Any, dtype: str) -> float:
     """A learning rate that stays finite and positive in `dtype`."""
     required = f"a finite number > 0 in {dtype}"

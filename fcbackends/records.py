@@ -42,7 +42,7 @@ class StepResult(NamedTuple):
 class Plan(NamedTuple):
     """How a training loop draws, watches and stops; the same for all its segments.
 
-    `steps` is how many may be taken in all.
+    `steps` is how many may be taken in all, by all networks that are trained at once.
     """
 
     steps: int
@@ -57,14 +57,14 @@ class Plan(NamedTuple):
 class Segment(NamedTuple):
     """What a training loop reports of the steps `start` + 1 to `steps`.
 
-    `losses` holds the watched loss at every multiple of `record_every` among them, `loss` the
+    `losses`, a NumPy array of float64, holds the watched loss at every multiple of `record_every` among them, `loss` the
     watched loss at the last look, and `diverged_at` the step whose loss is not finite, if any: its
     batch's (the step was not taken) or, with `tol_on` "data", the whole data's after it.
     """
 
     steps: int
     loss: float
-    losses: list[float]
+    losses: Array
     reached: bool
     diverged_at: int | None
 
@@ -117,6 +117,9 @@ class Backend:
         (params, x) -> y; (params, x, t, lr) -> StepResult.
     training_loop : callable
         (params, lr) -> Loop, with parameters of its own.
+    get_threads, set_threads : callable
+        () -> how many threads the caller's calls may use; (count) -> None changes it for the
+        thread that calls it. One, and no other number, where a backend has no say in it.
     """
 
     name: str
@@ -129,3 +132,5 @@ class Backend:
     predict: Callable[[Params, Array], Array]
     sgd_step: Callable[[Params, Array, Array, float], StepResult]
     training_loop: Callable[[Params, float], Loop]
+    get_threads: Callable[[], int] = lambda: 1
+    set_threads: Callable[[int], None] = lambda count: None

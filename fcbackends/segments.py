@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fcbackends import checks, numerics
 from fcbackends.records import Array, Loop, Params, Plan
 
@@ -20,7 +23,7 @@ class Outcome(NamedTuple):
 
     steps: int
     loss: float
-    losses: list[float]
+    losses: NDArray[np.float64]
     stop_reason: str
     diverged_at: int | None
 
@@ -47,7 +50,8 @@ def run_segments(
     loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
     all parameters are; before the first they are to be.
     """
-    steps, loss, losses = first, math.nan, list[float]()
+    steps, loss = first, math.nan
+    parts = [np.empty(0)]
     stop_reason = "max_steps"
     start, checkpoint = first, loop.params
     length = _first_length(plan.batch_size, checkpoint)
@@ -59,10 +63,10 @@ def run_segments(
                 start, checkpoint = steps, params
         segment = loop.run(x, t, plan, steps, min(stop, steps + length))
         taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
-        losses += segment.losses
+        parts.append(segment.losses)
         if segment.diverged_at is not None:
             steps = _go_back(loop, x, t, plan, start, checkpoint, steps)
-            return Outcome(steps, loss, losses, "diverged", segment.diverged_at)
+            return Outcome(steps, loss, np.concatenate(parts), "diverged", segment.diverged_at)
         advanced(taken)
         if segment.reached:
             stop_reason = "tolerance"
@@ -71,6 +75,7 @@ def run_segments(
             stop_reason = "interrupted"
             break
         length = _next_length(length, time.perf_counter() - begin)
+    losses = np.concatenate(parts)
     if plan.tol_on == "data" and steps % plan.record_every != 0:
         loss = loop.loss(x, t)
     if not (math.isfinite(loss) and is_finite(loop.params)):

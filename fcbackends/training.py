@@ -197,7 +197,10 @@ class Trainer:
         first = self.steps
         # No step: what has to be compiled is compiled before Ctrl-C is held back.
         self._loop.run(x, t, plan, first, first)
-        with interruptible() as interrupted, _bar(stop - first, progress) as advanced:
+        with (
+            interruptible() as interrupted,
+            progress_bar(stop - first, "step", progress) as advanced,
+        ):
             outcome = run_segments(
                 self._loop, x, t, plan, first, stop, interrupted=interrupted, advanced=advanced
             )
@@ -360,15 +363,16 @@ def sample_indices(
 def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> TrainResult:
     """What a run of training after step `first` ends with."""
     last, every = outcome.steps, plan.record_every
-    steps, losses = list(range((first // every + 1) * every, last + 1, every)), outcome.losses
+    steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
+    losses = outcome.losses
     if last % every != 0:
-        steps, losses = [*steps, last], [*losses, outcome.loss]
-    history = History(np.array(steps, dtype=np.int64), np.array(losses, dtype=np.float64))
+        steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
+    history = History(steps, losses)
     return TrainResult(params, outcome.loss, last, outcome.stop_reason, history)
 
 
 @contextlib.contextmanager
-def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+def progress_bar(total: int, unit: str, progress: bool | None) -> Iterator[Callable[[int], object]]:
     """A with-block with a progress bar, if it is to be shown; the function given moves it on."""
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     if not (on_terminal if progress is None else progress):
@@ -377,5 +381,5 @@ def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]
     from tqdm.auto import tqdm
 
     delay = 0.0 if progress else _BAR_DELAY_SECONDS
-    with tqdm(total=total, unit="step", unit_scale=True, delay=delay) as bar:
+    with tqdm(total=total, unit=unit, unit_scale=True, delay=delay) as bar:
         yield bar.update

@@ -147,6 +147,10 @@ class StepLoop:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
         losses: list[float] = []
         loss = float("nan")
+
+        def segment(last: int, *, reached: bool = False, diverged_at: int | None = None) -> Segment:
+            return Segment(last, loss, np.array(losses), reached, diverged_at)
+
         block = max(1, _INDICES_A_BLOCK // plan.batch_size)
         for first in range(start, stop, block):
             count = min(block, stop - first)
@@ -160,17 +164,17 @@ class StepLoop:
                     self._xp.take(x, rows, axis=0), self._xp.take(t, rows, axis=0)
                 )
                 if not np.isfinite(batch_loss):
-                    return Segment(step - 1, loss, losses, reached=False, diverged_at=step)
+                    return segment(step - 1, diverged_at=step)
                 look = step % plan.record_every == 0
                 if plan.tol_on == "batch":
                     loss = batch_loss
                 elif look:
                     loss = self.loss(x, t)
                     if not np.isfinite(loss):
-                        return Segment(step, loss, losses, reached=False, diverged_at=step)
+                        return segment(step, diverged_at=step)
                 if look:
                     losses.append(loss)
                 watched = look or plan.tol_on == "batch"
                 if watched and plan.tol is not None and loss <= plan.tol:
-                    return Segment(step, loss, losses, reached=True, diverged_at=None)
-        return Segment(stop, loss, losses, reached=False, diverged_at=None)
+                    return segment(step, reached=True)
+        return segment(stop)

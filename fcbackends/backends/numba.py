@@ -66,11 +66,21 @@ def _zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _threads(products: int) -> int:
     """How many threads are worth their while for so many multiply-adds."""
-    if products < _THREADED_PRODUCTS:
-        return 1
+    return 1 if products < _THREADED_PRODUCTS else get_threads()
+
+
+def get_threads() -> int:
+    """How many threads this thread's calls may use, where that pays: Numba's own setting."""
     from numba import get_num_threads
 
     return int(get_num_threads())
+
+
+def set_threads(count: int) -> None:
+    """Set how many threads this thread's calls may use."""
+    from numba import set_num_threads
+
+    set_num_threads(count)
 
 
 def _panel_room(threads: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -266,7 +276,7 @@ class FusedLoop:
             else:
                 result = self._run_general(x, t, losses, plan.batch_size, watch)
         steps, loss, recorded, reached, diverged_at = result
-        return Segment(steps, loss, losses[:recorded].tolist(), reached, diverged_at or None)
+        return Segment(steps, loss, losses[:recorded], reached, diverged_at or None)
 
     def _run_linear(
         self,
@@ -355,4 +365,6 @@ BACKEND = Backend(
     predict=predict,
     sgd_step=sgd_step,
     training_loop=FusedLoop,
+    get_threads=get_threads,
+    set_threads=set_threads,
 )
