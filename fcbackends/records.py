@@ -57,9 +57,10 @@ class Plan(NamedTuple):
 class Segment(NamedTuple):
     """What a training loop reports of the steps `start` + 1 to `steps`.
 
-    `losses`, a NumPy array of float64, holds the watched loss at every multiple of `record_every` among them, `loss` the
-    watched loss at the last look, and `diverged_at` the step whose loss is not finite, if any: its
-    batch's (the step was not taken) or, with `tol_on` "data", the whole data's after it.
+    `losses`, a NumPy array of float64, holds the watched loss at every multiple of `record_every`
+    among them, `loss` the watched loss at the last look, and `diverged_at` the step whose loss is
+    not finite, if any: its batch's (the step was not taken) or, with `tol_on` "data", the whole
+    data's after it.
     """
 
     steps: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -135,7 +136,7 @@ class StepLoop:
     def _advance(self, x: Array, t: Array) -> float:
         result = self._sgd_step(self._params, x, t, self._lr)
         loss = float(result.loss)
-        if np.isfinite(loss):
+        if math.isfinite(loss):
             self._params = result.params
         return loss
 
@@ -163,14 +164,14 @@ class StepLoop:
                 batch_loss = self._advance(
                     self._xp.take(x, rows, axis=0), self._xp.take(t, rows, axis=0)
                 )
-                if not np.isfinite(batch_loss):
+                if not math.isfinite(batch_loss):
                     return segment(step - 1, diverged_at=step)
                 look = step % plan.record_every == 0
                 if plan.tol_on == "batch":
                     loss = batch_loss
                 elif look:
                     loss = self.loss(x, t)
-                    if not np.isfinite(loss):
+                    if not math.isfinite(loss):
                         return segment(step, diverged_at=step)
                 if look:
                     losses.append(loss)
