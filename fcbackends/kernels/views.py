@@ -1,10 +1,11 @@
-"""Views at no run-time cost inside a kernel: a matrix in a flat buffer, and the other way round."""
+"""Views of memory at no run-time cost inside a kernel."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -131,3 +132,26 @@ def local(size: int) -> Any:
         return view_type(buffer), codegen
 
     return compiled
+
+
+@intrinsic
+def _compiled_prefetch(typing_context: Any, buffer: types.Array, place: types.Integer) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = context.make_array(buffer)(context, builder, args[0])
+        index = context.cast(builder, args[1], place, types.intp)
+        pointer = builder.bitcast(builder.gep(source.data, [index]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To read, into all levels of the cache, data.
+        builder.call(function, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(buffer, place), codegen
+
+
+def _interpreted_prefetch(buffer: NDArray[Any], place: int) -> None:
+    """Ask for the cache line of a place in a flat buffer; one outside of it is as good."""
+
+
+prefetch: Any = _interpreted_prefetch if config.DISABLE_JIT else _compiled_prefetch
