@@ -97,7 +97,7 @@ class Trainer:
         self._dtype = checks.dtype_of(network[0][0])
         self.lr = checks.learning_rate(lr, self._dtype)
         self.steps = 0
-        self._inputs, self._outputs = network[0][0].shape[0], network[-1][0].shape[1]
+        self._x_shape, self._t_shape = (network[0][0].shape[0],), (network[-1][0].shape[1],)
         self._numpy_dtype = np.dtype(self._dtype)
         self._takes_numpy = self.backend.owns(np.empty(0))
         self._network = network
@@ -130,7 +130,7 @@ class Trainer:
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
-        if not (self._is_plain(x, self._inputs) and self._is_plain(t, self._outputs)):
+        if not self._are_plain(x, t):
             x, t = self._checked(x, t)
         loss = self._loop.step(x, t)
         # The difference of a finite number with itself, and of no other, is zero.
@@ -139,13 +139,16 @@ class Trainer:
         self.steps += 1
         return loss
 
-    def _is_plain(self, array: Any, size: int) -> bool:
-        """Whether the array is one sample that every NumPy backend can read as it is."""
+    def _are_plain(self, x: Any, t: Any) -> bool:
+        """Whether they are one sample and its target that the loop can read as they are."""
+        dtype = self._numpy_dtype
         return (
-            type(array) is np.ndarray
-            and array.dtype is self._numpy_dtype
-            and array.shape == (size,)
-            and array.flags.num & _PLAIN == _PLAIN
+            type(x) is type(t) is np.ndarray
+            and x.shape == self._x_shape
+            and t.shape == self._t_shape
+            and x.dtype is dtype
+            and t.dtype is dtype
+            and x.flags.num & t.flags.num & _PLAIN == _PLAIN
             and self._takes_numpy
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -40,9 +41,6 @@ _MOST_KERNELS = 32
 
 _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
-
-
-_ALONE = new_meeting(1)
 
 
 def _plain(array: Array) -> NDArray[Any]:
@@ -229,9 +227,11 @@ class FusedLoop:
         if x.ndim == 2:
             self._lay_out(x.shape[0], 1)
             x, t = _row(x), _row(t)
-        return training_kernels.take_step(self._dtype_name)(
-            self._network, self._memory, x, t, _ALONE, guarded
-        )
+        return self._take_step(self._network, self._memory, x, t, guarded)
+
+    @functools.cached_property
+    def _take_step(self) -> Callable[..., float]:
+        return training_kernels.take_step(self._dtype_name)
 
     def _work_together(self, rows: int, products: int) -> int:
         """Make room for so many rows and all threads that are worth it; returns their number."""
@@ -341,7 +341,7 @@ def _linear_kernel(sizes: tuple[int, ...], dtype: str, plan: Plan) -> Callable[.
     inputs, outputs = sizes[0], sizes[-1]
     if (
         len(sizes) != 2
-        or (inputs + 1) * outputs > linear_kernels.MOST_WEIGHTS
+        or not linear_kernels.is_small(inputs, outputs)
         or plan.steps * plan.batch_size < _WORTH_A_KERNEL
     ):
         return None

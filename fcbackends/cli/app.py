@@ -71,6 +71,11 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+def _parse_shape(text: str) -> tuple[int, int]:
+    inputs, outputs = map(_parse_count, text.split("-"))
+    return inputs, outputs
+
+
 def _parse_percent(text: str) -> float:
     share = float(text.removesuffix("%")) / 100
     if not text.endswith("%") or not 0 <= share < math.inf:
@@ -83,6 +88,7 @@ _NUMBER = _Parsed("NUMBER", "a number", float)
 _INTEGER = _Parsed("INTEGER", "a whole number", int)
 _COUNT = _Parsed("COUNT", "a whole number of at least 1", _parse_count)
 _TOLERANCE = _Parsed("NUMBER", "a finite number of at least 0", _parse_tolerance)
+_SHAPE = _Parsed("K-M", "two whole numbers of at least 1, such as 2-3", _parse_shape)
 _SIZES = _Parsed(
     "SIZES",
     f"layer sizes from 1 to {_LARGEST_LAYER} with commas between them, such as 64,32",
@@ -281,14 +287,21 @@ def info() -> int:
     type=_one_of("float64", "float32"),
     help="Kernels of this dtype only; may be given more than once.",
 )
-def warmup(dtypes: tuple[str, ...]) -> int:
+@click.option(
+    "--sizes",
+    "shapes",
+    type=_SHAPE,
+    multiple=True,
+    help="Also those of a small layer with K inputs and M outputs; may be given more than once.",
+)
+def warmup(dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...]) -> int:
     """Compile the kernels now, and keep them for later processes.
 
     Kernels that are kept already are read.
     """
     from fcbackends.cli.warmup import warm_up
 
-    warm_up(dict.fromkeys(dtypes or ("float64", "float32")))
+    warm_up(list(dict.fromkeys(dtypes or ("float64", "float32"))), dict.fromkeys(shapes))
     return 0
 
 

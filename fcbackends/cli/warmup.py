@@ -5,24 +5,39 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numba
 
 import fcbackends as fcb
 from fcbackends.errors import ArgumentError
+from fcbackends.kernels import linear
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.jit import FAMILIES
 
 
-def warm_up(dtypes: Iterable[str]) -> None:
-    """Compile or read the kernels of these dtypes; OSError where one is not kept."""
+def warm_up(dtypes: Sequence[str], shapes: Iterable[tuple[int, int]]) -> None:
+    """Compile or read the kernels of these dtypes; OSError where one is not kept.
+
+    Those of small layers of these shapes, (inputs, outputs), are among them.
+    """
     if numba.config.DISABLE_JIT:
         setting = os.environ.get("NUMBA_DISABLE_JIT")
         raise ArgumentError(f"`NUMBA_DISABLE_JIT` must be 0 or left out, got {setting!r}")
     fcb.get_backend("numba")  # whose import makes the families
-    kernels = [(f"{name}-{dtype}", FAMILIES[name], dtype) for dtype in dtypes for name in FAMILIES]
+    families = dict(FAMILIES)
+    for inputs, outputs in shapes:
+        if not linear.is_small(inputs, outputs):
+            raise ArgumentError(
+                "`--sizes` must be inputs and outputs with at most "
+                f"{linear.MOST_WEIGHTS} weights and biases, (inputs + 1) * outputs, "
+                f"got {inputs}-{outputs}"
+            )
+        for one_sample in (True, False):
+            family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
+            families[f"linear.{family.__name__}"] = family
+    kernels = [(f"{name}-{dtype}", families[name], dtype) for dtype in dtypes for name in families]
     width = max(len(name) for name, _, _ in kernels)
     for name, family, dtype in kernels:
         begin = time.perf_counter()

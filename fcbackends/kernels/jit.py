@@ -32,11 +32,11 @@ called = njit(**_OPTIONS)
 REALS = {"float32": types.float32, "float64": types.float64}
 
 FAMILIES: dict[str, Callable[[str], Callable[..., Any]]] = {}
-"""Every family of kernels that `kernel` has made, by its name: "module.function"."""
+"""The families of kernels that serve networks of any shape, by name: "module.function"."""
 
 
 def kernel(
-    signature: Callable[[types.Float], tuple[types.Type, ...]],
+    signature: Callable[[types.Float], tuple[types.Type, ...]], *, of_any_shape: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[[str], Callable[..., Any]]]:
     """Make a function a family of kernels: `family(dtype)` is the one for that dtype.
 
@@ -57,7 +57,8 @@ def kernel(
             dispatcher.disable_compile()
             return dispatcher
 
-        FAMILIES[name] = family
+        if of_any_shape:
+            FAMILIES[name] = family
         return functools.update_wrapper(family, function)
 
     return decorate

@@ -29,6 +29,11 @@ DRAWS_AHEAD = 12
 wait for it. From a mapped file of 1e8 samples, a step took 41 ns instead of 128."""
 
 
+def is_small(inputs: int, outputs: int) -> bool:
+    """Whether there are kernels for a layer of this shape."""
+    return (inputs + 1) * outputs <= MOST_WEIGHTS
+
+
 def _signature(real: types.Float) -> tuple[types.Type, ...]:
     row = types.Array(real, 1, "C", readonly=True)
     return (
@@ -170,4 +175,4 @@ def linear_steps(inputs: int, outputs: int, *, one_sample: bool) -> Callable[[st
 
     batches = "one" if one_sample else "any"
     steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}"
-    return kernel(_signature)(steps)
+    return kernel(_signature, of_any_shape=False)(steps)

@@ -210,11 +210,10 @@ def train_steps(
         real[::1],
         _readonly_row(real),
         _readonly_row(real),
-        types.int64[::1],
         types.boolean,
     )
 )
-def take_step(network, memory, x, t, meeting, guarded):
+def take_step(network, memory, x, t, guarded):
     """Take one step on the samples that stand in flat x and t; returns the loss before it.
 
     Where `guarded`, a step whose loss is not finite is not taken, and the buffer keeps the last
@@ -234,7 +233,9 @@ def take_step(network, memory, x, t, meeting, guarded):
     for n in range(batch_size):
         _take_sample(network, memory, network[0, INPUT], n, x, n * inputs, t, n * outputs)
     two_over_batch = memory.dtype.type(2.0 / batch_size)
-    forward_and_loss(network, memory, batch_size, two_over_batch, meeting, 0, 1)
+    # One thread meets nobody, wherever.
+    nowhere = network[0]
+    forward_and_loss(network, memory, batch_size, two_over_batch, nowhere, 0, 1)
     loss = mean_of_squares(network, memory, batch_size)
     if guarded and not is_finite(loss):
         return loss

@@ -128,7 +128,14 @@ CASES = {
     "warmup more": "Got unexpected extra argument (more)",
     "warmup --dtype": "Option `--dtype` requires an argument.",
     "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
-    "warmup --sizes": "`OPTION` must be one of --dtype, --help, got '--sizes'",
+    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --help, got '--size'",
+    "warmup --sizes 2": "`--sizes` must be two whole numbers of at least 1, such as 2-3, got '2'",
+    "warmup --sizes 2-0": "`--sizes` must be two whole numbers of at least 1, such as 2-3, "
+    "got '2-0'",
+    "warmup --sizes 2-3-4": "`--sizes` must be two whole numbers of at least 1, such as 2-3, "
+    "got '2-3-4'",
+    "warmup --sizes 31-2": "`--sizes` must be inputs and outputs with at most 32 weights and "
+    "biases, (inputs + 1) * outputs, got 31-2",
     "train ok.csv --lr": "Option `--lr` requires an argument.",
     "predict": "Missing argument `MODEL`.",
     "predict ok.safetensors": "Missing argument `DATA`.",

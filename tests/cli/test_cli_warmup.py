@@ -51,6 +51,18 @@ def test_both_dtypes_by_default(command):
 
 
 @needs_jit
+def test_small_layers_by_their_sizes(command):
+    ran = command("warmup --dtype float32 --sizes 2-3 --sizes 1-1 --sizes 2-3")
+    assert (ran.status, ran.err) == (0, "")
+    small = [name for name, _, _ in kernels(ran.out)][len(FAMILIES) :]
+    assert small == [
+        f"linear.linear_steps_{shape}_{batches}"
+        for shape in ("2_3", "1_1")
+        for batches in ("one", "any")
+    ]
+
+
+@needs_jit
 def test_a_folder_that_cannot_be_written(start, tmp_path):
     (tmp_path / "a file").write_text("")
     process = start("warmup", env={"NUMBA_CACHE_DIR": str(tmp_path / "a file")})
