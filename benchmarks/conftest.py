@@ -31,6 +31,7 @@ collect_ignore = [
     "frameworks.py",
     "scikit.py",
     "compiled.py",
+    "scale.py",
 ]
 
 _saved: list[runs.Run] = []

@@ -17,6 +17,9 @@ from fcbackends.records import Array, Loop, Params, Plan
 _SEGMENT_SECONDS = 0.05
 _SEGMENT_GROWTH = 8
 
+_LOOKS_APART = 20
+"""Checkpoints take at most one part in so many of a run's time."""
+
 
 class Outcome(NamedTuple):
     """How a run ended: see `TrainResult`, or, where a loss was not finite, `DivergenceError`."""
@@ -54,13 +57,17 @@ def run_segments(
     parts = [np.empty(0)]
     stop_reason = "max_steps"
     start, checkpoint = first, loop.params
+    looked, look_seconds = time.perf_counter(), 0.0
     length = _first_length(plan.batch_size, checkpoint)
     while steps < stop:
         begin = time.perf_counter()
-        if steps > first:
+        if steps > first and begin - looked >= _LOOKS_APART * look_seconds:
             params = loop.params
             if is_finite(params):
                 start, checkpoint = steps, params
+            looked = time.perf_counter()
+            look_seconds = looked - begin
+            begin = looked
         segment = loop.run(x, t, plan, steps, min(stop, steps + length))
         taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
         parts.append(segment.losses)
