@@ -155,10 +155,10 @@ def _units_a_round(run: Callable[[int], None]) -> tuple[int, float]:
     while True:
         # One slow call of a few would end the search too early.
         seconds = min(seconds_of(run, units) for _ in range(3))
-        if seconds > ROUND_SECONDS / 4:
-            units_a_round = max(1, round(units * ROUND_SECONDS / seconds))
-            return units_a_round, seconds * units_a_round / units
-        units *= 4
+        if seconds > 0.7 * ROUND_SECONDS:
+            return units, seconds
+        # Long runs may have a faster way than short ones: no step of the search is a long one.
+        units = max(units + 1, min(4 * units, round(units * ROUND_SECONDS / seconds)))
 
 
 def describe(workload: Workload, backend: fcb.Backend, result: Any, first_call: float) -> runs.Work:

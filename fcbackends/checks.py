@@ -5,6 +5,7 @@ Each function returns its argument in the form that the layers below take.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -211,6 +212,12 @@ def _drawing(
 def dtype_of(array: Any) -> str:
     """The plain name of an array's dtype, such as "float32", in any library and byte order."""
     dtype = getattr(array, "dtype", array)
+    # NumPy makes a dtype's name anew each time, in 3 us.
+    return _name_of(dtype) if isinstance(dtype, np.dtype) else _name_of.__wrapped__(dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _name_of(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
 
@@ -257,6 +264,8 @@ def arrays(
 
 def _bring(backend: Backend, name: str, value: Any) -> Array:
     """The value as an array of the backend's library; an array of another one is refused."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiu":
+        return value if backend.owns(value) else backend.asarray(value)
     import array_api_compat
 
     foreign = array_api_compat.is_array_api_obj(value) and not isinstance(value, np.ndarray)

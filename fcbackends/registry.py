@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 from fcbackends.records import ArithmeticName, Backend
 
@@ -264,9 +266,12 @@ def _entry_point_loader(entry_point: EntryPoint) -> Loader:
 
 def _library_of(*arrays: Any) -> str | Backend | None:
     """The backend of the arrays' own library, None for NumPy's and for what is no array."""
+    others = [a for a in arrays if type(a) is not np.ndarray]
+    if not others:
+        return None
     import array_api_compat
 
-    foreign = [a for a in arrays if array_api_compat.is_array_api_obj(a)]
+    foreign = [a for a in others if array_api_compat.is_array_api_obj(a)]
     foreign = [a for a in foreign if not array_api_compat.is_numpy_array(a)]
     if not foreign:
         return None

@@ -32,9 +32,10 @@ from fcbackends.sampling import stream_key
 _THREADED_PRODUCTS = 4_000_000
 """Fewer multiply-adds, some 0.1 ms of them, are not worth starting threads for."""
 
-_WORTH_A_KERNEL = 100_000
+_WORTH_A_KERNEL = 50_000
 """Samples from which on a kernel is compiled for the shape of a small layer: that takes a second
-once, is then read from the cache, and makes a step of the notebook 19 times faster."""
+once, is then read from the cache in some milliseconds, and makes a step of the notebook 15 times
+faster."""
 
 _MOST_KERNELS = 32
 """So many shapes have kernels of their own in a process; the others use the general one."""
@@ -43,8 +44,14 @@ _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
 
 
+_PLAIN = 0x0001 | 0x0100
+"""NumPy's flags for contiguous and aligned; the flags object has no cheaper test for both."""
+
+
 def _plain(array: Array) -> NDArray[Any]:
     """The array as kernels read it: rows one after another, aligned; copied only if it is not."""
+    if type(array) is np.ndarray and array.flags.num & _PLAIN == _PLAIN:
+        return array
     return np.require(array, requirements=["C", "A"])
 
 
@@ -339,15 +346,12 @@ _shapes_with_kernels: set[tuple[Any, ...]] = set()
 def _linear_kernel(sizes: tuple[int, ...], dtype: str, plan: Plan) -> Callable[..., _Ran] | None:
     """The kernel for a small layer of constant shape, where one is worth compiling."""
     inputs, outputs = sizes[0], sizes[-1]
-    if (
-        len(sizes) != 2
-        or not linear_kernels.is_small(inputs, outputs)
-        or plan.steps * plan.batch_size < _WORTH_A_KERNEL
-    ):
+    if len(sizes) != 2 or not linear_kernels.is_small(inputs, outputs):
         return None
     shape = inputs, outputs, plan.batch_size == 1, dtype
     if shape not in _shapes_with_kernels:
-        if len(_shapes_with_kernels) == _MOST_KERNELS:
+        too_short = plan.steps * plan.batch_size < _WORTH_A_KERNEL
+        if too_short or len(_shapes_with_kernels) == _MOST_KERNELS:
             return None
         _shapes_with_kernels.add(shape)
     family = linear_kernels.linear_steps(inputs, outputs, one_sample=plan.batch_size == 1)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from numba import types
 
 from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.matmul import multiply, panel_width
+from fcbackends.kernels.matmul import PANELS_OF_ONE_ROW, ROWS_A_BLOCK, multiply, panel_width
 from fcbackends.kernels.threads import share
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import flat
-
-ROWS_A_PASS = 64
-"""So many rows of a product are finished (bias, ReLU, update) while they are in the cache."""
 
 
 @inlined
@@ -53,24 +50,28 @@ def _matrices(real, count):
 def forward(x, w, b, y, activate, panels, thread, threads):
     """Y = x w + b, through ReLU where `activate`; each thread has its rows, and a row of panels."""
     samples, terms = x.shape
-    columns = y.shape[1]
+    outputs = y.shape[1]
     first, last = share(samples, ROWS, thread, threads)
-    for row in range(first, last, ROWS_A_PASS):
-        rows = min(ROWS_A_PASS, last - row)
-        multiply(
-            Operand(flat(y), row * columns, columns, 1),
-            Operand(flat(x), row * terms, terms, 1),
-            Operand(flat(w), 0, columns, panel_width(w.itemsize)),
-            rows,
-            terms,
-            columns,
-            Operand(panels[thread], 0, 0, 1),
-        )
-        for n in range(row, row + rows):
-            for m in range(columns):
-                y[n, m] += b[m]
-            if activate:
-                relu(y[n])
+    panel = Operand(panels[thread], 0, 0, 1)
+    columns_a_pass = PANELS_OF_ONE_ROW * panel_width(y.itemsize)
+    for row in range(first, last, ROWS_A_BLOCK):
+        end = min(row + ROWS_A_BLOCK, last)
+        for column in range(0, outputs, columns_a_pass):
+            stop = min(column + columns_a_pass, outputs)
+            multiply(
+                Operand(flat(y), row * outputs + column, outputs, 1),
+                Operand(flat(x), row * terms, terms, 1),
+                Operand(flat(w), column, outputs, panel_width(w.itemsize)),
+                end - row,
+                terms,
+                stop - column,
+                panel,
+            )
+            for n in range(row, end):
+                for m in range(column, stop):
+                    y[n, m] += b[m]
+                if activate:
+                    relu(y[n, column:stop])
 
 
 @kernel(

@@ -11,8 +11,8 @@ from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_
 
 _wide_8, _wide_4, _wide_2, _wide_1 = (tile(rows, VECTORS) for rows in (8, 4, 2, 1))
 _edge_8, _edge_4, _edge_2, _edge_1 = (tile(rows, 1, masked=True) for rows in (8, 4, 2, 1))
-_PANELS_OF_ONE_ROW = 4
-_long_1 = tile(1, _PANELS_OF_ONE_ROW * VECTORS)
+PANELS_OF_ONE_ROW = 4
+_long_1 = tile(1, PANELS_OF_ONE_ROW * VECTORS)
 
 PANEL_ROW_BYTES = VECTORS * VECTOR_BYTES
 """What a panel, the columns that one tile goes through, has of a row."""
@@ -20,7 +20,7 @@ PANEL_ROW_BYTES = VECTORS * VECTOR_BYTES
 _TERMS_A_BLOCK = 256
 """So many rows of a panel of b, 32 KiB with 64-byte vectors, stay in the first-level cache."""
 
-_ROWS_A_BLOCK = 256
+ROWS_A_BLOCK = 256
 """So many rows of a block of a stay in the second-level cache."""
 
 _FAR_APART_BYTES = 2048
@@ -66,14 +66,14 @@ def multiply(c, a, b, rows, terms, columns, panel):
     start = 0
     if rows == 1:
         # One row has no other that hides its additions' latency: it takes more columns at once.
-        long = _PANELS_OF_ONE_ROW * width
+        long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
             place = b.at + start // width * b.column
             _long_1(at(c, c.at + start), a, at(b, place), terms, False, 0)
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES
-    for row in range(0, rows, _ROWS_A_BLOCK):
-        block = min(_ROWS_A_BLOCK, rows - row)
+    for row in range(0, rows, ROWS_A_BLOCK):
+        block = min(ROWS_A_BLOCK, rows - row)
         for term in range(0, terms, _TERMS_A_BLOCK):
             depth = min(_TERMS_A_BLOCK, terms - term)
             a_here = at(a, a.at + row * a.row + term * a.column)

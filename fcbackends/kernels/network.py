@@ -21,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.kernels.jit import called, inlined
-from fcbackends.kernels.layers import ROWS_A_PASS, loss_of_sample, relu
+from fcbackends.kernels.layers import loss_of_sample, relu
 from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES, multiply, panel_width
 from fcbackends.kernels.threads import barrier, share
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand
 from fcbackends.kernels.views import matrix
+
+ROWS_A_PASS = 64
+"""So many rows of a panel of weights are moved while their gradient is in the cache."""
 
 INPUTS, OUTPUTS, WEIGHTS, TRANSPOSED, INPUT, GRADIENT = range(6)
 """What a row of the layout tells of a layer: sizes, and the places in the buffer of its weights,
