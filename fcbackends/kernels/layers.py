@@ -5,20 +5,10 @@ from __future__ import annotations
 from numba import types
 
 from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.matmul import PANELS_OF_ONE_ROW, ROWS_A_BLOCK, multiply, panel_width
+from fcbackends.kernels.matmul import NO_BIAS, multiply, panel_width
 from fcbackends.kernels.threads import share
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import flat
-
-
-@inlined
-def relu(values):
-    """Put 0 where values < 0."""
-    # A store whatever the value vectorises; a branch on the value is mispredicted half the time.
-    zero = values.dtype.type(0)
-    for i in range(values.shape[0]):
-        value = values[i]
-        values[i] = zero if value < 0 else value
 
 
 @inlined
@@ -53,25 +43,17 @@ def forward(x, w, b, y, activate, panels, thread, threads):
     outputs = y.shape[1]
     first, last = share(samples, ROWS, thread, threads)
     panel = Operand(panels[thread], 0, 0, 1)
-    columns_a_pass = PANELS_OF_ONE_ROW * panel_width(y.itemsize)
-    for row in range(first, last, ROWS_A_BLOCK):
-        end = min(row + ROWS_A_BLOCK, last)
-        for column in range(0, outputs, columns_a_pass):
-            stop = min(column + columns_a_pass, outputs)
-            multiply(
-                Operand(flat(y), row * outputs + column, outputs, 1),
-                Operand(flat(x), row * terms, terms, 1),
-                Operand(flat(w), column, outputs, panel_width(w.itemsize)),
-                end - row,
-                terms,
-                stop - column,
-                panel,
-            )
-            for n in range(row, end):
-                for m in range(column, stop):
-                    y[n, m] += b[m]
-                if activate:
-                    relu(y[n, column:stop])
+    multiply(
+        Operand(flat(y), first * outputs, outputs, 1),
+        Operand(flat(x), first * terms, terms, 1),
+        Operand(flat(w), 0, outputs, panel_width(w.itemsize)),
+        last - first,
+        terms,
+        outputs,
+        panel,
+        Operand(flat(b), 0, outputs, 1),
+        activate,
+    )
 
 
 @kernel(
@@ -91,6 +73,7 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
     outputs = dy.shape[1]
     first, last = share(inputs, ROWS, thread, threads)
     panel = Operand(panels[thread], 0, 0, 1)
+    no_bias = Operand(panels[thread], 0, NO_BIAS, 1)
     multiply(
         Operand(flat(dw), first * outputs, outputs, 1),
         Operand(flat(x), first, 1, inputs),
@@ -99,6 +82,8 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
         samples,
         outputs,
         panel,
+        no_bias,
+        False,
     )
     if thread == 0:
         for m in range(outputs):
@@ -115,6 +100,8 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
         outputs,
         inputs,
         panel,
+        no_bias,
+        False,
     )
 
 

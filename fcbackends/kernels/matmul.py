@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
+from fcbackends.kernels.views import matrix
 
 _wide_8, _wide_4, _wide_2, _wide_1 = (tile(rows, VECTORS) for rows in (8, 4, 2, 1))
 _edge_8, _edge_4, _edge_2, _edge_1 = (tile(rows, 1, masked=True) for rows in (8, 4, 2, 1))
@@ -31,6 +32,10 @@ PANEL_BYTES = _TERMS_A_BLOCK * PANEL_ROW_BYTES
 """Room for a panel that is copied together."""
 
 
+NO_BIAS = -1
+"""As an Operand's `row`: there is none to add."""
+
+
 @inlined
 def panel_width(itemsize):
     """How many columns a panel has; a matrix's last may have fewer."""
@@ -49,17 +54,28 @@ def from_row(operand, row):
     return at(operand, operand.at + row * operand.row)
 
 
+@inlined
+def relu(values):
+    """Put 0 where values < 0."""
+    # A store whatever the value vectorises; a branch on the value is mispredicted half the time.
+    zero = values.dtype.type(0)
+    for i in range(values.shape[0]):
+        value = values[i]
+        values[i] = zero if value < 0 else value
+
+
 @called
-def multiply(c, a, b, rows, terms, columns, panel):
-    """C = a b, for rows x terms and terms x columns; without terms, c is zero.
+def multiply(c, a, b, rows, terms, columns, panel, bias, activates):
+    """C = a b + bias, for rows x terms and terms x columns, and through ReLU where `activates`.
 
     All are Operands; c's columns stand side by side, b's in panels, and `panel` has room for
-    PANEL_BYTES.
+    PANEL_BYTES. `bias` is one row, unless its `row` is NO_BIAS. Without terms, the sums are zero.
     """
     if terms == 0:
         for i in range(rows):
             for j in range(columns):
                 c.buffer[c.at + i * c.row + j] = 0
+        _finish(c, rows, columns, bias, activates)
         return
     itemsize = c.buffer.itemsize
     width = panel_width(itemsize)
@@ -69,7 +85,9 @@ def multiply(c, a, b, rows, terms, columns, panel):
         long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
             place = b.at + start // width * b.column
-            _long_1(at(c, c.at + start), a, at(b, place), terms, False, 0)
+            c_here = at(c, c.at + start)
+            _long_1(c_here, a, at(b, place), terms, False, 0)
+            _finish(c_here, 1, long, at(bias, bias.at + start), activates)
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES
     for row in range(0, rows, ROWS_A_BLOCK):
@@ -87,6 +105,22 @@ def multiply(c, a, b, rows, terms, columns, panel):
                         copy_row(from_row(copied, p), from_row(b_here, p), used)
                     b_here = copied
                 _multiply_panel(c_here, a_here, b_here, block, depth, term > 0, used)
+                if term + depth == terms:
+                    _finish(c_here, block, used, at(bias, bias.at + column), activates)
+
+
+@inlined
+def _finish(c, rows, columns, bias, activates):
+    """Add the bias and apply ReLU, while c is in the cache."""
+    if bias.row != NO_BIAS:
+        added = matrix(bias.buffer, bias.at, 1, columns)[0]
+        for i in range(rows):
+            row = matrix(c.buffer, c.at + i * c.row, 1, columns)[0]
+            for j in range(columns):
+                row[j] += added[j]
+    if activates:
+        for i in range(rows):
+            relu(matrix(c.buffer, c.at + i * c.row, 1, columns)[0])
 
 
 @called

@@ -21,8 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.kernels.jit import called, inlined
-from fcbackends.kernels.layers import loss_of_sample, relu
-from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES, multiply, panel_width
+from fcbackends.kernels.layers import loss_of_sample
+from fcbackends.kernels.matmul import (
+    NO_BIAS,
+    PANEL_BYTES,
+    PANEL_ROW_BYTES,
+    multiply,
+    panel_width,
+)
 from fcbackends.kernels.threads import barrier, share
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand
 from fcbackends.kernels.views import matrix
@@ -152,6 +158,7 @@ def forward_and_loss(network, memory, rows, two_over_n, meeting, thread, threads
     """
     depth = network.shape[0] - 1
     itemsize = memory.itemsize
+    no_bias = Operand(memory, 0, NO_BIAS, 1)
     for layer in range(depth):
         inputs, outputs = network[layer, INPUTS], network[layer, OUTPUTS]
         first, last, left, right = part(rows, outputs, itemsize, thread, threads)
@@ -172,11 +179,9 @@ def forward_and_loss(network, memory, rows, two_over_n, meeting, thread, threads
                 inputs + 1,
                 stop - start,
                 panel_of(network, memory, thread),
+                no_bias,
+                not is_last,
             )
-        if not is_last:
-            values = matrix(memory, out, last, stride)
-            for row in range(first, last):
-                relu(values[row, left:right])
         # A thread goes on with rows of which it has all columns, or waits for the others'.
         wide_next = not is_last and is_wide(network[layer + 1, OUTPUTS], itemsize, threads)
         if (is_wide(outputs, itemsize, threads) or wide_next) and not barrier(
@@ -209,6 +214,8 @@ def backward(network, memory, rows, thread, threads):
             outputs,
             inputs,
             panel_of(network, memory, thread),
+            Operand(memory, 0, NO_BIAS, 1),
+            False,
         )
         gradients = matrix(memory, dx, last, inputs)
         values = matrix(memory, network[layer, INPUT], last, inputs + 1)
@@ -256,6 +263,8 @@ def update(network, memory, rows, thread, threads):
                         rows,
                         width,
                         panel_of(network, memory, thread),
+                        Operand(memory, 0, NO_BIAS, 1),
+                        False,
                     )
                     descend(
                         matrix(memory, place + row * width, 1, count * width)[0],
