@@ -73,9 +73,10 @@ def train_many(
     -------
     tuple of TrainResult
         In the order of the sequences. Where `train` would raise DivergenceError, the stop_reason
-        is "diverged", and params are the last finite ones, after `steps` steps. Ctrl-C ends all
-        with the parameters so far and stop_reason "interrupted"; those whose turn has not come
-        are left with their first ones, no steps and a loss of NaN.
+        is "diverged", params are the last finite ones, after `steps` steps, loss is NaN, and the
+        history holds the finite losses up to there. Ctrl-C ends all with the parameters so far
+        and stop_reason "interrupted"; those whose turn has not come are left with their first
+        ones, no steps and a loss of NaN.
 
     Raises
     ------
