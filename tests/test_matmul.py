@@ -58,6 +58,22 @@ def test_networks_around_every_edge(sizes, samples, seed, dtype, spice):
     assert_same_bits(got, fast.predict(case.params, case.x), "y")
 
 
+@given(
+    sizes=st.lists(st.sampled_from(EDGES[1:]), min_size=2, max_size=3),
+    samples=st.sampled_from(EDGES[1:]),
+    seed=st.integers(0, 2**32),
+    dtype=st.sampled_from(DTYPES),
+    spice=st.sampled_from(SPICES),
+)
+@settings(max_examples=10 if JIT_OFF else 200)
+def test_steps_around_every_edge(sizes, samples, seed, dtype, spice):
+    # A network's weights are cut into panels, which those of a layer on its own are not.
+    case = problem(seed, tuple(sizes), samples, dtype, spice)
+    for x, t in ((case.x, case.t), (case.x[:1], case.t[:1])):
+        got = fcb.sgd_step(case.params, x, t, 0.7, backend="numba")
+        assert_same_bits(got, fast.sgd_step(case.params, x, t, 0.7))
+
+
 # Samples, inputs and outputs. Backward, `inputs` and `samples` are rows of a product as well.
 PATHS = {
     "one row, long and rest": (1, 33, 1003),
