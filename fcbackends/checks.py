@@ -93,7 +93,9 @@ def entries(**named: Any) -> list[tuple[Any, ...]]:
     lengths = {
         name: len(values)
         for name, values in named.items()
-        if hasattr(values, "__len__") and not isinstance(values, str | bytes)
+        if hasattr(values, "__len__")
+        and getattr(values, "ndim", 1) > 0
+        and not isinstance(values, str | bytes)
     }
     listed = ", ".join(f"`{name}`" for name in named)
     if not lengths:

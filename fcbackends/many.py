@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from fcbackends import checks
 from fcbackends.initialization import init_params
 from fcbackends.interruption import interruptible
 from fcbackends.records import Array, Backend, LossScope, Params, Plan, Sampling
 from fcbackends.registry import backend_for
-from fcbackends.segments import is_finite, run_segments
+from fcbackends.segments import Outcome, is_finite, run_segments
 from fcbackends.training import TrainResult, progress_bar, result_of
 
 
@@ -70,8 +73,10 @@ def train_many(
     -------
     tuple of TrainResult
         In the order of the sequences. Where `train` would raise DivergenceError, the stop_reason
-        is "diverged", and params are the last finite ones, after `steps` steps. Ctrl-C ends all
-        with the parameters so far and stop_reason "interrupted".
+        is "diverged", params are the last finite ones, after `steps` steps, loss is NaN, and the
+        history holds the finite losses up to there. Ctrl-C ends all with the parameters so far
+        and stop_reason "interrupted"; those whose turn has not come are left with their first
+        ones, no steps and a loss of NaN.
 
     Raises
     ------
@@ -127,17 +132,20 @@ def train_many(
 
     def train_one(task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
         loop = chosen.training_loop(first_params(task), task.lr)
-        own_x, own_t = (_taken(array, task.rows) for array in (x, t))
-        outcome = run_segments(
-            loop,
-            own_x,
-            own_t,
-            task.plan,
-            0,
-            0 if interrupted() else max_steps,
-            interrupted=interrupted,
-            advanced=lambda steps: None,
-        )
+        if interrupted():
+            outcome = Outcome(0, math.nan, np.empty(0), "interrupted", None)
+        else:
+            own_x, own_t = (_taken(array, task.rows) for array in (x, t))
+            outcome = run_segments(
+                loop,
+                own_x,
+                own_t,
+                task.plan,
+                0,
+                max_steps,
+                interrupted=interrupted,
+                advanced=lambda steps: None,
+            )
         return result_of(outcome, loop.params, task.plan, 0)
 
     # No step: what has to be compiled is compiled once, and before Ctrl-C is held back.

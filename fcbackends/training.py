@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -368,6 +369,11 @@ def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> Train
     last, every = outcome.steps, plan.record_every
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses
+    if outcome.diverged_at is not None:
+        # Backends differ in what they last looked at, and records may lie on either side.
+        count = min(len(steps), len(losses))
+        history = History(steps[:count], losses[:count])
+        return TrainResult(params, math.nan, last, outcome.stop_reason, history)
     if last % every != 0:
         steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
     history = History(steps, losses)

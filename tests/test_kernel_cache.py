@@ -43,7 +43,10 @@ def start(cache, code=CODE, *options, cwd=SOURCE, **environment):
 
 def run(*arguments, **options):
     process = start(*arguments, **options)
-    out, err = process.communicate(timeout=120)
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
     return process.returncode, out, err
 
 

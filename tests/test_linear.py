@@ -1,0 +1,222 @@
+"""One small layer: a kernel for its shape gives the bits of the general one and of NumPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fcbackends as fcb
+from fcbackends.backends import numba as backend
+from fcbackends.kernels.linear import DRAWS_A_BLOCK, MOST_WEIGHTS
+from tests.cases import DTYPES, JIT_OFF, needs_jit, problem
+from tests.oracle import assert_same_bits
+
+pytestmark = pytest.mark.jit_off
+
+# Each compiles a kernel for the dtype: with (K + 1) M from 2 to the most weights.
+LAYERS = [
+    ((1, 1), 1, "float64"),
+    ((1, 1), 2, "float32"),
+    ((2, 3), 1, "float32"),
+    ((2, 3), 1, "float64"),
+    ((2, 3), 7, "float32"),
+    ((2, 3), 600, "float64"),
+    ((3, 5), 1, "float64"),
+    ((3, 5), 7, "float32"),
+    ((13, 1), 1, "float32"),
+    ((13, 1), 2, "float64"),
+    ((31, 1), 1, "float64"),
+    ((31, 1), 600, "float32"),
+    ((1, 16), 1, "float32"),
+    ((1, 16), 7, "float64"),
+]
+if JIT_OFF:
+    LAYERS = [layer for layer in LAYERS if layer[1] < 600]
+SAMPLINGS = ("replacement", "epoch")
+SHORT = 20 if JIT_OFF else 300
+
+
+@pytest.fixture(autouse=True)
+def shapes(monkeypatch):
+    """Every run is worth a kernel of its own; the shapes that have got one."""
+    with_kernels = set()
+    monkeypatch.setattr(backend, "_WORTH_A_KERNEL", 1)
+    monkeypatch.setattr(backend, "_shapes_with_kernels", with_kernels)
+    return with_kernels
+
+
+def ending(case, name, **run):
+    """All that a run tells, of whatever way it ends."""
+    trainer = fcb.Trainer(case.params, lr=run.pop("lr", 0.01), backend=name)
+    try:
+        r = trainer.run(case.x, case.t, **run)
+    except fcb.DivergenceError as error:
+        assert_same_bits(trainer.params, error.params)
+        return "diverged", trainer.steps, error.step, fcb.digest(error.params)
+    history = (r.history.steps.tolist(), r.history.losses.tolist())
+    return r.stop_reason, r.steps, r.loss, fcb.digest(r.params), history
+
+
+def assert_both_end_alike(case, **run):
+    want = ending(case, "numpy", **run)
+    assert ending(case, "numba", **run) == want
+    return want
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize(("shape", "batch_size", "dtype"), LAYERS)
+def test_each_shape_ends_as_numpy_does(shape, batch_size, dtype, sampling, shapes):
+    case = problem(1, shape, 650, dtype)
+    run = dict(batch_size=batch_size, sampling=sampling, seed=5)
+    max_steps = SHORT if batch_size < 600 else 30
+    for tol_on, record_every in (("batch", None), ("batch", 7), ("data", 1), ("data", 7)):
+        run |= dict(tol_on=tol_on, record_every=record_every)
+        steps = max_steps if tol_on == "batch" else min(30, max_steps)
+        free = assert_both_end_alike(case, max_steps=steps, **run)
+        assert free[:2] == ("max_steps", steps)
+        losses = free[-1][1]
+        tol = sorted(losses)[len(losses) // 2]
+        met = assert_both_end_alike(case, max_steps=steps, tol=tol, **run)
+        assert met[0] == "tolerance"
+        # A tolerance just below all losses, where all that are looked at are in the history.
+        below = 0.0 if (tol_on, record_every) == ("batch", 7) else np.nextafter(min(losses), 0)
+        missed = assert_both_end_alike(case, max_steps=steps, tol=float(below), **run)
+        assert missed[0] == "max_steps"
+    assert shapes == {(*shape, batch_size == 1, dtype)}
+
+
+@needs_jit
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize(("batch_size", "max_steps"), [(1, 4000), (7, 1500), (600, 40)])
+def test_a_run_across_the_blocks_of_draws(batch_size, max_steps, sampling):
+    dtype = "float64" if batch_size == 600 else "float32"
+    case = problem(2, (2, 3), 611, dtype)
+    assert max_steps * batch_size > 7 * DRAWS_A_BLOCK
+    run = dict(batch_size=batch_size, sampling=sampling, record_every=1)
+    assert_both_end_alike(case, max_steps=max_steps, **run)
+
+
+@pytest.mark.parametrize("border", [-1, 0, 1])
+@pytest.mark.parametrize(("batch_size", "dtype"), [(1, "float64"), (7, "float32")])
+def test_a_run_that_ends_beside_a_border_of_the_blocks(batch_size, dtype, border):
+    case = problem(3, (2, 3), 20, dtype)
+    loops = [b.training_loop(case.params, 0.01) for b in map(fcb.get_backend, ("numpy", "numba"))]
+    steps = 2 * (DRAWS_A_BLOCK // batch_size) + border
+    if JIT_OFF:
+        steps = DRAWS_A_BLOCK // batch_size + border
+    plan = fcb.records.Plan(steps, batch_size, "epoch", 3, None, "batch", 1)
+    # In one call of the kernel, from a step that is not the first.
+    want, got = (loop.run(case.x, case.t, plan, 3, 3 + steps) for loop in loops)
+    assert (got.steps, got.loss, got.reached) == (want.steps, want.loss, want.reached)
+    assert np.asarray(got.losses).tolist() == want.losses.tolist()
+    assert_same_bits(loops[1].params, loops[0].params)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("tol_on", ["batch", "data"])
+def test_a_run_in_pieces_has_the_bits_of_one(tol_on, sampling, dtype):
+    case = problem(4, (2, 3), 23, dtype)
+    steps = 50 if JIT_OFF else 500
+    run = dict(sampling=sampling, tol_on=tol_on, record_every=7, seed=2)
+    whole, pieces = (fcb.Trainer(case.params, lr=0.01, backend=name) for name in ("numpy", "numba"))
+    want = whole.run(case.x, case.t, max_steps=2 * steps, **run)
+    records = {}
+    for _ in range(2):
+        got = pieces.run(case.x, case.t, max_steps=steps, **run)
+        records |= dict(zip(got.history.steps.tolist(), got.history.losses.tolist(), strict=True))
+    assert (got.steps, got.loss) == (want.steps, want.loss)
+    assert_same_bits(got.params, want.params)
+    for step, loss in zip(want.history.steps.tolist(), want.history.losses.tolist(), strict=True):
+        assert records[step] == loss
+
+
+@pytest.mark.parametrize(("shape", "batch_size", "dtype"), LAYERS)
+def test_divergence_ends_as_numpys(shape, batch_size, dtype):
+    case = problem(5, shape, 650, dtype)
+    for lr in (3.0, float(np.finfo(dtype).max) / 2):
+        for tol_on in ("batch", "data"):
+            end = assert_both_end_alike(
+                case, lr=lr, max_steps=2000, batch_size=batch_size, tol_on=tol_on, record_every=2
+            )
+            assert end[0] == "diverged"
+
+
+def test_divergence_of_the_whole_datas_loss():
+    case = problem(6, (2, 3), 50, "float64")
+    case.x[int(np.setdiff1d(range(50), fcb.sample_indices(50, steps=9))[0])] = 1e200
+    run = dict(max_steps=9, tol_on="data", record_every=4)
+    assert assert_both_end_alike(case, **run)[:3] == ("diverged", 4, 4)
+
+
+@given(
+    layer=st.sampled_from([layer for layer in LAYERS if layer[1] < 600]),
+    samples=st.integers(8, 60),
+    seed=st.integers(0, 2**32),
+    spice=st.sampled_from([0.02, 0.3]),
+    scale=st.sampled_from([1.0, 1e-20, 1e-150]),
+    finite=st.booleans(),
+    lr=st.sampled_from([1e-3, 0.1, 0.7]),
+    sampling=st.sampled_from(SAMPLINGS),
+    tol_on=st.sampled_from(["batch", "data"]),
+)
+@settings(max_examples=15 if JIT_OFF else 100)
+def test_special_values(layer, samples, seed, spice, scale, finite, lr, sampling, tol_on):
+    shape, batch_size, dtype = layer
+    case = problem(seed, shape, samples, dtype, spice)
+    plain = problem(seed, shape, samples, dtype)
+    case.params = plain.params
+    if finite:  # and small enough to go on: signed zeros, subnormals
+        case.x, case.t = (
+            np.where(np.abs(a) <= 4, a, a.dtype.type(-0.0)) * a.dtype.type(scale)
+            for a in (case.x, case.t)
+        )
+    run = dict(lr=lr, batch_size=batch_size, sampling=sampling, tol_on=tol_on, record_every=3)
+    assert_both_end_alike(case, max_steps=30, **run)
+
+
+# --- which layers get a kernel -------------------------------------------------------------------
+
+
+def train_both(shape, max_steps=20, batch_size=1):
+    case = problem(7, shape, 30, "float64")
+    return assert_both_end_alike(case, max_steps=max_steps, batch_size=batch_size)
+
+
+def test_only_so_many_shapes_get_kernels(shapes, monkeypatch):
+    monkeypatch.setattr(backend, "_MOST_KERNELS", 1)
+    for shape in ((2, 3), (1, 1), (3, 5), (2, 3)):
+        train_both(shape)
+        assert shapes == {(2, 3, True, "float64")}
+
+
+def test_a_layer_of_many_weights_or_of_several_gets_none(shapes):
+    for shape in ((MOST_WEIGHTS, 1), (10, 3), (1, MOST_WEIGHTS // 2 + 1), (2, 3, 1), (1, 1, 1)):
+        train_both(shape)
+    assert shapes == set()
+    train_both((MOST_WEIGHTS - 1, 1))
+    assert shapes == {(MOST_WEIGHTS - 1, 1, True, "float64")}
+
+
+def test_a_short_run_gets_none(shapes, monkeypatch):
+    monkeypatch.setattr(backend, "_WORTH_A_KERNEL", 600)
+    train_both((2, 3), max_steps=59, batch_size=10)
+    assert shapes == set()
+    if not JIT_OFF:
+        train_both((2, 3), max_steps=1, batch_size=600)
+        assert shapes == {(2, 3, False, "float64")}
+
+
+def test_a_trainer_may_go_from_one_kernel_to_another(monkeypatch):
+    case = problem(8, (2, 3), 30, "float64")
+    got, want = (fcb.Trainer(case.params, lr=0.01, backend=name) for name in ("numba", "numpy"))
+    for worth, batch_size in ((1, 1), (10**9, 1), (1, 1), (10**9, 4), (1, 1)):
+        monkeypatch.setattr(backend, "_WORTH_A_KERNEL", worth)
+        ends = [
+            trainer.run(case.x, case.t, max_steps=9, batch_size=batch_size)
+            for trainer in (got, want)
+        ]
+        assert ends[0].loss == ends[1].loss
+        losses = [trainer.step(case.x[0], case.t[0]) for trainer in (got, want)]
+        assert losses[0] == losses[1]
+        assert_same_bits(got.params, want.params)
