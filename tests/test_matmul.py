@@ -105,7 +105,7 @@ def test_the_sizes_reach_each_way():
     # The paths' names are true of any target: of 16 to 64 bytes a vector, and 4 or 8 rows a tile.
     far, block = matmul._FAR_APART_BYTES, matmul._TERMS_A_BLOCK
     for itemsize in (4, 8):
-        long = matmul._PANELS_OF_ONE_ROW * matmul.PANEL_ROW_BYTES // itemsize
+        long = matmul.PANELS_OF_ONE_ROW * matmul.PANEL_ROW_BYTES // itemsize
         assert PATHS["one row, long and rest"][2] > long
         assert PATHS["one row, long and rest"][2] % long > 0
         assert PATHS["one row, no rest"][2] % long == 0
@@ -114,7 +114,7 @@ def test_the_sizes_reach_each_way():
         assert PATHS["rows far apart, blocks of rows"][1] * itemsize >= far
     assert PATHS["rows far apart"][0] >= 4 * tiles.ROWS
     assert PATHS["rows far apart, blocks of terms"][1] > block
-    assert PATHS["rows far apart, blocks of rows"][0] > matmul._ROWS_A_BLOCK
+    assert PATHS["rows far apart, blocks of rows"][0] > matmul.ROWS_A_BLOCK
     assert PATHS["too few rows far apart"][0] < 4 * tiles.ROWS
     assert PATHS["rows not far apart enough"][2] * 8 < far
 

@@ -19,7 +19,7 @@ import json
 import numpy as np
 import fcbackends as fcb
 from fcbackends.backends import numba as backend
-from fcbackends.kernels import jit, tiles
+from fcbackends.kernels import jit, linear, tiles
 
 backend._WORTH_A_KERNEL = 70
 backend._THREADED_PRODUCTS = 10_000
@@ -58,12 +58,16 @@ def results(name):
             yield training(name, dtype, sizes, batch_size, tol_on)
 
 got, want = list(results("numba")), list(results("numpy"))
-code = {
-    f"{name} {dtype}": family(dtype).inspect_asm()
+kernels = {
+    f"{name} {dtype}": family(dtype)
     for name, family in jit.FAMILIES.items()
     for dtype in DTYPES
-    if not TRAININGS or name.startswith(("layers", "linear"))
+    if not TRAININGS or name.startswith("layers")
 }
+for inputs, outputs, one_sample, dtype in backend._shapes_with_kernels:
+    family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
+    kernels[f"{family.__name__} {dtype}"] = family(dtype)
+code = {name: kernel.inspect_asm() for name, kernel in kernels.items()}
 print(json.dumps({
     "same": [a == b for a, b in zip(got, want, strict=True)],
     "digests": want,

@@ -40,8 +40,8 @@ def run_in_threads(
 ) -> _Result:
     """Let `work(thread)` run in so many threads at once; returns what the caller's own returns.
 
-    `work` is to release the GIL. Where a thread cannot be started or fails, the others are
-    called off at their next barrier, if there is a `meeting`.
+    `work` is to release the GIL, and not to raise. Where a thread cannot be started, those that
+    were are called off at their next barrier, if there is a `meeting`.
     """
     if threads == 1:
         return work(0)
