@@ -22,7 +22,7 @@ from fcbackends.backends import numba as backend
 from fcbackends.kernels import jit, linear, tiles
 
 backend._WORTH_A_KERNEL = 70
-backend._THREADED_PRODUCTS = 10_000
+backend._PRODUCTS_A_THREAD = 10_000
 backend.get_threads = lambda: 2
 
 def layer(name, dtype, size):

@@ -48,7 +48,7 @@ def threads(monkeypatch):
         monkeypatch.setattr(backend, "get_threads", lambda: count)
         return asked
 
-    monkeypatch.setattr(backend, "_THREADED_PRODUCTS", 1)
+    monkeypatch.setattr(backend, "_PRODUCTS_A_THREAD", 1)
     monkeypatch.setattr(backend, "run_in_threads", noting)
     return use
 
@@ -106,7 +106,7 @@ def test_layers_have_the_same_bits_on_any_number_of_threads(size, wide, count, s
         for shape in ((samples, inputs), (inputs, outputs), (outputs,), (samples, outputs))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "_THREADED_PRODUCTS", 0)
+        patch.setattr(backend, "_PRODUCTS_A_THREAD", 1)
         patch.setattr(backend, "get_threads", lambda: count)
         y = fcb.fc_forward(x, w, b, backend="numba")
         grads = fcb.fc_backward(dy, x, w, backend="numba")
@@ -159,7 +159,7 @@ import fcbackends as fcb
 from fcbackends.backends import numba as backend
 from tests.cases import problem
 
-backend._THREADED_PRODUCTS = 1
+backend._PRODUCTS_A_THREAD = 1
 begun = []
 start = threading.Thread.start
 def noting(thread):
@@ -253,7 +253,7 @@ import fcbackends as fcb
 from fcbackends.backends import numba as backend
 from tests.cases import problem
 
-backend._THREADED_PRODUCTS = 1
+backend._PRODUCTS_A_THREAD = 1
 case = problem(1, (5, {hidden}, 3), 140, "float32")
 w, b = case.params[0]
 start = threading.Thread.start

@@ -29,8 +29,8 @@ from fcbackends.records import (
 )
 from fcbackends.sampling import stream_key
 
-_THREADED_PRODUCTS = 4_000_000
-"""Fewer multiply-adds, some 0.1 ms of them, are not worth starting threads for."""
+_PRODUCTS_A_THREAD = 4_000_000
+"""Multiply-adds, some 0.1 ms of them, that are worth a further thread."""
 
 _WORTH_A_KERNEL = 50_000
 """Samples from which on a kernel is compiled for the shape of a small layer: that takes a second
@@ -71,7 +71,8 @@ def _zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _threads(products: int) -> int:
     """How many threads are worth their while for so many multiply-adds."""
-    return 1 if products < _THREADED_PRODUCTS else get_threads()
+    worth = 1 + products // _PRODUCTS_A_THREAD
+    return worth if worth == 1 else min(worth, get_threads())
 
 
 def get_threads() -> int:
