@@ -23,10 +23,13 @@ _OPTIONS: dict[str, Any] = {
     "_nrt": False,
 }
 
-inlined = njit(forceinline=True, **_OPTIONS)
+# What is called by kernels alone needs no way in from Python: a fifth of the time to compile.
+_PARTS: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+inlined = njit(forceinline=True, **_PARTS)
 """For the parts of kernels that are worth less than a call."""
 
-called = njit(**_OPTIONS)
+called = njit(**_PARTS)
 """For the larger parts: LLVM inlines where that pays; forcing it tripled the time to compile."""
 
 REALS = {"float32": types.float32, "float64": types.float64}
@@ -51,7 +54,7 @@ def kernel(
         def family(dtype: str) -> Callable[..., Any]:
             if numba.config.DISABLE_JIT:
                 return function
-            dispatcher: Any = njit(**_OPTIONS)(function)
+            dispatcher: Any = njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
             dispatcher._cache = KernelCache(f"{name}-{dtype}")
             dispatcher.compile(signature(REALS[dtype]))
             dispatcher.disable_compile()

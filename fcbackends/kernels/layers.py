@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import types
 
 from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.matmul import NO_BIAS, multiply, panel_width
+from fcbackends.kernels.matmul import NO_BIAS, Finish, multiply, panel_width
 from fcbackends.kernels.threads import share
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import flat
@@ -51,8 +51,7 @@ def forward(x, w, b, y, activate, panels, thread, threads):
         terms,
         outputs,
         panel,
-        Operand(flat(b), 0, outputs, 1),
-        activate,
+        Finish(flat(b), 0, 1 if activate else 0),
     )
 
 
@@ -73,7 +72,7 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
     outputs = dy.shape[1]
     first, last = share(inputs, ROWS, thread, threads)
     panel = Operand(panels[thread], 0, 0, 1)
-    no_bias = Operand(panels[thread], 0, NO_BIAS, 1)
+    as_it_is = Finish(panels[thread], NO_BIAS, 0)
     multiply(
         Operand(flat(dw), first * outputs, outputs, 1),
         Operand(flat(x), first, 1, inputs),
@@ -82,8 +81,7 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
         samples,
         outputs,
         panel,
-        no_bias,
-        False,
+        as_it_is,
     )
     if thread == 0:
         for m in range(outputs):
@@ -100,8 +98,7 @@ def backward(dy, x, w_transposed, dw, db, dx, panels, thread, threads):
         outputs,
         inputs,
         panel,
-        no_bias,
-        False,
+        as_it_is,
     )
 
 

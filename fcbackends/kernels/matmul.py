@@ -6,6 +6,8 @@ terms, whatever the blocks.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
 from fcbackends.kernels.views import matrix
@@ -33,7 +35,18 @@ PANEL_BYTES = _TERMS_A_BLOCK * PANEL_ROW_BYTES
 
 
 NO_BIAS = -1
-"""As an Operand's `row`: there is none to add."""
+
+
+class Finish(NamedTuple):
+    """What becomes of a row of sums: a bias is added, then ReLU applied.
+
+    The bias stands at `bias` in the buffer, unless that is NO_BIAS; `activates` is 1 or 0, for
+    Numba compiles a function anew for each constant truth value that it is called with.
+    """
+
+    buffer: Any
+    bias: int
+    activates: int
 
 
 @inlined
@@ -65,17 +78,17 @@ def relu(values):
 
 
 @called
-def multiply(c, a, b, rows, terms, columns, panel, bias, activates):
-    """C = a b + bias, for rows x terms and terms x columns, and through ReLU where `activates`.
+def multiply(c, a, b, rows, terms, columns, panel, finish):
+    """C = a b, for rows x terms and terms x columns, and what `finish` makes of it.
 
-    All are Operands; c's columns stand side by side, b's in panels, and `panel` has room for
-    PANEL_BYTES. `bias` is one row, unless its `row` is NO_BIAS. Without terms, the sums are zero.
+    The others are Operands; c's columns stand side by side, b's in panels, and `panel` has room
+    for PANEL_BYTES. Without terms, the sums are zero.
     """
     if terms == 0:
         for i in range(rows):
             for j in range(columns):
                 c.buffer[c.at + i * c.row + j] = 0
-        _finish(c, rows, columns, bias, activates)
+        _finish(c, 0, rows, columns, finish)
         return
     itemsize = c.buffer.itemsize
     width = panel_width(itemsize)
@@ -85,9 +98,8 @@ def multiply(c, a, b, rows, terms, columns, panel, bias, activates):
         long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
             place = b.at + start // width * b.column
-            c_here = at(c, c.at + start)
-            _long_1(c_here, a, at(b, place), terms, False, 0)
-            _finish(c_here, 1, long, at(bias, bias.at + start), activates)
+            _long_1(at(c, c.at + start), a, at(b, place), terms, False, 0)
+            _finish(c, start, rows, long, finish)
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES
     for row in range(0, rows, ROWS_A_BLOCK):
@@ -106,21 +118,20 @@ def multiply(c, a, b, rows, terms, columns, panel, bias, activates):
                     b_here = copied
                 _multiply_panel(c_here, a_here, b_here, block, depth, term > 0, used)
                 if term + depth == terms:
-                    _finish(c_here, block, used, at(bias, bias.at + column), activates)
+                    _finish(from_row(c, row), column, block, used, finish)
 
 
-@inlined
-def _finish(c, rows, columns, bias, activates):
-    """Add the bias and apply ReLU, while c is in the cache."""
-    if bias.row != NO_BIAS:
-        added = matrix(bias.buffer, bias.at, 1, columns)[0]
-        for i in range(rows):
-            row = matrix(c.buffer, c.at + i * c.row, 1, columns)[0]
+@called
+def _finish(c, first, rows, columns, finish):
+    """Finish so many columns of c from `first` on, while they are in the cache."""
+    for i in range(rows):
+        row = matrix(c.buffer, c.at + i * c.row + first, 1, columns)[0]
+        if finish.bias != NO_BIAS:
+            bias = matrix(finish.buffer, finish.bias + first, 1, columns)[0]
             for j in range(columns):
-                row[j] += added[j]
-    if activates:
-        for i in range(rows):
-            relu(matrix(c.buffer, c.at + i * c.row, 1, columns)[0])
+                row[j] += bias[j]
+        if finish.activates != 0:
+            relu(row)
 
 
 @called

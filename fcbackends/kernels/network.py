@@ -26,6 +26,7 @@ from fcbackends.kernels.matmul import (
     NO_BIAS,
     PANEL_BYTES,
     PANEL_ROW_BYTES,
+    Finish,
     multiply,
     panel_width,
 )
@@ -158,7 +159,6 @@ def forward_and_loss(network, memory, rows, two_over_n, meeting, thread, threads
     """
     depth = network.shape[0] - 1
     itemsize = memory.itemsize
-    no_bias = Operand(memory, 0, NO_BIAS, 1)
     for layer in range(depth):
         inputs, outputs = network[layer, INPUTS], network[layer, OUTPUTS]
         first, last, left, right = part(rows, outputs, itemsize, thread, threads)
@@ -179,8 +179,7 @@ def forward_and_loss(network, memory, rows, two_over_n, meeting, thread, threads
                 inputs + 1,
                 stop - start,
                 panel_of(network, memory, thread),
-                no_bias,
-                not is_last,
+                Finish(memory, NO_BIAS, 0 if is_last else 1),
             )
         # A thread goes on with rows of which it has all columns, or waits for the others'.
         wide_next = not is_last and is_wide(network[layer + 1, OUTPUTS], itemsize, threads)
@@ -214,8 +213,7 @@ def backward(network, memory, rows, thread, threads):
             outputs,
             inputs,
             panel_of(network, memory, thread),
-            Operand(memory, 0, NO_BIAS, 1),
-            False,
+            Finish(memory, NO_BIAS, 0),
         )
         gradients = matrix(memory, dx, last, inputs)
         values = matrix(memory, network[layer, INPUT], last, inputs + 1)
@@ -263,8 +261,7 @@ def update(network, memory, rows, thread, threads):
                         rows,
                         width,
                         panel_of(network, memory, thread),
-                        Operand(memory, 0, NO_BIAS, 1),
-                        False,
+                        Finish(memory, NO_BIAS, 0),
                     )
                     descend(
                         matrix(memory, place + row * width, 1, count * width)[0],
