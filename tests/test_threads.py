@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 import fcbackends as fcb
 from fcbackends.backends import numba as backend
-from fcbackends.kernels.threads import barrier, new_meeting, run_in_threads, share
+from fcbackends.kernels import threads as parts
+from fcbackends.kernels.threads import new_meeting, run_in_threads
 from tests.cases import DTYPES, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, fast
 from tests.test_kernel_cache import run as run_process
@@ -311,6 +313,19 @@ def kernels():
 
 
 # --- the parts -----------------------------------------------------------------------------------
+
+# Only kernels can call them: from Python they have no entry.
+_barrier, _share = parts.barrier, parts.share
+
+
+@njit(nogil=True)
+def barrier(meeting, thread, threads):
+    return _barrier(meeting, thread, threads)
+
+
+@njit
+def share(count, unit, thread, threads):
+    return _share(count, unit, thread, threads)
 
 
 @pytest.mark.jit_off
