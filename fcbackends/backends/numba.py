@@ -142,7 +142,7 @@ def predict(params: Params, x: Array) -> NDArray[Any]:
 
 def sgd_step(params: Params, x: Array, t: Array, lr: float) -> StepResult:
     """One step on the batch: new parameters, and the loss under the old ones."""
-    loop = FusedLoop(params, lr)
+    loop = FusedLoop(params, lr, rows=x.shape[0])
     loss = loop.step(x, t, guarded=False)
     return StepResult(loop.params, x.dtype.type(loss))
 
@@ -150,24 +150,26 @@ def sgd_step(params: Params, x: Array, t: Array, lr: float) -> StepResult:
 class FusedLoop:
     """A network in one flat buffer, moved on by the fused kernels."""
 
-    def __init__(self, params: Params, lr: float) -> None:
+    def __init__(self, params: Params, lr: float, rows: int = 1) -> None:
         self._shapes = [w.shape for w, _ in params]
         self._sizes = (self._shapes[0][0], *(m for _, m in self._shapes))
         self._dtype = params[0][0].dtype
         self._dtype_name = self._dtype.name
         self._lr = lr
-        self._room = self._threads = 0
-        self._lay_out(1, 1, params)
+        self._lay_out(rows, 1)
+        self.params = params
+        self._weights(networks.PREVIOUS)[:] = self._weights(networks.THETA)
 
-    def _lay_out(self, rows: int, threads: int, params: Params | None = None) -> None:
+    def _make_room(self, rows: int, threads: int) -> None:
         """Make room for so many rows and threads, where there is less."""
-        if params is None and rows <= self._room and threads <= self._threads:
+        if rows <= self._room and threads <= self._threads:
             return
-        if params is None:
-            params, previous = self.params, self._unflatten(networks.PREVIOUS)
-        else:
-            previous = params
-        rows, threads = max(rows, self._room), max(threads, self._threads)
+        params, previous = self.params, self._weights(networks.PREVIOUS)
+        self._lay_out(max(rows, self._room), max(threads, self._threads))
+        self.params = params
+        self._weights(networks.PREVIOUS)[:] = previous
+
+    def _lay_out(self, rows: int, threads: int) -> None:
         network = networks.layout(self._sizes, rows, threads, self._dtype.itemsize)
         self._memory = _zeros(networks.buffer_size(network, threads), self._dtype)
         self._network, self._room, self._threads = network, rows, threads
@@ -177,8 +179,11 @@ class FusedLoop:
             self._matrix(own, rows, self._sizes[0] + 1)[:, -1] = 1
         for layer in network[1:-1]:
             self._matrix(layer[networks.INPUT], rows, layer[networks.INPUTS] + 1)[:, -1] = 1
-        self._flatten(previous, networks.PREVIOUS)
-        self.params = params
+
+    def _weights(self, copy: int) -> NDArray[Any]:
+        """All weights as they stand in the buffer's copy THETA or PREVIOUS."""
+        at, size = self._network[-1, copy], self._network[-1, networks.THETA_SIZE]
+        return self._memory[at : at + size]
 
     def _matrix(self, at: int, rows: int, columns: int) -> NDArray[Any]:
         return self._memory[at : at + rows * columns].reshape(rows, columns)
@@ -197,11 +202,6 @@ class FusedLoop:
                 for first in range(0, m, width)
             ]
 
-    def _flatten(self, params: Params, copy: int) -> None:
-        for panels, (w, b) in zip(self._panels(copy), params, strict=True):
-            for columns, panel in panels:
-                panel[:-1], panel[-1] = w[:, columns], b[columns]
-
     def _unflatten(self, copy: int) -> Params:
         pairs = []
         for panels, (k, m) in zip(self._panels(copy), self._shapes, strict=True):
@@ -218,7 +218,9 @@ class FusedLoop:
 
     @params.setter
     def params(self, params: Params) -> None:
-        self._flatten(params, networks.THETA)
+        for panels, (w, b) in zip(self._panels(networks.THETA), params, strict=True):
+            for columns, panel in panels:
+                panel[:-1], panel[-1] = w[:, columns], b[columns]
         for layer, (w, _) in zip(self._network[1:-1], params[1:], strict=True):
             k, m = w.shape
             self._matrix(layer[networks.TRANSPOSED], m, k)[:] = w.T
@@ -226,14 +228,13 @@ class FusedLoop:
     @property
     def last_finite(self) -> Params:
         """A copy of the last parameters that `step` saw and whose values are all finite."""
-        at, size = self._network[-1, [networks.THETA, networks.THETA_SIZE]]
-        finite = bool(np.isfinite(self._memory[at : at + size]).all())
+        finite = bool(np.isfinite(self._weights(networks.THETA)).all())
         return self._unflatten(networks.THETA if finite else networks.PREVIOUS)
 
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
         if x.ndim == 2:
-            self._lay_out(x.shape[0], 1)
+            self._make_room(x.shape[0], 1)
             x, t = _row(x), _row(t)
         return self._take_step(self._network, self._memory, x, t, guarded)
 
@@ -244,7 +245,7 @@ class FusedLoop:
     def _work_together(self, rows: int, products: int) -> int:
         """Make room for so many rows and all threads that are worth it; returns their number."""
         threads = _threads(products)
-        self._lay_out(max(rows, _ROWS_OF_DATA), threads)
+        self._make_room(max(rows, _ROWS_OF_DATA), threads)
         return threads
 
     def _products(self, rows: int) -> int:
