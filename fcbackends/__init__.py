@@ -17,8 +17,9 @@ from fcbackends.api import (
 )
 from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError
 from fcbackends.initialization import init_params
+from fcbackends.interface import Backend
 from fcbackends.many import train_many
-from fcbackends.records import Backend, FCGradients, LossAndGradient, StepResult
+from fcbackends.records import FCGradients, LossAndGradient, StepResult
 from fcbackends.registry import get_backend, list_backends, register_backend, use_backend
 from fcbackends.training import History, Trainer, TrainResult, sample_indices, train
 

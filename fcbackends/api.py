@@ -10,13 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from fcbackends import checks, numerics
-from fcbackends.records import (
-    Array,
-    Backend,
-    FCGradients,
-    LossAndGradient,
-    StepResult,
-)
+from fcbackends.interface import Backend
+from fcbackends.records import Array, FCGradients, LossAndGradient, StepResult
 from fcbackends.registry import backend_for, library_backend
 
 

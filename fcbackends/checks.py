@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
-from fcbackends.records import Array, Backend, LossScope, Params, Plan, Sampling
+from fcbackends.interface import Backend
+from fcbackends.records import Array, LossScope, Params, Plan, Sampling
 from fcbackends.sampling import MAX_SAMPLES
 
 DTYPES = ("float64", "float32")

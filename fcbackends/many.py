@@ -10,8 +10,9 @@ import numpy as np
 
 from fcbackends import checks
 from fcbackends.initialization import init_params
+from fcbackends.interface import Backend
 from fcbackends.interruption import interruptible
-from fcbackends.records import Array, Backend, LossScope, Params, Plan, Sampling
+from fcbackends.records import Array, LossScope, Params, Plan, Sampling
 from fcbackends.registry import backend_for
 from fcbackends.segments import Outcome, is_finite, run_segments
 from fcbackends.training import TrainResult, progress_bar, result_of

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
-from fcbackends.records import ArithmeticName, Backend
+from fcbackends.interface import Backend
+from fcbackends.records import ArithmeticName
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from fcbackends import checks
 from fcbackends.errors import DivergenceError
 from fcbackends.initialization import init_params
+from fcbackends.interface import Backend
 from fcbackends.interruption import interruptible
-from fcbackends.records import Array, Backend, Loop, LossScope, Params, Plan, Sampling
+from fcbackends.records import Array, Loop, LossScope, Params, Plan, Sampling
 from fcbackends.registry import backend_for
 from fcbackends.sampling import draw_indices
 from fcbackends.segments import Outcome, is_finite, run_segments

@@ -13,15 +13,8 @@ import numpy as np
 
 from fcbackends import arithmetic, numerics
 from fcbackends.errors import ArgumentTypeError
-from fcbackends.records import (
-    ArithmeticName,
-    Array,
-    Backend,
-    Params,
-    Plan,
-    Segment,
-    StepResult,
-)
+from fcbackends.interface import Backend
+from fcbackends.records import ArithmeticName, Array, Params, Plan, Segment, StepResult
 from fcbackends.sampling import draw_indices
 
 _ARITHMETICS = {"ordered": arithmetic.ordered, "native": arithmetic.native}

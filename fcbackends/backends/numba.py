@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fcbackends.interface import Backend
 from fcbackends.kernels import layers as layer_kernels
 from fcbackends.kernels import linear as linear_kernels
 from fcbackends.kernels import network as networks
@@ -19,7 +20,6 @@ from fcbackends.kernels.threads import new_meeting, run_in_threads
 from fcbackends.kernels.tiles import VECTOR_BYTES
 from fcbackends.records import (
     Array,
-    Backend,
     FCGradients,
     LossAndGradient,
     Params,

@@ -15,8 +15,12 @@ _PACKAGES = ("numpy", "numba", "llvmlite", "array-api-compat")
 
 
 def show_info() -> None:
-    """Print the backends with their states, versions, CPU, BLAS and the kernel cache."""
-    print_table(list(fcb.list_backends().items()), ("backend", "state"))
+    """Print the backends with their states and classes, versions, CPU, BLAS and the cache."""
+    states = fcb.list_backends()
+    print_table(
+        [(name, state, *_conformance(name, state)) for name, state in states.items()],
+        ("backend", "state", "class", "self-test"),
+    )
     print()
     print_table(
         [
@@ -28,6 +32,17 @@ def show_info() -> None:
             ("kernel cache", _cache()),
         ]
     )
+
+
+def _conformance(name: str, state: str) -> tuple[str, str]:
+    """The class of a backend's ordered arithmetic, and what its self-test found."""
+    if state != "available":
+        return "", ""
+    try:
+        found = fcb.get_backend(name).conformance
+    except Exception as error:  # whatever another package's loader may raise
+        return "", f"{type(error).__name__}: {error}"
+    return found, found.reason
 
 
 def _version(package: str) -> str:

@@ -9,11 +9,10 @@ from typing import Literal
 import msgspec
 
 from fcbackends.errors import ArgumentError
+from fcbackends.selftest import ConformanceClass
 
 STORAGE = Path(".benchmarks")
 """Where pytest-benchmark keeps its runs, in the folder that it was started in."""
-
-AgreementClass = Literal["A", "B", "C"]
 
 
 class Agreement(msgspec.Struct, frozen=True):
@@ -35,7 +34,7 @@ class Agreement(msgspec.Struct, frozen=True):
     different: int
     values: int
     max_ulp: int | None
-    stated: AgreementClass
+    stated: ConformanceClass
 
 
 class Axis(msgspec.Struct, frozen=True):

@@ -1,0 +1,209 @@
+"""The class of a backend, found by a test of some milliseconds instead of by its name.
+
+A: every bit is the contract's. B: so is every bit, except that subnormal numbers become zero. C:
+anything else, and always a library's own matmul and sums. What must come out stands here as exact
+numbers and digests: in a process whose CPU flushes subnormals to zero, results computed for
+comparison would be flushed as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.agreement import compare, digest
+from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.records import Plan
+from fcbackends.sampling import uniforms
+
+if TYPE_CHECKING:
+    from fcbackends.interface import Backend
+
+ConformanceClass: TypeAlias = Literal["A", "B", "C"]
+
+_DTYPES = ("float32", "float64")
+_RATE = 0.3
+_PLAN = Plan(
+    steps=3, batch_size=4, sampling="epoch", seed=1, tol=None, tol_on="batch", record_every=1
+)
+
+_DIGESTS = {
+    "float32": {
+        "fc_forward": "9b808adf924fb974c3d0c7bf006efe8b6e8d16e723f9bf69bfaa572e8049bdf8",
+        "fc_backward": "0b645441215fc0ef798e69f15bf6328dd9c7727d551f8455636146b54b8bfc2f",
+        "mean_squared_loss": "bcd23936f344847f6d324100cdce24454de67efcb3a0f7fb8cf912610fd061ff",
+        "predict": "861dfb3eff179799247dade51d6306fd89465caf791f259cc590904fefdfc484",
+        "sgd_step": "bd585e34c27e7a56f115cf8f213d2898cefd0b5f8b374b0725e8cb1980f2e412",
+        "training_loop": "14190e6669553a41351b4d4b09431535b98c7fe0bef3695fbcc3a315107f8769",
+    },
+    "float64": {
+        "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
+        "fc_backward": "d4ef49269ebd38db8228b2f101e41394ec5f72b36221c1469c6608ab80e6613a",
+        "mean_squared_loss": "a66c6c59644d6ca7446ee190bcdb09787d871a0df13163f3259e26c58606294c",
+        "predict": "c1e9add266052f4558870e8233345c5b884a571fbe0d4e5b783e43c63856f424",
+        "sgd_step": "dcba85fa9899be5c8d7030511c3bbd3f209a9c7642a411567b5a2e44e5e1c1de",
+        "training_loop": "75c37ba9ecd49e06761a4c5150d69cd47e3218e9ac6a18495eeedd13255d29ca",
+    },
+}
+"""Of what `_results` gives, by dtype and function; made by the tests' scalar loops."""
+
+
+class Conformance(str):
+    """The class "A", "B" or "C" of a backend, with the reason for it.
+
+    Attributes
+    ----------
+    reason : str
+        What the self-test found.
+    """
+
+    reason: str
+
+    def __new__(cls, letter: ConformanceClass, reason: str) -> Conformance:
+        """A class, and the reason for it."""
+        self = super().__new__(cls, letter)
+        self.reason = reason
+        return self
+
+
+def self_test(backend: Backend) -> Conformance:
+    """Find the class of a backend, as it is in this process now.
+
+    Nothing that the backend raises gets out: it is of class C then, for that reason.
+    """
+    if backend.arithmetic == "native":
+        return Conformance("C", "the library's own matmul and sums")
+    # Infinities and underflows are meant.
+    with np.errstate(all="ignore"):
+        try:
+            return _find(backend)
+        except Exception as error:
+            return Conformance("C", f"{type(error).__name__}: {error}")
+
+
+def _find(backend: Backend) -> Conformance:
+    dtypes = [dtype for dtype in _DTYPES if _takes(backend, dtype)]
+    if not dtypes:
+        return Conformance("C", "it takes neither float32 nor float64")
+    for dtype in dtypes:
+        for defect, got, want in _probes(backend, dtype):
+            if not compare(got, want).equal:
+                return Conformance("C", f"{defect}, in {dtype}")
+        for function, result in _results(backend, dtype).items():
+            if digest(result) != _DIGESTS[dtype][function]:
+                return Conformance(
+                    "C", f"{function} has other bits than the contract's, in {dtype}"
+                )
+    missing = "".join(f"; {dtype} is switched off" for dtype in _DTYPES if dtype not in dtypes)
+    flushed = [dtype for dtype in dtypes if _flushes(backend, dtype)]
+    if flushed:
+        return Conformance("B", f"subnormals become zero in {' and '.join(flushed)}{missing}")
+    return Conformance("A", f"every bit is as it must be{missing}")
+
+
+def _takes(backend: Backend, dtype: str) -> bool:
+    try:
+        backend.asarray(np.ones(1), dtype)
+    except ArgumentTypeError:
+        return False
+    return True
+
+
+def _probes(backend: Backend, dtype: str) -> Iterator[tuple[str, Any, Any]]:
+    """Defects, what comes out where one may show, and what must come out."""
+    # An output that fills vector registers, the same sum in all its places.
+    rows, columns = 9, 33
+
+    def forward(x: list[float], w: list[float], b: float) -> Any:
+        return backend.fc_forward(
+            bring(np.tile(x, (rows, 1))), bring(np.tile(w, (columns, 1)).T), bring([b] * columns)
+        )
+
+    def bring(values: Any) -> Any:
+        return backend.asarray(np.array(values, dtype), dtype)
+
+    def everywhere(value: float) -> NDArray[Any]:
+        return np.full((rows, columns), value, dtype)
+
+    digits = np.finfo(dtype).nmant + 1
+    part, whole = 2.0 ** -(digits // 2 + 1), 2.0**digits
+    kept = backend.asarray(np.ones(1), dtype)
+    yield "values change their dtype", kept, np.ones(1, dtype)
+    # (1 + part) * (1 - part) is 1 - part**2, and rounds to 1.
+    fused = forward([-1, 1 + part], [1, 1 - part], 0)
+    yield "a product is not rounded before it is added", fused, everywhere(0)
+    # whole + 1 lies between two numbers and rounds to the even one, whole.
+    reversed_sums = forward([1, 1, 1], [whole, 1, 1], 0)
+    yield "sums run in another order", reversed_sums, everywhere(whole)
+    bias_first = forward([1, 1], [1, 1], whole)
+    yield "the bias is not added last", bias_first, everywhere(whole + 2)
+    for x, b, y in ((-0.0, -0.0, -0.0), (0.0, -0.0, 0.0), (-0.0, 0.0, 0.0)):
+        yield "zeros change their signs", forward([x], [1], b), everywhere(y)
+    unit = bring([[1]]), bring([-0.0])
+    activated = backend.predict((unit, unit), bring([[-0.0]]))
+    yield "ReLU changes the sign of a zero", activated, np.array([[-0.0]], dtype)
+    # The first layer's output is -0, whose gradient is +0, so that its weight stays -0.
+    layers = (bring([[-0.0]]), bring([-0.0])), (bring([[1]]), bring([1]))
+    stepped = backend.sgd_step(layers, bring([[1]]), bring([[2]]), 1.0).params[0][0]
+    yield "ReLU's gradient is not +0", stepped, np.array([[-0.0]], dtype)
+
+
+def _results(backend: Backend, dtype: str) -> dict[str, Any]:
+    """What each function makes of numbers in which every rounding shows."""
+
+    def numbers(*shape: int) -> Any:
+        count = int(np.prod(shape))
+        values = (2 * uniforms(count, count) - 1).reshape(shape)
+        return backend.asarray(values.astype(dtype), dtype)
+
+    x, t, w, b = numbers(17, 19), numbers(17, 5), numbers(19, 5), numbers(5)
+    params = ((numbers(19, 7), numbers(7)), (numbers(7, 5), b))
+    y = backend.fc_forward(x, w, b)
+    loop = backend.training_loop(params, _RATE)
+    losses = [loop.step(x, t), loop.step(x[0, ...], t[0, ...]), loop.loss(x, t)]
+    segment = loop.run(x, t, _PLAN, 0, _PLAN.steps)
+    return {
+        "fc_forward": y,
+        "fc_backward": list(backend.fc_backward(t, x, w)),
+        "mean_squared_loss": list(backend.mean_squared_loss(y, t)),
+        "predict": backend.predict(params, x),
+        "sgd_step": list(backend.sgd_step(params, x, t, _RATE)),
+        "training_loop": [loop.params, np.array(losses), segment.losses],
+    }
+
+
+def _flushes(backend: Backend, dtype: str) -> bool:
+    """Whether subnormal numbers become zero; ArgumentError where they become something else."""
+    mantissa = np.finfo(dtype).nmant
+    sign = 1 << (31 if dtype == "float32" else 63)
+
+    def of_bits(*patterns: int) -> NDArray[Any]:
+        # Arithmetic on subnormal numbers may itself be flushed here.
+        unsigned = np.uint32 if dtype == "float32" else np.uint64
+        return np.array(patterns, unsigned).view(dtype)[:, None]
+
+    def bring(values: Any) -> Any:
+        return backend.asarray(np.array(values, dtype), dtype)
+
+    subnormals = of_bits(3, sign | 3, (1 << mantissa) - 1)
+    unit, zero = bring([[1]]), bring([[0]])
+    least_normal = 1 << mantissa
+    half = least_normal >> 1
+    y, t = bring(of_bits(*[least_normal | half] * 2)), bring(of_bits(*[least_normal] * 2))
+    layer = bring(of_bits(5)), bring([1])
+    kept = [
+        (backend.fc_forward(bring(subnormals), unit, bring([-0.0])), subnormals),
+        (backend.mean_squared_loss(y, t).dy, of_bits(half, half)),
+        (backend.sgd_step((layer,), zero, unit, 1.0).params[0][0], of_bits(5)),
+    ]
+    flushed = False
+    for got, want in kept:
+        if compare(got, want).equal:
+            continue
+        if not compare(got, np.copysign(np.zeros_like(want), want)).equal:
+            raise ArgumentError(f"subnormal numbers go wrong in {dtype}")
+        flushed = True
+    return flushed

@@ -1,0 +1,285 @@
+"""The class of a backend is found by what it computes, whatever it is called."""
+
+import dataclasses
+import platform
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fcbackends as fcb
+from fcbackends import selftest
+from fcbackends.kernels import storage
+from fcbackends.records import Segment
+from tests.cases import DTYPES, needs_jit
+from tests.oracle import fast, network_of, sample_indices, slow
+from tests.test_controls import (
+    LAYER_OPS,
+    bias_first_forward,
+    contracted_forward,
+    dividing_loss,
+    flat_loss,
+    library_sums_backward,
+    reversed_backward,
+    reversed_forward,
+    widened_forward,
+)
+from tests.test_kernel_cache import SOURCE
+from tests.test_kernel_cache import run as run_process
+
+NUMPY = fcb.get_backend("numpy")
+
+
+class OracleLoop:
+    """A training loop over any set of layer functions."""
+
+    def __init__(self, ops, params, lr):
+        self.ops, self.params, self.lr = ops, params, lr
+
+    def step(self, x, t):
+        self.params, loss = self.ops.sgd_step(
+            self.params, np.atleast_2d(x), np.atleast_2d(t), self.lr
+        )
+        return float(loss)
+
+    def loss(self, x, t):
+        return float(self.ops.loss(self.ops.predict(self.params, x), t)[0])
+
+    def run(self, x, t, plan, start, stop):
+        rows = sample_indices(len(x), stop, plan.batch_size, plan.sampling, plan.seed)[start:]
+        losses = [self.step(x[row], t[row]) for row in rows]
+        return Segment(stop, losses[-1], np.array(losses), False, None)
+
+
+def backend_of(ops, **changes):
+    """A backend that computes with the oracle's functions, or with broken ones."""
+    ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
+    return dataclasses.replace(
+        NUMPY,
+        name="from the oracle",
+        fc_forward=ops.forward,
+        fc_backward=lambda dy, x, w: fcb.FCGradients(*ops.backward(dy, x, w)),
+        mean_squared_loss=lambda y, t: fcb.LossAndGradient(*ops.loss(y, t)),
+        predict=ops.predict,
+        sgd_step=lambda params, x, t, lr: fcb.StepResult(*ops.sgd_step(params, x, t, lr)),
+        training_loop=lambda params, lr: OracleLoop(ops, params, lr),
+    )
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize("ops", [slow, fast], ids=["scalar loops", "elementwise"])
+def test_the_oracle_is_of_class_a_so_that_the_digests_are_right(ops):
+    found = selftest.self_test(backend_of(ops))
+    assert (found, found.reason) == ("A", "every bit is as it must be")
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba", "array_api_strict"])
+def test_the_packages_own_backends_are_of_class_a(name):
+    found = fcb.get_backend(name).conformance
+    assert (found, found.reason) == ("A", "every bit is as it must be")
+
+
+def test_the_class_is_found_once_and_then_known(monkeypatch):
+    calls = []
+    backend = dataclasses.replace(NUMPY, predict=lambda *a: calls.append(1) or NUMPY.predict(*a))
+    assert backend.conformance is backend.conformance
+    assert backend.conformance == "A"
+    assert len(calls) == 2 * 2
+
+
+@pytest.mark.parametrize("name", ["numpy", "array_api_strict"])
+def test_native_arithmetic_is_of_class_c(name):
+    found = fcb.get_backend(name, arithmetic="native").conformance
+    assert (found, found.reason) == ("C", "the library's own matmul and sums")
+
+
+def test_native_arithmetic_under_another_name_is_found_out():
+    native = fcb.get_backend("numpy", arithmetic="native")
+    found = dataclasses.replace(native, arithmetic="ordered").conformance
+    assert found == "C"
+    assert found.reason.endswith(", in float32")
+
+
+def double_rate(p, g, lr):
+    return (p - (lr * g.astype(np.float64)).astype(p.dtype)).astype(p.dtype)
+
+
+BROKEN = {
+    "fused": (
+        dict(forward=contracted_forward),
+        "a product is not rounded before it is added, in float32",
+    ),
+    "reversed": (dict(forward=reversed_forward), "sums run in another order, in float32"),
+    "bias first": (dict(forward=bias_first_forward), "the bias is not added last, in float32"),
+    "extended": (
+        dict(forward=widened_forward),
+        "a product is not rounded before it is added, in float32",
+    ),
+    "sum from +0": (
+        dict(forward=lambda x, w, b: fast.forward(x, w, b) + 0.0),
+        "zeros change their signs, in float32",
+    ),
+    "maximum": (
+        dict(relu=lambda a: np.maximum(a, 0.0) + 0.0),
+        "ReLU changes the sign of a zero, in float32",
+    ),
+    "masked gradient": (
+        dict(relu_backward=lambda dy, a: dy * (a > 0)),
+        "ReLU's gradient is not +0, in float32",
+    ),
+    "reversed backward": (
+        dict(backward=reversed_backward),
+        "fc_backward has other bits than the contract's, in float32",
+    ),
+    "pairwise": (
+        dict(backward=library_sums_backward),
+        "fc_backward has other bits than the contract's, in float32",
+    ),
+    "flat loss": (
+        dict(loss=flat_loss),
+        "mean_squared_loss has other bits than the contract's, in float32",
+    ),
+    "division": (
+        dict(loss=dividing_loss),
+        "mean_squared_loss has other bits than the contract's, in float32",
+    ),
+    "unrounded lr": (
+        dict(descend=double_rate),
+        "sgd_step has other bits than the contract's, in float32",
+    ),
+    "one dtype": (
+        dict(forward=lambda x, w, b: fast.forward(x, w, b).astype(np.float32)),
+        "ArgumentTypeError: `a` and `b` must be of the same dtype, got float32 and float64",
+    ),
+    "raising": (
+        dict(forward=lambda x, w, b: 1 // 0),
+        "ZeroDivisionError: integer division or modulo by zero",
+    ),
+}
+
+
+@pytest.mark.parametrize("defect", BROKEN)
+def test_a_defect_gives_class_c_and_its_reason(defect):
+    changes, reason = BROKEN[defect]
+    found = backend_of(fast, **changes).conformance
+    assert (found, found.reason) == ("C", reason)
+
+
+def flushed(a):
+    return np.where(abs(a) < np.finfo(a.dtype).smallest_normal, a * a.dtype.type(0), a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_flushed_subnormals_give_class_b(dtype):
+    def forward(x, w, b):
+        y = fast.forward(x, w, b)
+        return flushed(y) if y.dtype == dtype else y
+
+    found = backend_of(fast, forward=forward).conformance
+    assert (found, found.reason) == ("B", f"subnormals become zero in {dtype}")
+
+
+@pytest.mark.parametrize("function", ["forward", "loss", "descend"])
+def test_flushing_anywhere_gives_class_b(function):
+    def change(*arguments):
+        result = getattr(fast, function)(*arguments)
+        return tuple(map(flushed, result)) if isinstance(result, tuple) else flushed(result)
+
+    assert backend_of(fast, **{function: change}).conformance == "B"
+
+
+def test_subnormals_that_become_something_else_give_class_c():
+    def forward(x, w, b):
+        y = fast.forward(x, w, b)
+        return np.where(abs(y) < np.finfo(y.dtype).smallest_normal, abs(flushed(y)), y)
+
+    found = backend_of(fast, forward=forward).conformance
+    assert found == "C"
+    assert found.reason in (
+        "zeros change their signs, in float32",
+        "ArgumentError: subnormal numbers go wrong in float32",
+    )
+
+
+def test_a_dtype_that_is_switched_off_is_told():
+    def asarray(values, dtype=None):
+        if dtype == "float64":
+            raise fcb.ArgumentTypeError("`dtype` must be float32")
+        return np.asarray(values, dtype)
+
+    found = dataclasses.replace(NUMPY, asarray=asarray).conformance
+    assert (found, found.reason) == ("A", "every bit is as it must be; float64 is switched off")
+
+
+def test_a_dtype_that_is_narrowed_without_a_word_gives_class_c():
+    def asarray(values, dtype=None):
+        return np.asarray(values, np.float32)
+
+    found = dataclasses.replace(NUMPY, asarray=asarray).conformance
+    assert found == "C"
+    assert "got float32 and float64" in found.reason
+
+
+# --- in processes of their own -------------------------------------------------------------------
+
+SHOW = """
+import fcbackends as fcb
+for name in ("numpy", "numba"):
+    found = fcb.get_backend(name).conformance
+    print(name, found, found.reason)
+"""
+
+# What a library compiled with -ffast-math does when it is loaded: both bits of the CPU's register.
+FLUSH = """
+import ctypes
+from llvmlite import binding
+binding.initialize_native_target()
+binding.initialize_native_asmprinter()
+code = '''
+declare void @llvm.x86.sse.ldmxcsr(i8*)
+define void @flush() {
+  %p = alloca i32
+  store i32 40896, i32* %p
+  %q = bitcast i32* %p to i8*
+  call void @llvm.x86.sse.ldmxcsr(i8* %q)
+  ret void
+}
+'''
+machine = binding.Target.from_default_triple().create_target_machine()
+engine = binding.create_mcjit_compiler(binding.parse_assembly(code), machine)
+ctypes.CFUNCTYPE(None)(engine.get_function_address("flush"))()
+"""
+
+
+@needs_jit
+@pytest.mark.skipif(
+    platform.machine().lower() not in ("x86_64", "amd64"), reason="sets a register of x86"
+)
+def test_a_process_that_flushes_subnormals_is_found(tmp_path):
+    status, out, err = run_process(tmp_path, FLUSH + SHOW)
+    assert (status, err) == (0, "")
+    reason = "subnormals become zero in float32 and float64"
+    assert out.splitlines() == [f"numpy B {reason}", f"numba B {reason}"]
+
+
+@needs_jit
+def test_a_stale_compiled_kernel_is_found(tmp_path):
+    """What broken sources left stands where the kernels of the right ones are read from."""
+    shutil.copytree(SOURCE / "fcbackends", tmp_path / "fcbackends")
+    kernels = tmp_path / "fcbackends/kernels/layers.py"
+    right = kernels.read_text()
+    kernels.write_text(right.replace("return total * one_over_n", "return total * two_over_n"))
+    assert kernels.read_text() != right
+    caches = tmp_path / "wrong", tmp_path / "right"
+    for cache, source in zip(caches, (tmp_path, SOURCE), strict=True):
+        assert run_process(cache, SHOW, cwd=source, PYTHONPATH=str(source))[0] == 0
+    (wrong_build,), (right_build,) = ((cache / "fcbackends").iterdir() for cache in caches)
+    for file in wrong_build.iterdir():
+        storage.write(right_build / file.name, storage.read(file))
+    status, out, err = run_process(caches[1], SHOW)
+    assert (status, err) == (0, "")
+    assert (
+        out.splitlines()[1]
+        == "numba C mean_squared_loss has other bits than the contract's, in float32"
+    )
