@@ -1,0 +1,153 @@
+"""Random cases: what is computed, on which numbers, in which memory layout."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from numpy.typing import NDArray
+
+from fcbackends.conformance.layouts import LAYOUTS
+from fcbackends.conformance.values import MAGNITUDES, Draws
+from fcbackends.records import Params, Plan
+
+Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
+
+SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15, 16, 17, 23, 31, 32, 33)
+"""Primes, and the numbers around which vector registers and tiles end."""
+
+LARGE_SIZES = (47, 63, 64, 65, 97, 127, 128, 129, 257)
+
+_MOST_PRODUCTS = 100_000
+_MOST_STEPS = 12
+
+# A backend may have faster ways for some shapes that pay off in long runs alone.
+_SHAPES_OF_LONG_RUNS = ((2, 3), (13, 1))
+_LONG_RUN = 1_000_000
+
+_BOUNDED = ("ordinary", "wide", "subnormal", "underflowing")
+"""Magnitudes whose sums overflow in no order."""
+
+
+class Case(NamedTuple):
+    """One case. Its arrays are NumPy's, of `dtype`, and stand in memory as `layout` says.
+
+    A layer has x (N, K), and dy and t (N, M), of which the loss is taken, too; a network has one
+    layer or more; a training takes `steps` steps of its plan; a relation holds between results of
+    the backend alone, and draws what more it needs. With `one_sample`, N is 1, and arrays are to be
+    given without that axis.
+    """
+
+    kind: Kind
+    dtype: str
+    numbers: str
+    layout: str
+    one_sample: bool
+    params: Params
+    x: NDArray[Any]
+    t: NDArray[Any]
+    dy: NDArray[Any]
+    lr: float
+    plan: Plan
+    steps: int
+    draws: Draws
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it is a layer, and no order of its sums overflows."""
+        return self.kind == "layer" and self.numbers in _BOUNDED
+
+    def __str__(self) -> str:
+        """The case in a few words."""
+        sizes = "-".join(str(n) for n in (self.x.shape[1], *(b.size for _, b in self.params)))
+        text = f"{self.kind} {sizes}, {len(self.x)} samples, {self.dtype}, {self.numbers} numbers"
+        if self.layout != "plain":
+            text += f", {self.layout} arrays"
+        if self.kind == "training":
+            text += f", {self.steps} steps of {self.plan.batch_size}, {self.plan.sampling}"
+        return text
+
+
+def make_case(
+    seed: int, index: int, *, dtypes: tuple[str, ...] = ("float32", "float64"), bounded: bool = False
+) -> Case:
+    """The case of that index; a pure function of its arguments.
+
+    `dtypes` are those that the backend takes: a case of another one becomes one of the first. With
+    `bounded` all cases are layers of finite numbers whose sums stay finite.
+    """
+    draws = Draws(seed, index)
+    kind = _kind(draws, bounded)
+    dtype = draws.choice(("float32", "float64"))
+    dtype = dtype if dtype in dtypes else dtypes[0]
+    long = kind == "training" and draws.one_in(4)
+    sizes, samples = _shape(draws, kind, long=long)
+    numbers = draws.choice(_BOUNDED if bounded else tuple(MAGNITUDES))
+    often = 0.8 if kind == "training" else 0.5
+    if kind == "relation" or draws.share() < often:
+        numbers = "ordinary"
+    specials = 0.0
+    if not bounded and kind in ("layer", "network") and draws.one_in(4):
+        specials = draws.choice((0.02, 0.1, 0.5))
+
+    def array(*shape: int) -> NDArray[Any]:
+        return draws.numbers(shape, dtype, numbers, specials)
+
+    one_sample = samples == 1 and draws.one_in(2)
+    params = tuple((array(k, m), array(m)) for k, m in itertools.pairwise(sizes))
+    x, t, dy = (array(samples, width) for width in (sizes[0], sizes[-1], sizes[-1]))
+    batch_size = min(samples, draws.choice((1, 1, 2, 3, 5, 8)))
+    plan = Plan(
+        steps=_LONG_RUN if long else _MOST_STEPS,
+        batch_size=max(1, batch_size),
+        sampling=draws.choice(("replacement", "epoch")),
+        seed=draws.integer(0, 2**53 - 1),
+        tol=None if draws.one_in(2) else 10.0 ** draws.integer(-2, 5),
+        tol_on=draws.choice(("batch", "data")),
+        record_every=draws.choice((1, 2, 3, 7, 100)),
+    )
+    rates = (0.001, 0.01, 0.05, 0.3, 0.7) if kind == "training" else (0.1, 0.3, 0.7, 1.1, 2.0**-4)
+    return Case(
+        kind=kind,
+        dtype=dtype,
+        numbers=numbers + (" and special" if specials else ""),
+        one_sample=one_sample,
+        layout=draws.choice(tuple(LAYOUTS)) if draws.one_in(3) else "plain",
+        params=params,
+        x=x,
+        t=t,
+        dy=dy,
+        lr=draws.choice(rates) * (1 + draws.share() / 8),
+        plan=plan,
+        steps=draws.integer(1, _MOST_STEPS),
+        draws=draws,
+    )
+
+
+def _kind(draws: Draws, bounded: bool) -> Kind:
+    share = draws.share()
+    if bounded or share < 0.5:
+        return "layer"
+    return "network" if share < 0.75 else "training" if share < 0.9 else "relation"
+
+
+def _shape(draws: Draws, kind: Kind, *, long: bool) -> tuple[tuple[int, ...], int]:
+    """Layer sizes, and how many samples."""
+    layers = 1 if kind == "layer" else draws.choice((1, 1, 2, 2, 3, 4))
+    sizes = [draws.choice(SIZES) for _ in range(layers + 1)]
+    samples = draws.choice(SIZES)
+    if long:
+        return draws.choice(_SHAPES_OF_LONG_RUNS), samples
+    if draws.one_in(12):
+        sizes[draws.integer(0, layers)] = draws.choice(LARGE_SIZES)
+    if draws.one_in(12):
+        samples = draws.choice(LARGE_SIZES)
+    if kind == "layer" and draws.one_in(16):
+        place = draws.integer(0, 2)
+        if place == 2:
+            samples = 0
+        else:
+            sizes[place] = 0
+    while samples * sum(map(int.__mul__, sizes, sizes[1:])) > _MOST_PRODUCTS:
+        samples //= 8
+    return tuple(sizes), samples

@@ -1,0 +1,144 @@
+"""The contract, written a second time: what every backend is held against.
+
+All sums are cumulative ones of NumPy, which add in ascending order by definition: a backend of the
+array-API code, NumPy's among them, is not compared with itself. The functions take and give what a
+backend's do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.records import Params, Plan
+from fcbackends.sampling import draw_indices
+
+Floats = NDArray[Any]
+
+
+def _sum(terms: Floats) -> Floats:
+    """The sum over the first axis."""
+    return np.add.accumulate(terms)[-1] if len(terms) else np.zeros(terms.shape[1:], terms.dtype)
+
+
+def fc_forward(x: Floats, w: Floats, b: Floats) -> Floats:
+    """y[n, m] = (sum_k x[n, k] * w[k, m]) + b[m]."""
+    return _sum(x.T[:, :, None] * w[:, None, :]) + b
+
+
+def fc_backward(dy: Floats, x: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
+    """dw, db and dx."""
+    dw = _sum(x[:, :, None] * dy[:, None, :])
+    dx = _sum(dy.T[:, :, None] * w.T[:, None, :])
+    return dw, _sum(dy), dx
+
+
+def mean_squared_loss(y: Floats, t: Floats) -> tuple[Floats, Floats]:
+    """The loss and its gradient."""
+    d = y - t
+    mean, twice = d.dtype.type(1 / len(d)), d.dtype.type(2 / len(d))
+    return _sum(_sum((d * d).T)) * mean, d * twice
+
+
+def _relu(a: Floats) -> Floats:
+    return np.where(a < 0, a.dtype.type(0), a)
+
+
+def _inputs(params: Params, x: Floats) -> list[Floats]:
+    """What goes into each layer."""
+    inputs = [x]
+    for w, b in params[:-1]:
+        inputs.append(_relu(fc_forward(inputs[-1], w, b)))
+    return inputs
+
+
+def predict(params: Params, x: Floats) -> Floats:
+    """The network's output."""
+    return fc_forward(_inputs(params, x)[-1], *params[-1])
+
+
+def sgd_step(params: Params, x: Floats, t: Floats, lr: float) -> tuple[Params, Floats]:
+    """The parameters after one step, and the loss before it."""
+    inputs = _inputs(params, x)
+    loss, dy = mean_squared_loss(fc_forward(inputs[-1], *params[-1]), t)
+    rate = dy.dtype.type(lr)
+    stepped = []
+    for a, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
+        dw, db, dx = fc_backward(dy, a, w)
+        stepped.append((w - rate * dw, b - rate * db))
+        dy = np.where(a > 0, dx, dx.dtype.type(0))
+    return tuple(reversed(stepped)), loss
+
+
+class Trained(NamedTuple):
+    """Where a training loop has come to; see `fcbackends.records.Segment`."""
+
+    params: Params
+    steps: int
+    loss: float
+    losses: Floats
+    reached: bool
+    diverged_at: int | None
+
+
+def train(params: Params, x: Floats, t: Floats, lr: float, plan: Plan, steps: int) -> Trained:
+    """The first `steps` steps of a plan, or fewer where it stops them."""
+    indices = draw_indices(len(x), 0, steps, plan.batch_size, plan.sampling, plan.seed)
+    losses: list[float] = []
+    watched = math.nan
+
+    def trained(taken: int, *, reached: bool = False, diverged_at: int | None = None) -> Trained:
+        return Trained(params, taken, watched, np.array(losses), reached, diverged_at)
+
+    for step, rows in enumerate(indices, start=1):
+        stepped, loss = sgd_step(params, x[rows], t[rows], lr)
+        if not np.isfinite(loss):
+            return trained(step - 1, diverged_at=step)
+        params = stepped
+        look = step % plan.record_every == 0
+        if plan.tol_on == "batch":
+            watched = float(loss)
+        elif look:
+            watched = float(mean_squared_loss(predict(params, x), t)[0])
+            if not math.isfinite(watched):
+                return trained(step, diverged_at=step)
+        if look:
+            losses.append(watched)
+        known = look or plan.tol_on == "batch"
+        if known and plan.tol is not None and watched <= plan.tol:
+            return trained(step, reached=True)
+    return trained(steps)
+
+
+class Flushing(np.ndarray[Any, Any]):
+    """An array whose subnormal numbers are zeros to whatever computes with it, and makes it.
+
+    With it the functions above give what a CPU or library gives that flushes to zero.
+    """
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Compute, with subnormal operands and results replaced by zeros of their signs."""
+        operands = [_flushed(np.asarray(a)) for a in inputs]
+        if method == "accumulate":
+            total = [operands[0][0]]
+            for term in operands[0][1:]:
+                total.append(_flushed(ufunc(total[-1], term)))
+            return np.array(total, operands[0].dtype).view(Flushing)
+        return _flushed(getattr(ufunc, method)(*operands, **options)).view(Flushing)
+
+
+def _flushed(a: Any) -> Any:
+    a = np.asarray(a)
+    if a.dtype.kind != "f":
+        return a
+    return np.where(abs(a) < np.finfo(a.dtype).smallest_normal, np.copysign(a.dtype.type(0), a), a)
+
+
+def flushing(values: Any) -> Any:
+    """The arrays of nested tuples, as ones that flush."""
+    if isinstance(values, tuple | list):
+        return tuple(map(flushing, values))
+    return values.view(Flushing)

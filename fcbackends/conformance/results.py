@@ -1,0 +1,147 @@
+"""What a backend makes of a case, and what the contract makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fcbackends import api
+from fcbackends.agreement import as_numpy
+from fcbackends.conformance import reference
+from fcbackends.conformance.cases import Case
+from fcbackends.conformance.layouts import laid_out
+from fcbackends.interface import Backend
+from fcbackends.records import Loop, Params, Plan
+from fcbackends.training import train
+
+Results: TypeAlias = "dict[str, Any]"
+"""By the name of what was called: arrays, or lists of them."""
+
+
+def results(backend: Backend, case: Case) -> Results:
+    """What the backend makes of a layer, a network or a training."""
+    if case.kind == "training":
+        return _trained(backend, case)
+    params, x, t, dy = laid_out((case.params, case.x, case.t, case.dy), case.layout)
+    if case.one_sample:
+        x, t, dy = x[0], t[0], dy[0]
+    if case.kind == "network":
+        return {
+            "predict": api.predict(params, x, backend=backend),
+            "sgd_step": list(api.sgd_step(params, x, t, case.lr, backend=backend)),
+        }
+    ((w, b),) = params
+    found = {
+        "fc_forward": api.fc_forward(x, w, b, backend=backend),
+        "fc_backward": list(api.fc_backward(dy, x, w, backend=backend)),
+    }
+    if len(case.x):
+        found["mean_squared_loss"] = list(api.mean_squared_loss(dy, t, backend=backend))
+    return found
+
+
+def expectations(case: Case, arrays: Callable[[Any], Any] = lambda values: values) -> Results:
+    """What the contract makes of it, computed on `arrays` of the case's arrays."""
+    params, x, t, dy = arrays((case.params, case.x, case.t, case.dy))
+    if case.kind == "training":
+        return _expected_of_training(case, params, x, t)
+
+    def rows(a: Any) -> Any:
+        return a[0] if case.one_sample else a
+
+    if case.kind == "network":
+        return {
+            "predict": rows(reference.predict(params, x)),
+            "sgd_step": list(reference.sgd_step(params, x, t, case.lr)),
+        }
+    ((w, b),) = params
+    dw, db, dx = reference.fc_backward(dy, x, w)
+    found = {"fc_forward": rows(reference.fc_forward(x, w, b)), "fc_backward": [dw, db, rows(dx)]}
+    if len(x):
+        loss, gradient = reference.mean_squared_loss(dy, t)
+        found["mean_squared_loss"] = [loss, rows(gradient)]
+    return found
+
+
+def _trained(backend: Backend, case: Case) -> Results:
+    def bring(values: Any) -> Any:
+        if isinstance(values, tuple):
+            return tuple(map(bring, values))
+        return backend.asarray(values, case.dtype)
+
+    params, x, t = bring((case.params, case.x, case.t))
+    loop: Loop = backend.training_loop(params, case.lr)
+    segment = loop.run(x, t, case.plan, 0, case.steps)
+    diverged_at = segment.diverged_at or 0
+    found = {"steps": _numbers(segment.steps, segment.reached, diverged_at), "params": loop.params}
+    if diverged_at:
+        return found
+    found["losses"] = np.asarray(segment.losses)
+    if _has_looked(case, segment.steps):
+        found["loss"] = _numbers(segment.loss)
+    whole = loop.loss(x, t)
+    if _is_finite(loop.params, whole):
+        plain = laid_out((case.params, case.x, case.t), case.layout)
+        found["train"] = _by_train(backend, case, *plain)
+    found["loss of the data"] = _numbers(whole)
+    found["step"] = [_numbers(loop.step(x, t)), loop.params]
+    return found
+
+
+def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> list[Any]:
+    """The same run through the public function."""
+    plan: Plan = case.plan
+    result = train(
+        x,
+        t,
+        params=params,
+        lr=case.lr,
+        batch_size=plan.batch_size,
+        max_steps=case.steps,
+        tol=plan.tol,
+        tol_on=plan.tol_on,
+        sampling=plan.sampling,
+        seed=plan.seed,
+        dtype=case.dtype,
+        record_every=plan.record_every,
+        progress=False,
+        backend=backend,
+    )
+    return [result.params, _numbers(result.loss), _numbers(result.steps)]
+
+
+def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results:
+    trained = reference.train(params, x, t, case.lr, case.plan, case.steps)
+    diverged_at = trained.diverged_at or 0
+    found: Results = {
+        "steps": _numbers(trained.steps, trained.reached, diverged_at),
+        "params": trained.params,
+    }
+    if diverged_at:
+        return found
+    found["losses"] = trained.losses
+    if _has_looked(case, trained.steps):
+        found["loss"] = _numbers(trained.loss)
+    whole = float(reference.mean_squared_loss(reference.predict(trained.params, x), t)[0])
+    if _is_finite(trained.params, whole):
+        loss = trained.loss if case.plan.tol_on == "batch" else whole
+        found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
+    found["loss of the data"] = _numbers(whole)
+    stepped, loss = reference.sgd_step(trained.params, x, t, case.lr)
+    found["step"] = [_numbers(loss), stepped if np.isfinite(loss) else trained.params]
+    return found
+
+
+def _has_looked(case: Case, steps: int) -> bool:
+    return case.plan.tol_on == "batch" or steps >= case.plan.record_every
+
+
+def _numbers(*values: float) -> Any:
+    return np.array(values, np.float64)
+
+
+def _is_finite(params: Params, loss: float) -> bool:
+    arrays = (as_numpy(array) for pair in params for array in pair)
+    return bool(np.isfinite(loss)) and all(np.isfinite(a).all() for a in arrays)
