@@ -67,14 +67,18 @@ kernels = {
 for inputs, outputs, one_sample, dtype in backend._shapes_with_kernels:
     family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
     kernels[f"{family.__name__} {dtype}"] = family(dtype)
-code = {name: kernel.inspect_asm() for name, kernel in kernels.items()}
+
+def of(inspect):
+    return {name: list(inspect(kernel).values()) for name, kernel in kernels.items()}
+
 print(json.dumps({
     "same": [a == b for a, b in zip(got, want, strict=True)],
     "digests": want,
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
     "threads": backend._threads(10_000),
     "own kernels": len(backend._shapes_with_kernels),
-    "code": {name: list(versions.values()) for name, versions in code.items()},
+    "code": of(lambda kernel: kernel.inspect_asm()),
+    "ir": of(lambda kernel: kernel.inspect_llvm()),
 }))
 """
 
@@ -150,20 +154,60 @@ def test_targets_differ_in_their_tiles(compiled):
 
 # --- machine code --------------------------------------------------------------------------------
 
-# x86: vfmadd213ps, vfnmsub231sd, vfmaddsub...; ARM: fmla, fmls, fmadd, fnmsub, vfma, vmla.
-FUSED = re.compile(r"^\s+(?:v?fn?m(?:add|sub)|v?fml[as]|vfn?m[as]|vml[as])\S*", re.MULTILINE)
-PRODUCT = re.compile(r"^\s+v?f?mul[ps]?[sd]?\b", re.MULTILINE)
+FUSED = re.compile(
+    r"^\s+(?:"
+    r"v?fn?m(?:add|sub)|"  # x86: vfmadd213ps, vfnmsub231sd, vfmaddsub...; ARM: fmadd, fnmsub
+    r"b?fn?ml[as]|fcmla|"  # NEON and SVE: fmla, fmls, fnmla, fmlal, fmlsl, bfmlal
+    r"fn?m(?:ad|sb)|"  # SVE alone: fmad, fmsb, fnmad, fnmsb
+    r"b?f(?:mmla|dot|mop[as])|"  # many products at once
+    r"vfn?m[as]|vn?ml[as]|"  # ARM with 32 bits
+    r".*\b_?fmaf?\b"  # C's function, where the processor has no instruction
+    r")\S*",
+    re.MULTILINE,
+)
+PRODUCT = re.compile(r"^\s+(?:v?mul[ps][sd]|fn?mul)\b", re.MULTILINE)
+
+
+FUSED_NAMES = """
+vfmadd213ps vfnmsub231sd vfmaddsub132pd fmadd fmsub fnmadd fnmsub
+fmla fmls fmlal fmlsl2 fcmla bfmlalb fmad fmsb fnmla fnmls fnmad fnmsb
+fmmla bfmmla bfdot fmopa vfma.f32 vfms.f32 vmla.f32 vnmls.f64
+"""
+PRODUCT_NAMES = "mulss mulps vmulsd vmulpd fmul fnmul"
+OTHER_NAMES = """
+addss vaddpd fadd fadda fsub
+mul imulq mulq madd msub mneg mla mls smlal vpmuludq
+"""
+
+
+def test_what_is_fused_is_seen():
+    calls = ("callq\tfmaf", "jmp\tfma@PLT", "movabsq\t$fma, %rax", "bl\tfmaf", "b\t_fma")
+    for operation in (*FUSED_NAMES.split(), *calls):
+        assert FUSED.search(f"kernel:\n\t{operation}\n\tret\n"), operation
+
+
+def test_what_is_rounded_twice_is_let_through():
+    for operation in PRODUCT_NAMES.split() + OTHER_NAMES.split():
+        code = f"kernel:\n\t{operation}\tx0\n\tret\n"
+        assert not FUSED.search(code), operation
+        assert bool(PRODUCT.search(code)) == (operation in PRODUCT_NAMES.split()), operation
+
+
+KERNELS = 2 * (3 + 3 + 1)
+
+
+def assert_not_fused(name, code):
+    assert PRODUCT.search(code), name
+    fused = FUSED.findall(code)
+    assert fused == [], f"{name}: {fused[:3]}"
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_product_is_fused_with_a_sum(target, compiled):
     code = compiled(target)["code"]
-    assert len(code) == 2 * (3 + 3 + 1)
-    for name, versions in code.items():
-        assert len(versions) == 1, name
-        assert PRODUCT.search(versions[0]), name
-        fused = FUSED.findall(versions[0])
-        assert fused == [], f"{name}: {fused[:3]}"
+    assert len(code) == KERNELS
+    for name, (text,) in code.items():
+        assert_not_fused(name, text)
 
 
 def test_where_fusing_is_allowed_the_bits_and_the_code_tell(tmp_path):
@@ -186,3 +230,71 @@ DTYPES, TRAININGS = ["float32"], [((2, 3), 1, "batch")]
     assert len(said["code"]) == 3 + 1
     for name, (code,) in said["code"].items():
         assert FUSED.search(code), name
+
+
+# --- ARM, from any machine -----------------------------------------------------------------------
+
+SVE = re.compile(r"\bz\d+\.[sd]\b")
+ARMS = {"generic": False, "apple-m1": False, "neoverse-v1": True}
+"""CPUs, and whether they have SVE."""
+
+
+def code_for_arm(ir, cpu, level, *, optimises):
+    """The machine code of a kernel that was compiled for the host up to LLVM's language."""
+    from llvmlite import binding
+
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    try:
+        target = binding.Target.from_triple("aarch64-unknown-linux-gnu")
+    except RuntimeError:
+        pytest.skip("this llvmlite compiles for no ARM")
+    machine = target.create_target_machine(cpu=cpu, opt=level)
+    # What is said of single functions goes before what is said of the machine.
+    ir = re.sub(r'"(?:target-cpu|target-features|tune-cpu)"="[^"]*"', "", ir)
+    # LLVM ends the process where it meets another processor's intrinsics.
+    assert "llvm.x86." not in ir
+    module = binding.parse_assembly(ir)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    if optimises:
+        options = binding.create_pipeline_tuning_options(speed_level=level)
+        options.loop_vectorization = options.slp_vectorization = True
+        passes = binding.create_pass_builder(machine, options)
+        passes.getModulePassManager().run(module, passes)
+    return machine.emit_assembly(module)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "level"),
+    [("generic", 0), ("generic", 1), ("generic", 2), ("apple-m1", 3), ("neoverse-v1", 3)],
+)
+def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled):
+    kernels = compiled("generic")["ir"]
+    assert len(kernels) == KERNELS
+    for name, (ir,) in kernels.items():
+        code = code_for_arm(ir, cpu, level, optimises=True)
+        assert_not_fused(name, code)
+        assert bool(SVE.search(code)) == ARMS[cpu], name
+
+
+@pytest.mark.skipif(
+    ARM, reason="the host's kernels are ARM's own, and may need what this CPU lacks"
+)
+@pytest.mark.parametrize("cpu", ["generic", "neoverse-v1"])
+def test_arm_fuses_no_product_of_kernels_that_the_host_optimised(cpu, compiled):
+    kernels = compiled("host")["ir"]
+    assert len(kernels) == KERNELS
+    for name, (ir,) in kernels.items():
+        assert_not_fused(name, code_for_arm(ir, cpu, 3, optimises=False))
+
+
+@pytest.mark.parametrize("cpu", ARMS)
+def test_where_fusing_is_allowed_arm_does(cpu, compiled):
+    kernels = compiled("generic")["ir"]
+    some = [name for name in kernels if name.endswith("32") and name.startswith(("lay", "lin"))]
+    assert len(some) == 3 + 1
+    for name in some:
+        (strict,) = kernels[name]
+        ir = re.sub(r"= (fmul|fadd) ", r"= \1 contract ", strict)
+        assert ir != strict
+        assert FUSED.search(code_for_arm(ir, cpu, 3, optimises=True)), name
