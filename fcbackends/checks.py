@@ -68,6 +68,11 @@ def seed(value: Any) -> int:
     return _integer("seed", value, 0, 2**64 - 1)
 
 
+def count(name: str, value: Any, low: int) -> int:
+    """A whole number of at least `low`."""
+    return _integer(name, value, low)
+
+
 def layer_sizes(sizes: Any) -> tuple[int, ...]:
     """The sizes of a network's layers, inputs first."""
     required = "a sequence of at least two positive integers, inputs first and outputs last"
@@ -178,7 +183,7 @@ def progress(value: Any) -> bool | None:
 
 def step_count(value: Any) -> int:
     """The most steps of a run."""
-    return _integer("max_steps", value, 1)
+    return count("max_steps", value, 1)
 
 
 def drawing(

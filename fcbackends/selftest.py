@@ -56,16 +56,19 @@ class Conformance(str):
 
     Attributes
     ----------
+    letter : {"A", "B", "C"}
+        The class, of the type `str` itself.
     reason : str
         What the self-test found.
     """
 
     reason: str
+    letter: ConformanceClass
 
     def __new__(cls, letter: ConformanceClass, reason: str) -> Conformance:
         """A class, and the reason for it."""
         self = super().__new__(cls, letter)
-        self.reason = reason
+        self.letter, self.reason = letter, reason
         return self
 
 
@@ -85,7 +88,7 @@ def self_test(backend: Backend) -> Conformance:
 
 
 def _find(backend: Backend) -> Conformance:
-    dtypes = [dtype for dtype in _DTYPES if _takes(backend, dtype)]
+    dtypes = taken_dtypes(backend)
     if not dtypes:
         return Conformance("C", "it takes neither float32 nor float64")
     for dtype in dtypes:
@@ -104,12 +107,17 @@ def _find(backend: Backend) -> Conformance:
     return Conformance("A", f"every bit is as it must be{missing}")
 
 
-def _takes(backend: Backend, dtype: str) -> bool:
-    try:
-        backend.asarray(np.ones(1), dtype)
-    except ArgumentTypeError:
-        return False
-    return True
+def taken_dtypes(backend: Backend) -> tuple[str, ...]:
+    """Those of float32 and float64 that a backend does not refuse."""
+
+    def takes(dtype: str) -> bool:
+        try:
+            backend.asarray(np.ones(1), dtype)
+        except ArgumentTypeError:
+            return False
+        return True
+
+    return tuple(filter(takes, _DTYPES))
 
 
 def _probes(backend: Backend, dtype: str) -> Iterator[tuple[str, Any, Any]]:

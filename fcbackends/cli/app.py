@@ -71,6 +71,12 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+def _parse_whole(text: str) -> int:
+    if int(text) < 0:
+        raise ValueError
+    return int(text)
+
+
 def _parse_shape(text: str) -> tuple[int, int]:
     inputs, outputs = map(_parse_count, text.split("-"))
     return inputs, outputs
@@ -86,6 +92,7 @@ def _parse_percent(text: str) -> float:
 _PERCENT = _Parsed("PERCENT", "a percentage such as 10%", _parse_percent)
 _NUMBER = _Parsed("NUMBER", "a number", float)
 _INTEGER = _Parsed("INTEGER", "a whole number", int)
+_WHOLE = _Parsed("COUNT", "a whole number of at least 0", _parse_whole)
 _COUNT = _Parsed("COUNT", "a whole number of at least 1", _parse_count)
 _TOLERANCE = _Parsed("NUMBER", "a finite number of at least 0", _parse_tolerance)
 _SHAPE = _Parsed("K-M", "two whole numbers of at least 1, such as 2-3", _parse_shape)
@@ -277,6 +284,34 @@ def info() -> int:
 
     show_info()
     return 0
+
+
+@_cli.command()
+@click.argument("names", nargs=-1, metavar="[BACKEND]...")
+@click.option(
+    "--arithmetic",
+    type=_one_of("ordered", "native"),
+    default="ordered",
+    show_default=True,
+    help="native: the library's own matmul and sums, held against their error bounds.",
+)
+@click.option("--cases", type=_WHOLE, default="1000", show_default=True, help="How many cases.")
+@click.option(
+    "--seed", type=_INTEGER, default="0", show_default=True, help="What they are made from."
+)
+@click.option("--case", type=_WHOLE, help="Only the case of this index.")
+@click.option(
+    "--processes", type=_COUNT, help="How many share the cases.  [default: one a core, if worth it]"
+)
+@click.option("--json", "out", metavar="FILE", help="Also write what is found as a .json file.")
+def verify(names: tuple[str, ...], **options: Any) -> int:
+    """Hold each BACKEND, or every one that is installed, against the contract.
+
+    Its self-test, golden runs, and random cases to the bit; status 1 where it misses its class.
+    """
+    from fcbackends.cli.verify import verify_backends
+
+    return verify_backends(names, **options)
 
 
 @_cli.command()

@@ -69,7 +69,11 @@ class Case(NamedTuple):
 
 
 def make_case(
-    seed: int, index: int, *, dtypes: tuple[str, ...] = ("float32", "float64"), bounded: bool = False
+    seed: int,
+    index: int,
+    *,
+    dtypes: tuple[str, ...] = ("float32", "float64"),
+    bounded: bool = False,
 ) -> Case:
     """The case of that index; a pure function of its arguments.
 

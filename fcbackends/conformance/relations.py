@@ -148,10 +148,8 @@ def _whole_numbers(backend: Backend, case: Case) -> Pairs:
     draws = case.draws
     samples, inputs, outputs = 2 ** draws.integer(0, 3), draws.integer(1, 8), draws.integer(1, 8)
     rate = Fraction(1, 2 ** draws.integer(0, 4))
-    x, w, t = (
-        draws.integers(shape, 4) for shape in ((samples, inputs), (inputs, outputs), (samples, outputs))
-    )
-    b = draws.integers((outputs,), 4)
+    shapes = (samples, inputs), (inputs, outputs), (outputs,), (samples, outputs)
+    x, w, b, t = (draws.integers(shape, 4) for shape in shapes)
 
     exact_x, exact_w, exact_b, exact_t = (a.astype(object) for a in (x, w, b, t))
     d = exact_x @ exact_w + exact_b - exact_t

@@ -129,8 +129,8 @@ def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results
         loss = trained.loss if case.plan.tol_on == "batch" else whole
         found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
     found["loss of the data"] = _numbers(whole)
-    stepped, loss = reference.sgd_step(trained.params, x, t, case.lr)
-    found["step"] = [_numbers(loss), stepped if np.isfinite(loss) else trained.params]
+    stepped, before = reference.sgd_step(trained.params, x, t, case.lr)
+    found["step"] = [_numbers(before), stepped if np.isfinite(before) else trained.params]
     return found
 
 
@@ -138,7 +138,7 @@ def _has_looked(case: Case, steps: int) -> bool:
     return case.plan.tol_on == "batch" or steps >= case.plan.record_every
 
 
-def _numbers(*values: float) -> Any:
+def _numbers(*values: Any) -> Any:
     return np.array(values, np.float64)
 
 

@@ -81,19 +81,20 @@ class Tally:
         findings = dict(self.findings)
         for level, finding in other.findings.items():
             findings[level] = min(finding, findings.get(level, finding))
-        known = self.max_ulp is not None and other.max_ulp is not None
         shares = [s for s in (self.error_share, other.error_share) if s is not None]
         return Tally(
             cases=self.cases + other.cases,
             values=self.values + other.values,
             different=self.different + other.different,
-            max_ulp=max(self.max_ulp, other.max_ulp) if known else None,  # type: ignore[type-var]
+            max_ulp=_farther(self.max_ulp, other.max_ulp),
             error_share=max(shares, default=None),
             findings=findings,
         )
 
 
-def run_cases(backend: Backend, seed: int, indices: Iterable[int], dtypes: tuple[str, ...]) -> Tally:
+def run_cases(
+    backend: Backend, seed: int, indices: Iterable[int], dtypes: tuple[str, ...]
+) -> Tally:
     """Run the cases of these indices, with numbers of these dtypes."""
     total = Tally()
     bounded = backend.arithmetic == "native"
@@ -118,7 +119,9 @@ def _run_case(backend: Backend, case: Case, index: int) -> Tally:
         return Tally(cases=1, findings={"none": raised})
     compared = _compare(found, wanted)
     level, share = _level(backend, case, found, compared)
-    findings = {} if level == "A" else {level: Finding(index, str(case), compared.defect)}
+    findings: dict[Level, Finding] = {}
+    if level != "A":
+        findings[level] = Finding(index, str(case), compared.defect)
     return Tally(1, compared.values, compared.different, compared.max_ulp, share, findings)
 
 
@@ -134,8 +137,8 @@ class _Compared(NamedTuple):
 
 
 def _compare(found: Results, wanted: Results) -> _Compared:
-    values, different, max_ulp, alike = 0, 0, 0, True
-    defect = ""
+    values, different, alike, defect = 0, 0, True, ""
+    max_ulp: int | None = 0
     for name, want in wanted.items():
         count = sum(a.size for a in _leaves(want))
         values += count
@@ -149,10 +152,13 @@ def _compare(found: Results, wanted: Results) -> _Compared:
         if agreement.equal:
             continue
         different += agreement.different
-        known = max_ulp is not None and agreement.max_ulp is not None
-        max_ulp = max(max_ulp, agreement.max_ulp) if known else None
+        max_ulp = _farther(max_ulp, agreement.max_ulp)
         defect = defect or _defect(name, found[name], want, agreement)
     return _Compared(values, different, max_ulp, alike, defect)
+
+
+def _farther(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _defect(name: str, found: Any, want: Any, agreement: Agreement) -> str:

@@ -1,0 +1,214 @@
+"""A backend held against the class that it states: self-test, golden runs and random cases."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from fcbackends import checks
+from fcbackends.conformance.golden import differing_runs, golden_runs
+from fcbackends.conformance.tally import LEVELS, Finding, Level, Tally, run_cases
+from fcbackends.errors import ArgumentError
+from fcbackends.interface import Backend
+from fcbackends.records import ArithmeticName
+from fcbackends.registry import get_backend
+from fcbackends.selftest import Conformance, ConformanceClass, self_test, taken_dtypes
+from fcbackends.training import progress_bar
+
+_CASES_A_PART = 50
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one backend.
+
+    Attributes
+    ----------
+    backend, arithmetic : str
+        Which it is.
+    seed : int
+        What the random cases were made from.
+    stated : {"A", "B", "C"}
+        The class that it has to keep; see `stated_class`.
+    self_test : Conformance
+        The class that the self-test found, with the reason.
+    golden_runs : int
+        How many golden runs there were.
+    golden : tuple of str
+        Those that ended on another digest.
+    tally : Tally
+        What the random cases have shown.
+
+    Examples
+    --------
+    >>> from fcbackends.conformance import verify
+    >>> verdict = verify("numpy", cases=20)
+    >>> verdict.passed, verdict.observed, verdict.tally.different
+    (True, 'A', 0)
+    """
+
+    backend: str
+    arithmetic: ArithmeticName
+    seed: int
+    stated: ConformanceClass
+    self_test: Conformance
+    golden_runs: int
+    golden: tuple[str, ...]
+    tally: Tally
+
+    @property
+    def observed(self) -> Level:
+        """The best class that all of it leaves open; "none" where not even the bounds hold."""
+        golden: Level = "C" if self.golden else "A"
+        found: Level = self.self_test.letter
+        return max(found, golden, self.tally.level, key=LEVELS.index)
+
+    @property
+    def passed(self) -> bool:
+        """Whether it keeps its class."""
+        return LEVELS.index(self.observed) <= LEVELS.index(self.stated)
+
+    @property
+    def first(self) -> Finding | None:
+        """The first case in which it does not, or else the first where bits differ, if any."""
+        return self.tally.first_below(self.stated) or self.tally.first_below("A")
+
+    @property
+    def line(self) -> str:
+        """The command that shows this case again; "" if there is none."""
+        if self.first is None:
+            return ""
+        native = " --arithmetic native" if self.arithmetic == "native" else ""
+        return (
+            f"fcbackends verify {self.backend}{native} --seed {self.seed} --case {self.first.case}"
+        )
+
+
+def stated_class(backend: Backend) -> ConformanceClass:
+    """The class that a backend has to keep.
+
+    Native arithmetic states C. Ordered arithmetic states A, or B where the self-test finds that
+    subnormal numbers become zero: where it finds class C, the backend misses what it states.
+    """
+    if backend.arithmetic == "native":
+        return "C"
+    return "B" if self_test(backend) == "B" else "A"
+
+
+def verify(
+    backend: str | Backend,
+    *,
+    arithmetic: ArithmeticName = "ordered",
+    cases: int = 1000,
+    seed: int = 0,
+    first: int = 0,
+    processes: int = 1,
+    progress: bool | None = False,
+) -> Verdict:
+    """Hold a backend against the contract.
+
+    The self-test and the golden runs come first. Then random cases are compared to the bit with
+    the contract, written down a second time in `fcbackends.conformance.reference`, or for relations
+    with the backend's own results. Native arithmetic has no golden runs, and cases of layers alone,
+    whose errors are held against their bounds.
+
+    Parameters
+    ----------
+    backend : str or Backend
+        A name from `list_backends`, or a backend.
+    arithmetic : {"ordered", "native"}
+        Which of the backends of that name.
+    cases : int
+        How many random cases: those with the indices from `first` on.
+    seed : int
+        From 0 to 2**64 - 1. A case is a pure function of seed and index, and of the dtypes that the
+        backend takes.
+    first : int
+        The index of the first case.
+    processes : int
+        How many processes share the cases; with more than one, `backend` must be a name that is
+        known in a new process. What is found does not depend on their number.
+    progress : bool or None
+        Whether a progress bar is shown; None: on a terminal.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ArgumentError
+        Where there is no such backend, for numbers below 0 (`processes`: 1), and for several
+        processes with a Backend.
+    """
+    chosen = get_backend(backend, arithmetic=arithmetic)
+    cases, first = checks.count("cases", cases, 0), checks.count("first", first, 0)
+    seed, processes = checks.seed(seed), checks.count("processes", processes, 1)
+    if processes > 1 and not isinstance(backend, str):
+        raise ArgumentError(
+            "`processes` must be 1 for a Backend, which other processes do not know by a name, "
+            f"got {processes}"
+        )
+    dtypes = taken_dtypes(chosen)
+    found = self_test(chosen)
+    runs = golden_runs(dtypes) if chosen.arithmetic == "ordered" else ()
+    golden = differing_runs(runs, chosen)
+    total = Tally()
+    parts = [
+        range(start, min(start + _CASES_A_PART, first + cases))
+        for start in range(first, first + cases, _CASES_A_PART)
+    ]
+    with progress_bar(cases, " cases", progress) as advanced:
+        for tally in (
+            (run_cases(chosen, seed, part, dtypes) for part in parts)
+            if processes == 1
+            else _in_processes(processes, chosen, seed, parts, dtypes)
+        ):
+            total += tally
+            advanced(tally.cases)
+    return Verdict(
+        backend=chosen.name if isinstance(backend, Backend) else backend,
+        arithmetic=chosen.arithmetic,
+        seed=seed,
+        stated=stated_class(chosen),
+        self_test=found,
+        golden_runs=len(runs),
+        golden=golden,
+        tally=total,
+    )
+
+
+def _in_processes(
+    processes: int, backend: Backend, seed: int, parts: Sequence[range], dtypes: tuple[str, ...]
+) -> Iterator[Tally]:
+    # Libraries with threads of their own, such as JAX, do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, initializer=_leave_interrupts_to_the_parent)
+    left = {}
+    try:
+        for part in parts:
+            task = pool.submit(_run_part, backend.name, backend.arithmetic, seed, part, dtypes)
+            left[task] = part
+        for done in as_completed(list(left)):
+            yield done.result()
+            del left[done]
+    except BrokenProcessPool:
+        start = min(part.start for part in left.values())
+        died = Finding(start, "a case from here on", "the process that ran it died")
+        yield Tally(findings={"none": died})
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _run_part(
+    name: str, arithmetic: ArithmeticName, seed: int, part: range, dtypes: tuple[str, ...]
+) -> Tally:
+    return run_cases(get_backend(name, arithmetic=arithmetic), seed, part, dtypes)

@@ -1,0 +1,104 @@
+"""Short training runs whose digests are known: the same on every machine, whatever computes.
+
+The file `golden.txt` beside this module has a line for each of RUNS: SHA-256, as `digest` makes it
+of the trained parameters and the recorded losses, and the run in a few words.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from importlib import resources
+from typing import NamedTuple
+
+import numpy as np
+
+from fcbackends.agreement import digest
+from fcbackends.initialization import init_params
+from fcbackends.interface import Backend
+from fcbackends.records import Sampling
+from fcbackends.sampling import uniforms, word
+from fcbackends.training import train
+
+
+class GoldenRun(NamedTuple):
+    """One training: uniform numbers in [-1, 1) as data, parameters as `init_params` makes them."""
+
+    sizes: tuple[int, ...]
+    batch_size: int
+    sampling: Sampling
+    dtype: str
+    samples: int = 50
+    steps: int = 40
+
+    def __str__(self) -> str:
+        """The run in a few words."""
+        sizes = "-".join(map(str, self.sizes))
+        return f"{sizes}, {self.steps} steps of {self.batch_size}, {self.sampling}, {self.dtype}"
+
+
+_SIZES = (
+    *((1, 1), (2, 3), (13, 1)),
+    *((5, 4, 3), (8, 16, 4), (64, 32, 10)),
+    *((3, 7, 5, 2), (33, 17, 9, 1)),
+)
+_DTYPES = ("float32", "float64")
+_SAMPLINGS: tuple[Sampling, ...] = ("replacement", "epoch")
+
+RUNS = (
+    *(GoldenRun(*run) for run in itertools.product(_SIZES, (1, 9), _SAMPLINGS, _DTYPES)),
+    # A step of these is work for two threads.
+    *(GoldenRun((130, 200, 10), 64, "epoch", dtype, samples=100, steps=4) for dtype in _DTYPES),
+    *(GoldenRun((257, 129, 65), 40, "epoch", dtype, samples=90, steps=4) for dtype in _DTYPES),
+)
+
+
+@functools.cache
+def golden_digests() -> dict[str, str]:
+    """The digest of each run that must come out, by the run's words."""
+    text = resources.files(__package__).joinpath("golden.txt").read_text("ascii")
+    pairs = (line.split("  ", 1) for line in text.splitlines())
+    return {run: sha256 for sha256, run in pairs}
+
+
+def golden_runs(dtypes: tuple[str, ...]) -> tuple[GoldenRun, ...]:
+    """The runs in numbers of these dtypes."""
+    return tuple(run for run in RUNS if run.dtype in dtypes)
+
+
+def differing_runs(runs: Sequence[GoldenRun], backend: Backend) -> tuple[str, ...]:
+    """Which of the runs end on another digest, or in an exception."""
+    found = []
+    for run in runs:
+        try:
+            if run_digest(run, backend) != golden_digests()[str(run)]:
+                found.append(str(run))
+        except Exception as error:  # whatever somebody's backend raises
+            found.append(f"{run}: {type(error).__name__}: {error}")
+    return tuple(found)
+
+
+def run_digest(run: GoldenRun, backend: Backend) -> str:
+    """The digest of a run that comes out on this backend."""
+    seed = word(run.batch_size, sum(run.sizes))
+
+    def numbers(stream: int, width: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        values = 2 * uniforms(word(seed, stream), run.samples * width) - 1
+        return values.reshape(run.samples, width)
+
+    result = train(
+        numbers(0, run.sizes[0]),
+        numbers(1, run.sizes[-1]),
+        params=init_params(run.sizes, seed=seed, dtype=run.dtype),
+        lr=0.01,
+        batch_size=run.batch_size,
+        max_steps=run.steps,
+        sampling=run.sampling,
+        seed=seed,
+        dtype=run.dtype,
+        record_every=3,
+        progress=False,
+        backend=backend,
+    )
+    return digest([result.params, result.history.losses])
