@@ -22,6 +22,7 @@ import numpy as np
 import fcbackends as fcb
 from benchmarks.workloads import Workload, prepare
 from fcbackends.agreement import as_numpy
+from fcbackends.conformance import stated_class
 from fcbackends.report import runs
 
 ROUND_SECONDS = 0.01
@@ -207,13 +208,6 @@ def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Agr
         max_ulp=found.max_ulp,
         stated=stated_class(backend),
     )
-
-
-def stated_class(backend: fcb.Backend) -> runs.ConformanceClass:
-    """C for native arithmetic; of ordered arithmetic, B where subnormal numbers become zero."""
-    if backend.arithmetic == "native":
-        return "C"
-    return "B" if backend.conformance == "B" else "A"
 
 
 @functools.lru_cache(maxsize=2)

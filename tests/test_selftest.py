@@ -3,7 +3,6 @@
 import dataclasses
 import platform
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,60 +10,28 @@ import pytest
 import fcbackends as fcb
 from fcbackends import selftest
 from fcbackends.kernels import storage
-from fcbackends.records import Segment
-from tests.cases import DTYPES, needs_jit
-from tests.oracle import fast, network_of, sample_indices, slow
-from tests.test_controls import (
-    LAYER_OPS,
+from tests.broken import (
+    backend_of,
     bias_first_forward,
     contracted_forward,
     dividing_loss,
     flat_loss,
+    flushed,
     library_sums_backward,
+    masked_gradient,
+    maximum,
     reversed_backward,
     reversed_forward,
+    sum_from_zero_forward,
+    unrounded_rate,
     widened_forward,
 )
+from tests.cases import DTYPES, needs_jit
+from tests.oracle import fast, slow
 from tests.test_kernel_cache import SOURCE
 from tests.test_kernel_cache import run as run_process
 
 NUMPY = fcb.get_backend("numpy")
-
-
-class OracleLoop:
-    """A training loop over any set of layer functions."""
-
-    def __init__(self, ops, params, lr):
-        self.ops, self.params, self.lr = ops, params, lr
-
-    def step(self, x, t):
-        self.params, loss = self.ops.sgd_step(
-            self.params, np.atleast_2d(x), np.atleast_2d(t), self.lr
-        )
-        return float(loss)
-
-    def loss(self, x, t):
-        return float(self.ops.loss(self.ops.predict(self.params, x), t)[0])
-
-    def run(self, x, t, plan, start, stop):
-        rows = sample_indices(len(x), stop, plan.batch_size, plan.sampling, plan.seed)[start:]
-        losses = [self.step(x[row], t[row]) for row in rows]
-        return Segment(stop, losses[-1], np.array(losses), False, None)
-
-
-def backend_of(ops, **changes):
-    """A backend that computes with the oracle's functions, or with broken ones."""
-    ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
-    return dataclasses.replace(
-        NUMPY,
-        name="from the oracle",
-        fc_forward=ops.forward,
-        fc_backward=lambda dy, x, w: fcb.FCGradients(*ops.backward(dy, x, w)),
-        mean_squared_loss=lambda y, t: fcb.LossAndGradient(*ops.loss(y, t)),
-        predict=ops.predict,
-        sgd_step=lambda params, x, t, lr: fcb.StepResult(*ops.sgd_step(params, x, t, lr)),
-        training_loop=lambda params, lr: OracleLoop(ops, params, lr),
-    )
 
 
 @pytest.mark.jit_off
@@ -101,10 +68,6 @@ def test_native_arithmetic_under_another_name_is_found_out():
     assert found.reason.endswith(", in float32")
 
 
-def double_rate(p, g, lr):
-    return (p - (lr * g.astype(np.float64)).astype(p.dtype)).astype(p.dtype)
-
-
 BROKEN = {
     "fused": (
         dict(forward=contracted_forward),
@@ -117,15 +80,15 @@ BROKEN = {
         "a product is not rounded before it is added, in float32",
     ),
     "sum from +0": (
-        dict(forward=lambda x, w, b: fast.forward(x, w, b) + 0.0),
+        dict(forward=sum_from_zero_forward),
         "zeros change their signs, in float32",
     ),
     "maximum": (
-        dict(relu=lambda a: np.maximum(a, 0.0) + 0.0),
+        dict(relu=maximum),
         "ReLU changes the sign of a zero, in float32",
     ),
     "masked gradient": (
-        dict(relu_backward=lambda dy, a: dy * (a > 0)),
+        dict(relu_backward=masked_gradient),
         "ReLU's gradient is not +0, in float32",
     ),
     "reversed backward": (
@@ -145,7 +108,7 @@ BROKEN = {
         "mean_squared_loss has other bits than the contract's, in float32",
     ),
     "unrounded lr": (
-        dict(descend=double_rate),
+        dict(descend=unrounded_rate),
         "sgd_step has other bits than the contract's, in float32",
     ),
     "one dtype": (
@@ -164,10 +127,6 @@ def test_a_defect_gives_class_c_and_its_reason(defect):
     changes, reason = BROKEN[defect]
     found = backend_of(fast, **changes).conformance
     assert (found, found.reason) == ("C", reason)
-
-
-def flushed(a):
-    return np.where(abs(a) < np.finfo(a.dtype).smallest_normal, a * a.dtype.type(0), a)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -91,7 +91,7 @@ def _remarks(verdict: Verdict) -> Iterator[str]:
     if first:
         yield f"\n{name}, case {first.case}: {first.description}"
         yield f"  {first.defect}"
-        yield f"  {verdict.line}"
+        yield f"  {verdict.command}"
 
 
 def _write(path: Path, verdicts: Sequence[Verdict], seed: int) -> None:
@@ -120,5 +120,5 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "different": tally.different,
         "max_ulp": tally.max_ulp,
         "error_share": tally.error_share,
-        "first": first and {**first._asdict(), "command": verdict.line},
+        "first": first and {**first._asdict(), "command": verdict.command},
     }

@@ -78,14 +78,15 @@ class Verdict:
         return self.tally.first_below(self.stated) or self.tally.first_below("A")
 
     @property
-    def line(self) -> str:
-        """The command that shows this case again; "" if there is none."""
-        if self.first is None:
-            return ""
-        native = " --arithmetic native" if self.arithmetic == "native" else ""
-        return (
-            f"fcbackends verify {self.backend}{native} --seed {self.seed} --case {self.first.case}"
-        )
+    def command(self) -> str:
+        """The command line that shows this case again; "" if there is none."""
+        return command(self.backend, self.arithmetic, self.seed, self.first) if self.first else ""
+
+
+def command(name: str, arithmetic: ArithmeticName, seed: int, finding: Finding) -> str:
+    """The command line that shows a case again."""
+    native = " --arithmetic native" if arithmetic == "native" else ""
+    return f"fcbackends verify {name}{native} --seed {seed} --case {finding.case}"
 
 
 def stated_class(backend: Backend) -> ConformanceClass:
@@ -96,7 +97,7 @@ def stated_class(backend: Backend) -> ConformanceClass:
     """
     if backend.arithmetic == "native":
         return "C"
-    return "B" if self_test(backend) == "B" else "A"
+    return "B" if backend.conformance == "B" else "A"
 
 
 def verify(

@@ -90,15 +90,25 @@ def make_case(
     often = 0.8 if kind == "training" else 0.5
     if kind == "relation" or draws.share() < often:
         numbers = "ordinary"
-    specials = 0.0
-    if not bounded and kind in ("layer", "network") and draws.one_in(4):
-        specials = draws.choice((0.02, 0.1, 0.5))
+    specials = zeros = 0.0
+    if not bounded and kind in ("layer", "network"):
+        if draws.one_in(4):
+            specials = draws.choice((0.02, 0.1, 0.5))
+        elif draws.one_in(8):
+            zeros, numbers = 0.9, "ordinary"
+            # A sum of few terms may be one of zeros alone.
+            sizes = tuple(1 + size % 4 for size in sizes)
 
     def array(*shape: int) -> NDArray[Any]:
-        return draws.numbers(shape, dtype, numbers, specials)
+        return draws.numbers(shape, dtype, numbers, specials, zeros)
+
+    def bias(outputs: int) -> NDArray[Any]:
+        # Beside it, sums of products that underflow would not show.
+        magnitude = "subnormal" if numbers == "underflowing" else numbers
+        return draws.numbers((outputs,), dtype, magnitude, specials, zeros)
 
     one_sample = samples == 1 and draws.one_in(2)
-    params = tuple((array(k, m), array(m)) for k, m in itertools.pairwise(sizes))
+    params = tuple((array(k, m), bias(m)) for k, m in itertools.pairwise(sizes))
     x, t, dy = (array(samples, width) for width in (sizes[0], sizes[-1], sizes[-1]))
     batch_size = min(samples, draws.choice((1, 1, 2, 3, 5, 8)))
     plan = Plan(
@@ -114,7 +124,7 @@ def make_case(
     return Case(
         kind=kind,
         dtype=dtype,
-        numbers=numbers + (" and special" if specials else ""),
+        numbers=numbers + (" and special" if specials else " and zero" if zeros else ""),
         one_sample=one_sample,
         layout=draws.choice(tuple(LAYOUTS)) if draws.one_in(3) else "plain",
         params=params,

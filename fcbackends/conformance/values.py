@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -75,11 +76,17 @@ class Draws:
         return choices[int(self.share() * len(choices))]
 
     def numbers(
-        self, shape: tuple[int, ...], dtype: str, magnitude: str, specials: float = 0
+        self,
+        shape: tuple[int, ...],
+        dtype: str,
+        magnitude: str,
+        specials: float = 0,
+        zeros: float = 0,
     ) -> NDArray[Any]:
         """Numbers of this magnitude with all mantissas and both signs, some of them special.
 
-        `specials` is the share of those: zeros, infinities, NaN and the ends of each range.
+        `specials` is the share of those: zeros, infinities, NaN and the ends of each range; and
+        `zeros` the share of zeros of both signs.
         """
         form = FORMATS[dtype]
         low, high = MAGNITUDES[magnitude](form)
@@ -89,12 +96,12 @@ class Draws:
         exponent = np.uint64(low) + (field * np.uint64(high - low + 1) >> np.uint64(11))
         mantissa = drawn & np.uint64((1 << form.mantissa_bits) - 1)
         bits = form.of_parts(drawn >> np.uint64(63), exponent, mantissa)
-        if specials:
-            chosen = self._words(len(bits))
-            table = _special_bits(form)
-            where = (chosen & np.uint64(0xFFFF)) < np.uint64(int(specials * 0x10000))
-            special = table[((chosen >> np.uint64(16)) % np.uint64(len(table))).astype(np.intp)]
-            bits = np.where(where, special, bits)
+        for share, table in ((specials, _special_bits(form)), (zeros, _zero_bits(form))):
+            if share:
+                chosen = self._words(len(bits))
+                where = (chosen & np.uint64(0xFFFF)) < np.uint64(int(share * 0x10000))
+                place = (chosen >> np.uint64(16)) % np.uint64(len(table))
+                bits = np.where(where, table[place.astype(np.intp)], bits)
         return bits.astype(form.unsigned).view(dtype).reshape(shape)
 
     def integers(self, shape: tuple[int, ...], largest: int) -> NDArray[np.int64]:
@@ -103,6 +110,12 @@ class Draws:
         return (drawn.astype(np.int64) - largest).reshape(shape)
 
 
+@functools.cache
+def _zero_bits(form: Format) -> NDArray[np.uint64]:
+    return form.of_parts([0, 1], 0, 0)
+
+
+@functools.cache
 def _special_bits(form: Format) -> NDArray[np.uint64]:
     """Both signs of 0, 1, eps, the least numbers, the largest, infinity, and NaN."""
     ones, top = (1 << form.mantissa_bits) - 1, 2 * form.bias + 1

@@ -1,0 +1,51 @@
+"""The conformance kit as tests: `pytest --pyargs fcbackends.conformance --backend NAME`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fcbackends import get_backend
+from fcbackends.conformance.campaign import command, stated_class
+from fcbackends.conformance.golden import RUNS, GoldenRun, differing_runs
+from fcbackends.conformance.tally import run_cases
+from fcbackends.selftest import taken_dtypes
+
+_CASES_A_TEST = 50
+
+
+def pytest_generate_tests(metafunc: Any) -> None:
+    """Every test for each backend; where none is chosen, for the two that are always there."""
+    option = metafunc.config.getoption
+    if "first" in metafunc.fixturenames:
+        metafunc.parametrize("first", range(0, option("--cases", 500), _CASES_A_TEST))
+    metafunc.parametrize("name", option("--backend", None) or ["numpy", "numba"])
+
+
+def test_the_self_test_finds_the_class_that_is_stated(name: str) -> None:
+    """A or B: the contract's arithmetic."""
+    backend = get_backend(name)
+    assert backend.conformance == stated_class(backend), backend.conformance.reason
+
+
+@pytest.mark.parametrize("run", RUNS, ids=str)
+def test_a_golden_run_ends_on_its_digest(name: str, run: GoldenRun) -> None:
+    """The same digest on every machine."""
+    backend = get_backend(name)
+    if run.dtype not in taken_dtypes(backend):
+        pytest.skip(f"{name} does not take {run.dtype} here")
+    assert differing_runs([run], backend) == ()
+
+
+def test_random_cases_have_the_bits_of_the_contract(
+    name: str, first: int, pytestconfig: pytest.Config
+) -> None:
+    """Those from `first` on; what differs is told with a command that shows it again."""
+    option, backend = pytestconfig.getoption, get_backend(name)
+    seed, last = option("--seed", 0), min(first + _CASES_A_TEST, option("--cases", 500))
+    tally = run_cases(backend, seed, range(first, last), taken_dtypes(backend))
+    finding = tally.first_below(stated_class(backend))
+    if finding:
+        again = command(name, backend.arithmetic, seed, finding)
+        pytest.fail(f"{finding.description}\n{finding.defect}\n{again}", pytrace=False)

@@ -1,0 +1,133 @@
+"""Backends over the oracle's functions: right ones, and ones that break the contract in one way."""
+
+import dataclasses
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+
+import fcbackends as fcb
+from fcbackends.backends.array_api import StepLoop
+from tests.oracle import constant, fast, network_of
+
+LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
+
+
+def broken(**changes):
+    ops = {name: getattr(fast, name) for name in LAYER_OPS}
+    return network_of(SimpleNamespace(**{**ops, **changes}))
+
+
+def _rounded(value, dtype):
+    return np.dtype(dtype).type(float(value))
+
+
+def contracted_forward(x, w, b):
+    """Fused multiply-add: the product is not rounded on its own."""
+    y = np.empty((len(x), w.shape[1]), x.dtype)
+    for n in range(len(x)):
+        for m in range(w.shape[1]):
+            total = x[n, 0] * w[0, m]
+            for k in range(1, x.shape[1]):
+                exact = Fraction(float(x[n, k])) * Fraction(float(w[k, m]))
+                total = _rounded(Fraction(float(total)) + exact, x.dtype)
+            y[n, m] = total + b[m]
+    return y
+
+
+def reversed_forward(x, w, b):
+    return fast.forward(x[:, ::-1], w[::-1], b)
+
+
+def bias_first_forward(x, w, b):
+    total = np.broadcast_to(b, (len(x), len(b)))
+    for k in range(x.shape[1]):
+        total = total + x[:, k, None] * w[k]
+    return total
+
+
+def widened_forward(x, w, b):
+    """Extended precision inside the sum."""
+    return fast.forward(*(a.astype(np.longdouble) for a in (x, w, b))).astype(x.dtype)
+
+
+def library_sums_backward(dy, x, w):
+    dw, _, dx = fast.backward(dy, x, w)
+    return dw, np.sum(dy.T.copy(), axis=1), dx  # pairwise along the contiguous axis
+
+
+def reversed_backward(dy, x, w):
+    dw, db, _ = fast.backward(dy[::-1], x[::-1], w)
+    return dw, db, fast.backward(dy, x, w)[2]
+
+
+def flat_loss(y, t):
+    """One sum over all values, not a sum of each sample's sum."""
+    d = y - t
+    total = None
+    for square in (d * d).reshape(-1):
+        total = square if total is None else total + square
+    return total * constant(1 / len(y), y.dtype), fast.loss(y, t)[1]
+
+
+def dividing_loss(y, t):
+    total = fast.loss(y, t)[0] / constant(1 / len(y), y.dtype)
+    return total / y.dtype.type(len(y)), (y - t) * y.dtype.type(2) / y.dtype.type(len(y))
+
+
+def matmul_forward(x, w, b):
+    return x @ w + b
+
+
+def sum_from_zero_forward(x, w, b):
+    return fast.forward(x, w, b) + 0.0
+
+
+def maximum(a):
+    return np.maximum(a, 0.0) + 0.0
+
+
+def masked_gradient(dy, a):
+    return dy * (a > 0)
+
+
+def unrounded_rate(p, g, lr):
+    """The product with a float64 rate, rounded once."""
+    return (p - (lr * g.astype(np.float64)).astype(p.dtype)).astype(p.dtype)
+
+
+def wide_descent(p, g, lr):
+    return (p.astype(np.float64) - lr * g.astype(np.float64)).astype(p.dtype)
+
+
+def flushed(a):
+    """Subnormal numbers as zeros of their signs."""
+    return np.where(abs(a) < np.finfo(a.dtype).smallest_normal, a * a.dtype.type(0), a)
+
+
+def backend_of(ops, name="of the oracle", **changes):
+    """A backend that computes with these functions, some of them changed."""
+    ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
+
+    def sgd_step(params, x, t, lr):
+        return fcb.StepResult(*ops.sgd_step(params, x, t, lr))
+
+    def training_loop(params, lr):
+        return StepLoop(
+            params,
+            lr,
+            sgd_step=sgd_step,
+            loss_of_data=lambda params, x, t: ops.loss(ops.predict(params, x), t)[0],
+            xp=np,
+        )
+
+    return dataclasses.replace(
+        fcb.get_backend("numpy"),
+        name=name,
+        fc_forward=ops.forward,
+        fc_backward=lambda dy, x, w: fcb.FCGradients(*ops.backward(dy, x, w)),
+        mean_squared_loss=lambda y, t: fcb.LossAndGradient(*ops.loss(y, t)),
+        predict=ops.predict,
+        sgd_step=sgd_step,
+        training_loop=training_loop,
+    )
