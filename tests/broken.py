@@ -18,21 +18,25 @@ def broken(**changes):
     return network_of(SimpleNamespace(**{**ops, **changes}))
 
 
-def _rounded(value, dtype):
-    return np.dtype(dtype).type(float(value))
+def fused(total, a, b):
+    """total + a * b with one rounding."""
+    plain = total + a * b
+    if not np.isfinite([total, a, b]).all():
+        return plain
+    try:
+        exact = Fraction(float(total)) + Fraction(float(a)) * Fraction(float(b))
+        return total.dtype.type(float(exact)) if exact else plain
+    except OverflowError:
+        return plain
 
 
 def contracted_forward(x, w, b):
     """Fused multiply-add: the product is not rounded on its own."""
-    y = np.empty((len(x), w.shape[1]), x.dtype)
-    for n in range(len(x)):
-        for m in range(w.shape[1]):
-            total = x[n, 0] * w[0, m]
-            for k in range(1, x.shape[1]):
-                exact = Fraction(float(x[n, k])) * Fraction(float(w[k, m]))
-                total = _rounded(Fraction(float(total)) + exact, x.dtype)
-            y[n, m] = total + b[m]
-    return y
+    y = fast.forward(x[:, :1], w[:1], np.full_like(b, -0.0))
+    for k in range(1, x.shape[1]):
+        for n, m in np.ndindex(y.shape):
+            y[n, m] = fused(y[n, m], x[n, k], w[k, m])
+    return y + b
 
 
 def reversed_forward(x, w, b):

@@ -43,8 +43,13 @@ def mean_squared_loss(y: Floats, t: Floats) -> tuple[Floats, Floats]:
     return _sum(_sum((d * d).T)) * mean, d * twice
 
 
+def _where(condition: Floats, one: Any, other: Any) -> Floats:
+    # NumPy's own makes plain arrays of those that flush.
+    return np.where(condition, one, other).view(type(condition))
+
+
 def _relu(a: Floats) -> Floats:
-    return np.where(a < 0, a.dtype.type(0), a)
+    return _where(a < 0, a.dtype.type(0), a)
 
 
 def _inputs(params: Params, x: Floats) -> list[Floats]:
@@ -69,7 +74,7 @@ def sgd_step(params: Params, x: Floats, t: Floats, lr: float) -> tuple[Params, F
     for a, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
         dw, db, dx = fc_backward(dy, a, w)
         stepped.append((w - rate * dw, b - rate * db))
-        dy = np.where(a > 0, dx, dx.dtype.type(0))
+        dy = _where(a > 0, dx, dx.dtype.type(0))
     return tuple(reversed(stepped)), loss
 
 
@@ -121,12 +126,13 @@ class Flushing(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Compute, with subnormal operands and results replaced by zeros of their signs."""
-        operands = [_flushed(np.asarray(a)) for a in inputs]
         if method == "accumulate":
-            total = [operands[0][0]]
-            for term in operands[0][1:]:
-                total.append(_flushed(ufunc(total[-1], term)))
-            return np.array(total, operands[0].dtype).view(Flushing)
+            # The first term is taken as it is: no operation, no flush.
+            sums = [np.asarray(inputs[0])[0]]
+            for term in np.asarray(inputs[0])[1:]:
+                sums.append(_flushed(ufunc(_flushed(sums[-1]), _flushed(term))))
+            return np.array(sums).view(Flushing)
+        operands = [_flushed(np.asarray(a)) for a in inputs]
         return _flushed(getattr(ufunc, method)(*operands, **options)).view(Flushing)
 
 
