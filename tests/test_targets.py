@@ -19,6 +19,7 @@ import json
 import numpy as np
 import fcbackends as fcb
 from fcbackends.backends import numba as backend
+from fcbackends.conformance.golden import differing_runs, golden_runs
 from fcbackends.kernels import jit, linear, tiles
 
 backend._WORTH_A_KERNEL = 70
@@ -68,6 +69,13 @@ for inputs, outputs, one_sample, dtype in backend._shapes_with_kernels:
     family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
     kernels[f"{family.__name__} {dtype}"] = family(dtype)
 
+def golden(threads):
+    # The golden runs that end on another digest, without kernels of constant shapes.
+    backend._WORTH_A_KERNEL = 10**9
+    backend.get_threads = lambda: threads
+    runs = golden_runs(DTYPES) if not TRAININGS else ()
+    return differing_runs(runs, backend.BACKEND)
+
 def of(inspect):
     return {name: list(inspect(kernel).values()) for name, kernel in kernels.items()}
 
@@ -76,6 +84,7 @@ print(json.dumps({
     "digests": want,
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
     "threads": backend._threads(10_000),
+    "golden": [golden(threads) for threads in (1, 2)],
     "own kernels": len(backend._shapes_with_kernels),
     "code": of(lambda kernel: kernel.inspect_asm()),
     "ir": of(lambda kernel: kernel.inspect_llvm()),
@@ -107,6 +116,8 @@ TARGETS = {
     "generic": {**GENERIC, "NUMBA_OPT": "0"},
     "AVX2": {**HASWELL, "NUMBA_OPT": "3"},
     "host": {},
+    "host, optimized 1": {"NUMBA_OPT": "1"},
+    "host, optimized 2": {"NUMBA_OPT": "2"},
 }
 
 
@@ -137,6 +148,7 @@ def test_every_target_has_numpys_bits(target, compiled):
     assert said["digests"] == compiled("host")["digests"]
     assert said["threads"] == 2
     assert said["own kernels"] == 2
+    assert said["golden"] == [[], []]
 
 
 def test_targets_differ_in_their_tiles(compiled):

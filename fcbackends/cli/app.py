@@ -20,7 +20,7 @@ _OPTIONS = {
     "batch_size": "--batch",
     "max_steps": "--steps",
     "tol_on": "--tol-on",
-    **{name: f"--{name}" for name in ("backend", "dtype", "lr", "sampling", "seed")},
+    **{name: f"--{name}" for name in ("arithmetic", "backend", "dtype", "lr", "sampling", "seed")},
 }
 _LARGEST_LAYER = 1_000_000
 

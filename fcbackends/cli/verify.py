@@ -11,6 +11,7 @@ from typing import Any
 import fcbackends as fcb
 from fcbackends.cli.files import replacing, writable
 from fcbackends.conformance import Verdict, verify
+from fcbackends.errors import ArgumentError
 from fcbackends.records import ArithmeticName
 from fcbackends.report.terminal import print_table
 
@@ -41,7 +42,10 @@ def verify_backends(
     if not names:
         names = [name for name, state in fcb.list_backends().items() if state == "available"]
     for name in names:
-        fcb.get_backend(name, arithmetic=arithmetic)
+        try:
+            fcb.get_backend(name, arithmetic=arithmetic)
+        except ArgumentError as error:
+            raise ArgumentError(str(error).replace("`backend`", "`BACKEND`")) from None
     verdicts = []
     for name in names:
         verdict = verify(
