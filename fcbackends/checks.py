@@ -20,6 +20,7 @@ from fcbackends.registry import library_of
 from fcbackends.sampling import MAX_SAMPLES
 
 DTYPES = ("float64", "float32")
+_READY = {np.dtype(name): name for name in DTYPES}
 _MAX_POSITION = 2**63 - 1
 _KNOWN_SHAPE = "of known shape (Dask's compute_chunk_sizes() finds it)"
 _NONE: Mapping[str, Any] = {}
@@ -253,6 +254,8 @@ def arrays(
     it, or to `of_integers` where all are integers. They are all on one device, which is that of
     the arguments in `beside` as well.
     """
+    if _are_ready(backend, dtype, list(named.values())):
+        return list(named.values())
     brought = {name: _bring(backend, name, value) for name, value in named.items()}
     kinds = {name: dtype_of(array) for name, array in brought.items()}
     for name, kind in kinds.items():
@@ -275,6 +278,19 @@ def arrays(
         return made if device is None else _on_device(made, device)
 
     return [cast(array, kinds[name]) for name, array in brought.items()]
+
+
+def _are_ready(backend: Backend, dtype: str | None, values: list[Any]) -> bool:
+    """Whether all are NumPy's, of one native dtype, and the backend's own: nothing is to do."""
+    if type(values[0]) is not np.ndarray:
+        return False
+    kind = values[0].dtype
+    return (
+        kind in _READY
+        and (dtype is None or _READY[kind] == dtype)
+        and all(type(value) is np.ndarray and value.dtype is kind for value in values)
+        and backend.owns(values[0])
+    )
 
 
 def _common_device(backend: Backend, named: Mapping[str, Any]) -> Any:

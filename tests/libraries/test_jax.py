@@ -171,7 +171,7 @@ for params in (case.params, jax.device_put(case.params, second)):
 assert fcb.train(x, case.t, lr=0.1, max_steps=3).params[0][0].device == second
 got = fcb.train_many(x, t, lr=0.1, seed=[0], rows=[[2, 1]], max_steps=3)[0].params
 assert got[0][0].device == second
-text = "^`x`, `w` must be on one device, got `x` .*:1, `w` .*:0$"
+text = "^`x`, `w` must be on one device, got `x` .*1, `w` .*0$"
 with pytest.raises(fcb.ArgumentError, match=text):
     fcb.fc_forward(x, jax.device_put(case.params[0][0], first), case.params[0][1])
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("n",))
