@@ -131,14 +131,14 @@ def as_numpy(array: Any) -> NDArray[Any]:
     import array_api_compat
 
     if array_api_compat.is_torch_array(array):
-        array = array.detach()
+        return array.numpy(force=True)
     try:
         return np.asarray(array)
     except (TypeError, RuntimeError):
         # It stands on a device that NumPy cannot read. Only the array API's own test library has
         # no device of the name "cpu".
         host = "cpu"
-        if not array_api_compat.is_torch_array(array) and not array_api_compat.is_cupy_array(array):
+        if not array_api_compat.is_cupy_array(array):
             info = array_api_compat.array_namespace(array).__array_namespace_info__()
             host = info.default_device()
         return np.asarray(array_api_compat.to_device(array, host))

@@ -48,7 +48,7 @@ def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) 
     >>> fcb.fc_forward([1, 2], [[3, 7, 4], [5, 2, 6]], [2, 9, 3])
     array([15., 20., 19.])
     """
-    chosen = backend_for(backend, x, w, b)
+    chosen = backend_for(backend, x=x, w=w, b=b)
     x, w, b = checks.arrays(chosen, x=x, w=w, b=b)
     single = checks.samples("x", x)
     checks.weights(w, rows=x.shape[-1])
@@ -91,7 +91,7 @@ def fc_backward(dy: Any, x: Any, w: Any, *, backend: str | Backend | None = None
     >>> fcb.fc_backward([1.0, 2.0], [3.0], [[4.0, 5.0]])
     FCGradients(dw=array([[3., 6.]]), db=array([1., 2.]), dx=array([14.]))
     """
-    chosen = backend_for(backend, dy, x, w)
+    chosen = backend_for(backend, dy=dy, x=x, w=w)
     dy, x, w = checks.arrays(chosen, dy=dy, x=x, w=w)
     single = checks.samples("x", x)
     checks.weights(w, rows=x.shape[-1])
@@ -134,7 +134,7 @@ def mean_squared_loss(y: Any, t: Any, *, backend: str | Backend | None = None) -
     array([[ 0.,  1.],
            [ 0., -2.]])
     """
-    chosen = backend_for(backend, y, t)
+    chosen = backend_for(backend, y=y, t=t)
     y, t = checks.arrays(chosen, y=y, t=t)
     single = checks.samples("y", y)
     checks.same_shape("y", y, "t", t)
@@ -167,7 +167,7 @@ def relu(a: Any) -> Array:
     >>> fcb.relu([-1.5, 0.0, 2.5])
     array([0. , 0. , 2.5])
     """
-    (a,) = checks.arrays(library_backend(a), a=a)
+    (a,) = checks.arrays(library_backend(a=a), a=a)
     return numerics.relu(a, xp=checks.namespace_of(a))
 
 
@@ -199,7 +199,7 @@ def relu_backward(dy: Any, a: Any) -> Array:
     >>> fcb.relu_backward([1.0, 1.0, 1.0], [-1.5, 0.0, 2.5])
     array([0., 0., 1.])
     """
-    dy, a = checks.arrays(library_backend(dy, a), dy=dy, a=a)
+    dy, a = checks.arrays(library_backend(dy=dy, a=a), dy=dy, a=a)
     checks.same_shape("dy", dy, "a", a)
     return numerics.relu_backward(dy, a, xp=checks.namespace_of(a))
 
@@ -233,10 +233,9 @@ def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Arr
     array([[2.],
            [3.]])
     """
-    chosen = backend_for(backend, *checks.leaves(params), x)
-    network = checks.params(chosen, params)
-    (x,) = checks.arrays(chosen, of_integers=checks.dtype_of(network[0][0]), x=x)
-    checks.same_dtype("params", network[0][0], "x", x)
+    chosen = backend_for(backend, **checks.leaves(params), x=x)
+    network = checks.params(chosen, params, beside={"x": x})
+    (x,) = checks.arrays_for(chosen, network, x=x)
     single = checks.samples("x", x, columns=network[0][0].shape[0])
     y = chosen.predict(network, _batch(x))
     return y[0, ...] if single else y
@@ -280,10 +279,9 @@ def sgd_step(
     >>> params, float(loss)
     (((array([[1.]]), array([1.])),), 4.0)
     """
-    chosen = backend_for(backend, *checks.leaves(params), x, t)
-    network = checks.params(chosen, params)
-    x, t = checks.arrays(chosen, of_integers=checks.dtype_of(network[0][0]), x=x, t=t)
-    checks.same_dtype("params", network[0][0], "x", x)
+    chosen = backend_for(backend, **checks.leaves(params), x=x, t=t)
+    network = checks.params(chosen, params, beside={"x": x, "t": t})
+    x, t = checks.arrays_for(chosen, network, x=x, t=t)
     rate = checks.learning_rate(lr, checks.dtype_of(x))
     checks.fits(network, x, t)
     checks.same_samples("x", x, "t", t)

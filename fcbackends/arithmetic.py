@@ -24,7 +24,7 @@ def _ordered_matmul(a: Array, b: Array, *, xp: object) -> Array:
     """Sum a[:, k] * b[k, :] over ascending k, one rounding a product and one a sum."""
     terms = a.shape[1]
     if terms == 0:
-        return xp.zeros((a.shape[0], b.shape[1]), dtype=a.dtype, device=a.device)  # type: ignore[attr-defined]
+        return _native_matmul(a, b, xp=xp)  # +0.0, on the arrays' device
     # Sums in place, and one index a term: up to a fifth less time than new arrays and slices.
     columns, rows = a.T[:, :, None], b[:, None, :]
     total = columns[0, ...] * rows[0, ...]
@@ -34,9 +34,9 @@ def _ordered_matmul(a: Array, b: Array, *, xp: object) -> Array:
 
 
 def _ordered_sum_first(a: Array, *, xp: object) -> Array:
-    """Sum a[n, ...] over ascending n, starting with its first term."""
+    """Sum a[n, ...] over ascending n, starting with its first term; of one term it is a view."""
     if a.shape[0] == 0:
-        return xp.zeros(a.shape[1:], dtype=a.dtype, device=a.device)  # type: ignore[attr-defined]
+        return _native_sum_first(a, xp=xp)  # +0.0, on the arrays' device
     if a.shape[0] == 1:
         return a[0, ...]
     total = a[0, ...] + a[1, ...]

@@ -8,18 +8,23 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 
-from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
+from fcbackends.agreement import as_numpy
+from fcbackends.errors import ArgumentError, ArgumentTypeError, refuse_mix, shown
 from fcbackends.interface import Backend
 from fcbackends.records import Array, LossScope, Params, Plan, Sampling
+from fcbackends.registry import library_of
 from fcbackends.sampling import MAX_SAMPLES
 
 DTYPES = ("float64", "float32")
+_READY = {np.dtype(name): name for name in DTYPES}
 _MAX_POSITION = 2**63 - 1
+_KNOWN_SHAPE = "of known shape (Dask's compute_chunk_sizes() finds it)"
+_NONE: Mapping[str, Any] = {}
 
 
 def _refuse(name: str, required: str, got: Any) -> NoReturn:
@@ -118,19 +123,22 @@ def entries(**named: Any) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def rows(backend: Backend, values: Any, samples: int) -> Array:
-    """Rows of the data that one network is trained on, as indices of the backend's library."""
+def rows(backend: Backend, values: Any, x: Array) -> Array:
+    """Rows of the data x that one network is trained on, as indices that stand beside it."""
+    samples = x.shape[0]
     required = f"a non-empty sequence of integers from 0 to {samples - 1} for each network"
     try:
-        indices = np.asarray(values)
-    except ValueError:
+        indices = as_numpy(values)
+    except (TypeError, ValueError):
         indices = np.empty(0)
     if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
         _refuse("rows", required, shown(values))
     if indices.min() < 0 or indices.max() >= samples:
         outside = indices[(indices < 0) | (indices >= samples)]
         _refuse("rows", required, f"{outside[0]} among them")
-    return backend.asarray(indices.astype(np.int64))
+    made = backend.asarray(indices.astype(np.int64))
+    device = _common_device(backend, {"x": x})
+    return made if device is None else _on_device(made, device)
 
 
 def learning_rate(lr: Any, dtype: str) -> float:
@@ -179,11 +187,6 @@ def progress(value: Any) -> bool | None:
     if not (value is None or isinstance(value, bool | np.bool_)):
         _refuse("progress", "None, True or False", shown(value))
     return None if value is None else bool(value)
-
-
-def step_count(value: Any) -> int:
-    """The most steps of a run."""
-    return count("max_steps", value, 1)
 
 
 def drawing(
@@ -240,13 +243,20 @@ def namespace_of(array: Array) -> Any:
 
 
 def arrays(
-    backend: Backend, dtype: str | None = None, of_integers: str = "float64", **named: Any
+    backend: Backend,
+    dtype: str | None = None,
+    of_integers: str = "float64",
+    beside: Mapping[str, Any] = _NONE,
+    **named: Any,
 ) -> list[Array]:
     """The arguments as arrays of the backend's library, all of one real floating dtype.
 
     That is `dtype`, where given, and else the one floating dtype among them; integers are cast to
-    it, or to `of_integers` where all are integers.
+    it, or to `of_integers` where all are integers. They are all on one device, which is that of
+    the arguments in `beside` as well.
     """
+    if _are_ready(backend, dtype, list(named.values())):
+        return list(named.values())
     brought = {name: _bring(backend, name, value) for name, value in named.items()}
     kinds = {name: dtype_of(array) for name, array in brought.items()}
     for name, kind in kinds.items():
@@ -256,35 +266,83 @@ def arrays(
             )
     floats = {name: kind for name, kind in kinds.items() if kind in DTYPES}
     if len(set(floats.values())) > 1:
-        listed = ", ".join(f"`{name}` {kind}" for name, kind in floats.items())
-        raise ArgumentTypeError(
-            f"{', '.join(f'`{n}`' for n in floats)} must be of one floating dtype, got {listed}"
-        )
+        refuse_mix("of one floating dtype", floats, ArgumentTypeError)
     target = dtype or next(iter(floats.values()), of_integers)
-    # NumPy calls arrays of the other byte order by the same name.
-    return [
-        array
-        if kinds[name] == target and getattr(array.dtype, "isnative", True)
-        else backend.asarray(array, target)
-        for name, array in brought.items()
-    ]
+    device = _common_device(backend, {**named, **beside})
+
+    def cast(array: Array, kind: str) -> Array:
+        # NumPy calls arrays of the other byte order by the same name.
+        native = getattr(array.dtype, "isnative", True)
+        if kind == target and native and backend.owns(array):
+            return array
+        made = backend.asarray(array, target)
+        return made if device is None else _on_device(made, device)
+
+    return [cast(array, kinds[name]) for name, array in brought.items()]
+
+
+def _are_ready(backend: Backend, dtype: str | None, values: list[Any]) -> bool:
+    """Whether all are NumPy's, of one native dtype, and the backend's own: nothing is to do."""
+    if type(values[0]) is not np.ndarray:
+        return False
+    kind = values[0].dtype
+    return (
+        kind in _READY
+        and (dtype is None or _READY[kind] == dtype)
+        and all(type(value) is np.ndarray and value.dtype is kind for value in values)
+        and backend.owns(values[0])
+    )
+
+
+def _common_device(backend: Backend, named: Mapping[str, Any]) -> Any:
+    """The device of the arrays of the backend's library; None where all are NumPy's or no arrays.
+
+    Arrays that JAX has spread over several devices are on all of those; what it traces, on none.
+    """
+    others = {name: value for name, value in named.items() if type(value) is not np.ndarray}
+    if not others:
+        return None
+    import array_api_compat
+
+    devices = {
+        name: array_api_compat.device(value)
+        for name, value in others.items()
+        if array_api_compat.is_array_api_obj(value)
+        and not isinstance(value, np.ndarray)
+        and backend.owns(value)
+    }
+    devices = {name: device for name, device in devices.items() if device is not None}
+    places = [getattr(device, "device_set", device) for device in devices.values()]
+    if any(place != places[0] for place in places):
+        refuse_mix("on one device", devices, ArgumentError)
+    return next(iter(devices.values()), None)
+
+
+def _on_device(array: Array, device: Any) -> Array:
+    import array_api_compat
+
+    # NumPy's go with arrays on several devices as they are.
+    if array_api_compat.device(array) == device or hasattr(device, "device_set"):
+        return array
+    return array_api_compat.to_device(array, device)
 
 
 def _bring(backend: Backend, name: str, value: Any) -> Array:
-    """The value as an array of the backend's library; an array of another one is refused."""
+    """The value as an array of NumPy or the backend's library; one of another is refused."""
     if type(value) is np.ndarray and value.dtype.kind in "fiu":
-        return value if backend.owns(value) else backend.asarray(value)
+        return value
     import array_api_compat
 
     foreign = array_api_compat.is_array_api_obj(value) and not isinstance(value, np.ndarray)
     if foreign and not backend.owns(value):
-        library = type(value).__module__.partition(".")[0]
         raise ArgumentTypeError(
             f"`{name}` must be an array of backend {backend.name!r} or of NumPy, "
-            f"got one of {library}"
+            f"got one of {library_of(value)}"
         )
     if foreign:
-        return value
+        if not all(isinstance(length, int) for length in value.shape):
+            _refuse(name, _KNOWN_SHAPE, f"shape {tuple(value.shape)}")
+        return backend.asarray(value)
     if isinstance(value, np.ma.MaskedArray):
         raise ArgumentTypeError(f"`{name}` must be an array without a mask, got a masked array")
     try:
@@ -295,7 +353,7 @@ def _bring(backend: Backend, name: str, value: Any) -> Array:
         raise ArgumentTypeError(
             f"`{name}` must hold float64, float32 or integer values, got dtype {plain.dtype}"
         )
-    return plain if backend.owns(plain) else backend.asarray(plain)
+    return plain
 
 
 def samples(name: str, array: Array, *, columns: int | None = None) -> bool:
@@ -313,9 +371,11 @@ def at_least_one_sample(name: str, array: Array) -> None:
         _refuse(name, "of at least one sample", f"shape {tuple(array.shape)}")
 
 
-def data(backend: Backend, x: Any, t: Any, dtype: str) -> tuple[Array, Array]:
+def data(
+    backend: Backend, x: Any, t: Any, dtype: str, beside: Mapping[str, Any]
+) -> tuple[Array, Array]:
     """Training data: x (N, K) and t (N, M), none of them zero, cast to `dtype`."""
-    x, t = arrays(backend, dtype, x=x, t=t)
+    x, t = arrays(backend, dtype, beside=beside, x=x, t=t)
     for name, array, width in (("x", x, "K"), ("t", t, "M")):
         if array.ndim != 2 or 0 in array.shape:
             _refuse(name, f"of shape (N, {width}) and not empty", f"shape {tuple(array.shape)}")
@@ -325,9 +385,11 @@ def data(backend: Backend, x: Any, t: Any, dtype: str) -> tuple[Array, Array]:
     return x, t
 
 
-def first_params(backend: Backend, values: Any, hidden: tuple[int, ...], dtype: str) -> Params:
-    """The parameters that a training of this dtype starts from."""
-    network = params(backend, values, of_integers=dtype)
+def first_params(
+    backend: Backend, values: Any, hidden: tuple[int, ...], dtype: str, x: Array
+) -> Params:
+    """The parameters that a training of this dtype on data x starts from."""
+    network = params(backend, values, of_integers=dtype, beside={"x": x})
     kind = dtype_of(network[0][0])
     if kind != dtype:
         raise ArgumentTypeError(f"`params` must be of `dtype` {dtype}, got {kind}")
@@ -383,17 +445,17 @@ def bias(b: Array, *, outputs: int, name: str = "b") -> None:
         _refuse(name, f"of shape ({outputs},)", tuple(b.shape))
 
 
-def params(backend: Backend, values: Any, of_integers: str = "float64") -> Params:
+def params(
+    backend: Backend,
+    values: Any,
+    of_integers: str = "float64",
+    beside: Mapping[str, Any] = _NONE,
+) -> Params:
     """A network's parameters: pairs (w, b) whose sizes chain, of one dtype."""
-    pairs = _pairs(values)
-    named = {
-        f"params[{layer}].{part}": value
-        for layer, pair in enumerate(pairs)
-        for part, value in zip("wb", pair, strict=True)
-    }
-    flat = arrays(backend, of_integers=of_integers, **named)
+    named = leaves(_pairs(values))
+    flat = arrays(backend, of_integers=of_integers, beside=beside, **named)
     rows = None
-    for layer in range(len(pairs)):
+    for layer in range(len(named) // 2):
         w, b = flat[2 * layer], flat[2 * layer + 1]
         weights(w, rows=rows, name=f"params[{layer}].w")
         rows = w.shape[1]
@@ -401,11 +463,24 @@ def params(backend: Backend, values: Any, of_integers: str = "float64") -> Param
     return tuple(zip(flat[0::2], flat[1::2], strict=True))
 
 
-def leaves(values: Any) -> list[Any]:
-    """The arrays of well-formed parameters; whatever else stands there is refused by `params`."""
+def arrays_for(backend: Backend, network: Params, **named: Any) -> list[Array]:
+    """The arguments as arrays that a network takes: of its dtype, on its device."""
+    first = network[0][0]
+    made = arrays(backend, of_integers=dtype_of(first), beside={"params": first}, **named)
+    same_dtype("params", first, "x", made[0])
+    return made
+
+
+def leaves(values: Any) -> dict[str, Any]:
+    """The arrays of well-formed parameters by name; whatever else there is, `params` refuses."""
     if not isinstance(values, tuple | list):
-        return []
-    return [array for pair in values if isinstance(pair, tuple | list) for array in pair]
+        return {}
+    return {
+        f"params[{layer}].{part}": value
+        for layer, pair in enumerate(values)
+        if isinstance(pair, tuple | list)
+        for part, value in zip("wb", pair, strict=False)
+    }
 
 
 def _pairs(values: Any) -> list[tuple[Any, Any]]:
@@ -417,10 +492,14 @@ def _pairs(values: Any) -> list[tuple[Any, Any]]:
     )
 
 
-def trainable(network: Params, is_finite: bool) -> None:
-    """Check that parameters can be trained: at least one value a layer, and all of them finite."""
+def not_empty(network: Params) -> None:
+    """Check that parameters have at least one value a layer."""
     for layer, (w, _) in enumerate(network):
         if 0 in w.shape:
             _refuse(f"params[{layer}].w", "not empty", f"shape {tuple(w.shape)}")
+
+
+def finite(is_finite: bool) -> None:
+    """Check what was found of the parameters."""
     if not is_finite:
         _refuse("params", "finite", "NaN or infinity among them")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 _SHOWN_CHARACTERS = 80
 
@@ -28,6 +28,13 @@ class ArgumentError(ValueError):
 
 class ArgumentTypeError(ArgumentError, TypeError):
     """An argument was refused for its type or dtype."""
+
+
+def refuse_mix(required: str, found: dict[str, Any], kind: type[ArgumentError]) -> NoReturn:
+    """Refuse arguments that must agree and do not; `found` has what each of them is."""
+    names = ", ".join(f"`{name}`" for name in found)
+    got = ", ".join(f"`{name}` {what}" for name, what in found.items())
+    raise kind(f"{names} must be {required}, got {got}")
 
 
 class DivergenceError(ArithmeticError):

@@ -94,19 +94,21 @@ def train_many(
     >>> fcb.compare(results[1].params, alone.params).equal
     True
     """
-    chosen = backend_for(backend, x, t)
+    leaves = checks.leaves(params)
+    chosen = backend_for(backend, x=x, t=t, **leaves)
     dtype = checks.dtype_name(dtype)
-    x, t = checks.data(chosen, x, t, dtype)
+    x, t = checks.data(chosen, x, t, dtype, leaves)
     sizes = (x.shape[1], *checks.hidden_sizes(hidden), t.shape[1])
     given: Params | None = None
     if params is not None:
-        given = checks.first_params(chosen, params, sizes[1:-1], dtype)
-        checks.trainable(given, is_finite(given))
+        given = checks.first_params(chosen, params, sizes[1:-1], dtype, x)
+        checks.not_empty(given)
+        checks.finite(is_finite(given))
         checks.fits(given, x, t)
-    max_steps = checks.step_count(max_steps)
+    max_steps = checks.count("max_steps", max_steps, 1)
     tasks = []
     for one_seed, one_lr, one_rows in checks.entries(seed=seed, lr=lr, rows=rows):
-        chosen_rows = None if one_rows is None else checks.rows(chosen, one_rows, x.shape[0])
+        chosen_rows = None if one_rows is None else checks.rows(chosen, one_rows, x)
         plan = checks.plan(
             samples=x.shape[0] if chosen_rows is None else chosen_rows.shape[0],
             start=0,
@@ -128,7 +130,7 @@ def train_many(
         if given is not None:
             return given
         made = init_params(sizes, seed=task.plan.seed, dtype=dtype)
-        return checks.params(chosen, made)
+        return checks.params(chosen, made, beside={"x": x})
 
     def train_one(task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
         loop = chosen.training_loop(first_params(task), task.lr)

@@ -7,6 +7,8 @@ All functions take batches: N samples, K inputs, M outputs; x (N, K), w (K, M), 
 from __future__ import annotations
 
 import functools
+import struct
+from numbers import Real
 from typing import Any
 
 from fcbackends.arithmetic import Arithmetic
@@ -20,10 +22,10 @@ def fc_forward(x: Array, w: Array, b: Array, *, xp: Any, arithmetic: Arithmetic)
 
 def fc_backward(dy: Array, x: Array, w: Array, *, xp: Any, arithmetic: Arithmetic) -> FCGradients:
     """Dw = sum_n x[n, k] * dy[n, m], db = sum_n dy[n, m], dx = sum_m dy[n, m] * w[k, m]."""
-    return FCGradients(
-        *_parameter_gradients(dy, x, xp=xp, arithmetic=arithmetic),
-        _input_gradient(dy, w, xp=xp, arithmetic=arithmetic),
-    )
+    dw, db = _parameter_gradients(dy, x, xp=xp, arithmetic=arithmetic)
+    dx = _input_gradient(dy, w, xp=xp, arithmetic=arithmetic)
+    # The caller's dy must not change with db: of one sample it is the sum.
+    return FCGradients(dw, xp.asarray(db, copy=True), dx)
 
 
 def _parameter_gradients(
@@ -65,16 +67,23 @@ def predict(params: Params, x: Array, *, xp: Any, arithmetic: Arithmetic) -> Arr
     return _activations(params, x, xp=xp, arithmetic=arithmetic)[-1]
 
 
+def loss_of_data(params: Params, x: Array, t: Array, *, xp: Any, arithmetic: Arithmetic) -> Array:
+    """The loss of a network's output."""
+    y = predict(params, x, xp=xp, arithmetic=arithmetic)
+    return mean_squared_loss(y, t, xp=xp, arithmetic=arithmetic).loss
+
+
 def sgd_step(
-    params: Params, x: Array, t: Array, lr: float, *, xp: Any, arithmetic: Arithmetic
+    params: Params, x: Array, t: Array, lr: float | Array, *, xp: Any, arithmetic: Arithmetic
 ) -> StepResult:
     """One step of SGD on the batch: new parameters, and the loss under the old ones.
 
-    Every gradient comes from the old parameters; the first layer's dx is not computed.
+    Every gradient comes from the old parameters; the first layer's dx is not computed. `lr` may be
+    an array of no axes that has been rounded already: one compiled step then serves all rates.
     """
     *inputs, y = _activations(params, x, xp=xp, arithmetic=arithmetic)
     loss, dy = mean_squared_loss(y, t, xp=xp, arithmetic=arithmetic)
-    rate = _rounded(lr, y.dtype, xp)
+    rate = _rounded(float(lr), y.dtype, xp) if isinstance(lr, Real) else lr
     updated: list[tuple[Array, Array]] = []
     for layer in reversed(range(len(params))):
         w, b = params[layer]
@@ -102,5 +111,9 @@ def _activations(params: Params, x: Array, *, xp: Any, arithmetic: Arithmetic) -
 
 @functools.lru_cache(maxsize=1024)
 def _rounded(value: float, dtype: Any, xp: Any) -> float:
-    """The float64 `value` rounded to `dtype`: no library can then round it once more."""
-    return float(xp.asarray(value, dtype=dtype))
+    """The float64 `value` rounded to `dtype`: no library can then round it once more.
+
+    Rounded without an array, since a traced or a lazy one has no value yet.
+    """
+    form = "f" if xp.finfo(dtype).bits == 32 else "d"
+    return float(struct.unpack(form, struct.pack(form, value))[0])

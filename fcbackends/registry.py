@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
+from fcbackends.errors import ArgumentError, ArgumentTypeError, refuse_mix, shown
 from fcbackends.interface import Backend
 from fcbackends.records import ArithmeticName
 
@@ -33,33 +33,51 @@ def _load_numba() -> Backend:
     return numba.BACKEND
 
 
-def _namespace_loader(module_name: str, name: str) -> Loader:
+def _load_torch() -> Sequence[Backend]:
+    from fcbackends.backends import torch
+
+    return torch.load()
+
+
+def _load_jax() -> Sequence[Backend]:
+    from fcbackends.backends import jax
+
+    return jax.load()
+
+
+def _load_dask() -> Sequence[Backend]:
+    from fcbackends.backends import dask
+
+    return dask.load()
+
+
+def _namespace_loader(name: str) -> Loader:
     def load() -> Sequence[Backend]:
         from fcbackends.backends import array_api
 
-        return array_api.namespace_backends(importlib.import_module(module_name), name)
+        return array_api.namespace_backends(importlib.import_module(name), name)
 
     return load
 
 
-# The libraries that come with an array-API backend: name -> (module, what installs it).
+# The libraries that come with an array-API backend: name -> what installs it.
 _libraries = {
-    "numpy": ("numpy", "numpy"),
-    "array_api_strict": ("array_api_strict", "array-api-strict"),
-    "torch": ("torch", "fcbackends[torch]"),
-    "jax": ("jax.numpy", "fcbackends[jax]"),
-    "dask": ("dask.array", "fcbackends[dask]"),
-    "cupy": ("cupy", "cupy"),
+    "numpy": "numpy",
+    "array_api_strict": "array-api-strict",
+    "torch": "fcbackends[torch]",
+    "jax": "fcbackends[jax]",
+    "dask": "fcbackends[dask]",
+    "cupy": "fcbackends[cupy]",
 }
 
 _loaders: dict[str, Loader] = {
-    "numpy": _namespace_loader("numpy", "numpy"),
+    "numpy": _namespace_loader("numpy"),
     "numba": _load_numba,
-    **{
-        name: _namespace_loader(module, name)
-        for name, (module, _) in _libraries.items()
-        if name != "numpy"
-    },
+    "array_api_strict": _namespace_loader("array_api_strict"),
+    "torch": _load_torch,
+    "jax": _load_jax,
+    "dask": _load_dask,
+    "cupy": _namespace_loader("cupy"),
 }
 _loaded: dict[str, tuple[Backend, ...]] = {}
 
@@ -148,19 +166,27 @@ def get_backend(
     return _resolve(name, arithmetic, default="numba")
 
 
-def backend_for(backend: str | Backend | None, *arrays: Any) -> Backend:
+def backend_for(backend: str | Backend | None, **arrays: Any) -> Backend:
     """The backend of a call: by keyword, with-block, environment variable, or the arrays' library.
 
     NumPy arrays, and what is no array at all, go to "numba"; other libraries to their own.
     """
     if backend is None and _chosen.get() is None and not os.environ.get(ENVIRONMENT_VARIABLE):
-        return library_backend(*arrays)
+        return library_backend(**arrays)
     return _resolve(backend, "ordered", default="numba")
 
 
-def library_backend(*arrays: Any) -> Backend:
+def library_backend(**arrays: Any) -> Backend:
     """The backend of the arrays' own library, "numba" for NumPy's and for what is no array."""
-    return _resolve(_library_of(*arrays), "ordered", default="numba")
+    return _resolve(_common_library(arrays), "ordered", default="numba")
+
+
+def library_of(array: Any) -> str:
+    """The name of an array's library."""
+    import array_api_compat
+
+    module = array_api_compat.array_namespace(array).__name__
+    return module.removeprefix("array_api_compat.").partition(".")[0]
 
 
 @contextlib.contextmanager
@@ -246,10 +272,9 @@ def _load(name: str, argument: str) -> tuple[Backend, ...]:
 
 
 def _state(name: str) -> str:
-    module, package = _libraries.get(name, (None, None))
-    if module is None or importlib.util.find_spec(module.partition(".")[0]) is not None:
+    if name not in _libraries or importlib.util.find_spec(name) is not None:
         return "available"
-    return f"not installed: pip install '{package}'"
+    return f"not installed: pip install '{_libraries[name]}'"
 
 
 def _known_loaders() -> dict[str, Loader]:
@@ -265,30 +290,27 @@ def _entry_point_loader(entry_point: EntryPoint) -> Loader:
     return lambda: entry_point.load()()
 
 
-def _library_of(*arrays: Any) -> str | Backend | None:
+def _common_library(arrays: dict[str, Any]) -> str | Backend | None:
     """The backend of the arrays' own library, None for NumPy's and for what is no array."""
-    others = [a for a in arrays if type(a) is not np.ndarray]
+    others = {name: a for name, a in arrays.items() if type(a) is not np.ndarray}
     if not others:
         return None
     import array_api_compat
 
-    foreign = [a for a in others if array_api_compat.is_array_api_obj(a)]
-    foreign = [a for a in foreign if not array_api_compat.is_numpy_array(a)]
+    foreign = {
+        name: array
+        for name, array in others.items()
+        if array_api_compat.is_array_api_obj(array) and not array_api_compat.is_numpy_array(array)
+    }
     if not foreign:
         return None
-    try:
-        namespace = array_api_compat.array_namespace(*foreign)
-    except TypeError:
-        libraries = sorted({type(a).__module__.partition(".")[0] for a in foreign})
-        raise ArgumentTypeError(
-            f"arrays of one library are required, got {', '.join(libraries)}"
-        ) from None
-    library = type(foreign[0]).__module__.partition(".")[0]
+    libraries = {name: library_of(array) for name, array in foreign.items()}
+    if len(set(libraries.values())) > 1:
+        refuse_mix("arrays of one library", libraries, ArgumentTypeError)
+    (library,) = set(libraries.values())
     if library in _loaders:
         return library
-    by_namespace = {"jaxlib": "jax"}
-    if library in by_namespace:
-        return by_namespace[library]
     from fcbackends.backends import array_api
 
+    namespace = array_api_compat.array_namespace(*foreign.values())
     return array_api.namespace_backends(namespace, library)[0]

@@ -93,9 +93,9 @@ class Trainer:
     """
 
     def __init__(self, params: Any, *, lr: float, backend: str | Backend | None = None) -> None:
-        self.backend = backend_for(backend, *checks.leaves(params))
+        self.backend = backend_for(backend, **checks.leaves(params))
         network = checks.params(self.backend, params)
-        checks.trainable(network, is_finite(network))
+        checks.not_empty(network)
         self._dtype = checks.dtype_of(network[0][0])
         self.lr = checks.learning_rate(lr, self._dtype)
         self.steps = 0
@@ -104,6 +104,7 @@ class Trainer:
         self._takes_numpy = self.backend.owns(np.empty(0))
         self._network = network
         self._loop: Loop = self.backend.training_loop(network, self.lr)
+        checks.finite(is_finite(self._loop.params))
 
     @property
     def params(self) -> Params:
@@ -155,8 +156,7 @@ class Trainer:
         )
 
     def _checked(self, x: Any, t: Any) -> tuple[Array, Array]:
-        x, t = checks.arrays(self.backend, of_integers=self._dtype, x=x, t=t)
-        checks.same_dtype("params", self._network[0][0], "x", x)
+        x, t = checks.arrays_for(self.backend, self._network, x=x, t=t)
         checks.fits(self._network, x, t)
         checks.same_samples("x", x, "t", t)
         checks.at_least_one_sample("x", x)
@@ -181,9 +181,9 @@ class Trainer:
         The arguments, the result and the errors are those of `train`. The draws go on from
         `steps`: two runs of 500 steps give the bits of one of 1000.
         """
-        x, t = checks.data(self.backend, x, t, self._dtype)
+        x, t = checks.data(self.backend, x, t, self._dtype, {"params": self._network[0][0]})
         checks.fits(self._network, x, t)
-        max_steps = checks.step_count(max_steps)
+        max_steps = checks.count("max_steps", max_steps, 1)
         plan = checks.plan(
             samples=x.shape[0],
             start=self.steps,
@@ -301,14 +301,14 @@ def train(
     array([[3.],
            [5.]])
     """
-    chosen = backend_for(backend, x, t)
+    given = checks.leaves(params)
+    chosen = backend_for(backend, x=x, t=t, **given)
     dtype = checks.dtype_name(dtype)
-    x, t = checks.data(chosen, x, t, dtype)
+    x, t = checks.data(chosen, x, t, dtype, given)
     sizes = (x.shape[1], *checks.hidden_sizes(hidden), t.shape[1])
     if params is None:
         params = init_params(sizes, seed=seed, dtype=dtype)
-    else:
-        params = checks.first_params(chosen, params, sizes[1:-1], dtype)
+    params = checks.first_params(chosen, params, sizes[1:-1], dtype, x)
     return Trainer(params, lr=lr, backend=chosen).run(
         x,
         t,

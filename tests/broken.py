@@ -122,7 +122,6 @@ def backend_of(ops, name="of the oracle", **changes):
             lr,
             sgd_step=sgd_step,
             loss_of_data=lambda params, x, t: ops.loss(ops.predict(params, x), t)[0],
-            xp=np,
         )
 
     return dataclasses.replace(

@@ -4,50 +4,65 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from types import ModuleType
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import array_api_compat
 import numpy as np
+from numpy.typing import NDArray
 
 from fcbackends import arithmetic, numerics
+from fcbackends.arithmetic import Arithmetic
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.interface import Backend
 from fcbackends.records import ArithmeticName, Array, Params, Plan, Segment, StepResult
 from fcbackends.sampling import draw_indices
 
-_ARITHMETICS = {"ordered": arithmetic.ordered, "native": arithmetic.native}
-
 # The draws of so many indices are made at once: few calls, little memory.
 _INDICES_A_BLOCK = 65_536
 
 
-def namespace_backends(module: ModuleType, name: str) -> tuple[Backend, Backend]:
+def namespace_backends(
+    module: Any, name: str, *, ordered: Arithmetic = arithmetic.ordered, hint: str = ""
+) -> tuple[Backend, Backend]:
     """The two backends, ordered and native, of an array library's module.
 
-    `module` is the library itself; what it lacks of the array API, array-api-compat adds.
+    `module` is the library itself; what it lacks of the array API, array-api-compat adds. `ordered`
+    is how it sums in the contract's order, and `hint` says how to switch on a dtype that it lacks.
     """
     xp = array_api_compat.array_namespace(module.asarray(0.0))
-    return _backend(xp, name, "ordered"), _backend(xp, name, "native")
+    return (
+        _backend(xp, name, "ordered", ordered, hint),
+        _backend(xp, name, "native", arithmetic.native, hint),
+    )
 
 
-def _backend(xp: Any, name: str, arithmetic_name: ArithmeticName) -> Backend:
+def _backend(
+    xp: Any, name: str, arithmetic_name: ArithmeticName, arithmetic: Arithmetic, hint: str
+) -> Backend:
     def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-        bound = functools.partial(function, xp=xp, arithmetic=_ARITHMETICS[arithmetic_name])
+        bound = functools.partial(function, xp=xp, arithmetic=arithmetic)
         # Infinities and NaN are values of the contract; the divergence check speaks of them.
         return np.errstate(all="ignore")(bound)
 
     def asarray(values: Any, dtype: str | None = None) -> Array:
-        if dtype is None:
-            return xp.asarray(values)
-        array = xp.asarray(values, dtype=getattr(xp, dtype))
-        if array.dtype != getattr(xp, dtype):
+        if isinstance(values, np.ndarray):
+            # In the form that every library takes: PyTorch warns of read-only arrays and refuses
+            # negative strides, and few know the other byte order.
+            wanted = values.dtype.newbyteorder("=") if dtype is None else dtype
+            array = xp.asarray(np.require(values, wanted, ["C", "A", "W"]))
+        elif dtype is None:
+            array = values
+        else:
+            # JAX warns where it is asked for a dtype that is switched off, and makes another.
+            array = xp.asarray(values, dtype=xp.asarray(np.empty(0, dtype)).dtype)
+        if dtype is not None and array.dtype != getattr(xp, dtype):
             raise ArgumentTypeError(
                 f"`dtype` must be one that backend {name!r} has switched on, got {dtype} "
-                f"where it makes {array.dtype}"
+                f"where it makes {array.dtype}{hint}"
             )
-        return array
+        # Results are no part of a graph of gradients that the caller keeps.
+        return array.detach() if hasattr(array, "detach") else array
 
     def owns(array: Any) -> bool:
         return array_api_compat.is_array_api_obj(array) and (
@@ -55,11 +70,7 @@ def _backend(xp: Any, name: str, arithmetic_name: ArithmeticName) -> Backend:
         )
 
     sgd_step = on_arrays(numerics.sgd_step)
-    whole_loss = on_arrays(_loss_of_data)
-
-    def training_loop(params: Params, lr: float) -> StepLoop:
-        return StepLoop(params, lr, sgd_step=sgd_step, loss_of_data=whole_loss, xp=xp)
-
+    loss_of_data = on_arrays(numerics.loss_of_data)
     return Backend(
         name=name,
         arithmetic=arithmetic_name,
@@ -70,15 +81,17 @@ def _backend(xp: Any, name: str, arithmetic_name: ArithmeticName) -> Backend:
         mean_squared_loss=on_arrays(numerics.mean_squared_loss),
         predict=on_arrays(numerics.predict),
         sgd_step=sgd_step,
-        training_loop=training_loop,
+        training_loop=functools.partial(StepLoop, sgd_step=sgd_step, loss_of_data=loss_of_data),
     )
 
 
-def _loss_of_data(
-    params: Params, x: Array, t: Array, *, xp: Any, arithmetic: arithmetic.Arithmetic
-) -> Array:
-    y = numerics.predict(params, x, xp=xp, arithmetic=arithmetic)
-    return numerics.mean_squared_loss(y, t, xp=xp, arithmetic=arithmetic).loss
+def batches_of(x: Array, t: Array, indices: NDArray[np.int64]) -> Iterator[tuple[Array, Array]]:
+    """The samples that each row of `indices` names, in turn."""
+    xp = array_api_compat.array_namespace(x)
+    drawn = xp.asarray(indices, device=array_api_compat.device(x))
+    for step in range(indices.shape[0]):
+        rows = drawn[step, :]
+        yield xp.take(x, rows, axis=0), xp.take(t, rows, axis=0)
 
 
 class StepLoop:
@@ -91,13 +104,14 @@ class StepLoop:
         *,
         sgd_step: Callable[[Params, Array, Array, float], StepResult],
         loss_of_data: Callable[[Params, Array, Array], Array],
-        xp: Any,
+        batches: Callable[..., Iterator[tuple[Array, Array]]] = batches_of,
     ) -> None:
-        self._params = self._last_finite = params
+        self._xp = array_api_compat.array_namespace(params[0][0])
+        self._params = self._last_finite = self._copy(params)
         self._lr = lr
         self._sgd_step = sgd_step
         self._loss_of_data = loss_of_data
-        self._xp = xp
+        self._batches = batches
 
     @property
     def params(self) -> Params:
@@ -151,12 +165,8 @@ class StepLoop:
             indices = draw_indices(
                 x.shape[0], first, count, plan.batch_size, plan.sampling, plan.seed
             )
-            drawn = self._xp.asarray(indices, device=array_api_compat.device(x))
-            for step in range(first + 1, first + count + 1):
-                rows = drawn[step - first - 1, :]
-                batch_loss = self._advance(
-                    self._xp.take(x, rows, axis=0), self._xp.take(t, rows, axis=0)
-                )
+            for step, batch in enumerate(self._batches(x, t, indices), first + 1):
+                batch_loss = self._advance(*batch)
                 if not math.isfinite(batch_loss):
                     return segment(step - 1, diverged_at=step)
                 look = step % plan.record_every == 0

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fcbackends import get_backend
 from fcbackends.conformance.campaign import command, stated_class
 from fcbackends.conformance.golden import RUNS, GoldenRun, differing_runs
 from fcbackends.conformance.tally import run_cases
+from fcbackends.registry import get_backend
 from fcbackends.selftest import taken_dtypes
 
 _CASES_A_TEST = 50

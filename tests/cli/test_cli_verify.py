@@ -7,6 +7,7 @@ import os
 import pytest
 
 import fcbackends as fcb
+from fcbackends import registry
 from tests.broken import backend_of, flushed, reversed_forward
 from tests.oracle import fast
 
@@ -118,7 +119,9 @@ def test_bad_input_costs_nothing(command, line, text, tmp_path):
 
 
 def test_a_library_that_is_not_installed_is_refused_with_what_installs_it(command, monkeypatch):
-    monkeypatch.setitem(fcb.registry._libraries, "cupy", ("no_such_module", "fcbackends[cupy]"))
-    ran = command("verify numpy cupy")
+    monkeypatch.setitem(registry._libraries, "not_there", "fcbackends[not-there]")
+    monkeypatch.setitem(registry._loaders, "not_there", lambda: None)
+    ran = command("verify numpy not_there")
     assert (ran.status, ran.out) == (2, "")
-    assert "'cupy' is not installed: pip install 'fcbackends[cupy]'" in ran.err
+    text = "`BACKEND` 'not_there' is not installed: pip install 'fcbackends[not-there]'"
+    assert ran.err == f"fcbackends: {text}\n"
