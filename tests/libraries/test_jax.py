@@ -180,9 +180,6 @@ by_rows, whole = (
 )
 spread, params = jax.device_put(case.x, by_rows), jax.device_put(case.params, whole)
 y = fcb.predict(params, spread)
-t = jax.device_put(t, by_rows)
-got = fcb.train(spread, t, params=params, lr=0.1, max_steps=7, batch_size=2)
-assert fcb.digest(got.params) == fcb.digest(want.params)
 assert fcb.digest(y) == fcb.digest(fcb.predict(case.params, case.x))
 assert len(y.sharding.device_set) == 2
 """

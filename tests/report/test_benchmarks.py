@@ -90,7 +90,9 @@ def test_a_run_is_saved_and_can_be_read(run):
         work = benchmark.extra_info
         assert work.workload == "forward 2-3 batch 1 float64"
         assert (work.sizes, work.batch, work.multiply_adds) == ((2, 3), 1, 6)
-        assert work.agreement.stated == ("C" if work.arithmetic == "native" else "A")
+        flushes = work.backend == "jax"  # where it is installed
+        stated = "C" if work.arithmetic == "native" else "B" if flushes else "A"
+        assert work.agreement.stated == stated
         assert work.agreement.equal or work.agreement.stated == "C"
         assert work.agreement.values == 3
         assert work.samples_per_second == pytest.approx(1 / benchmark.stats.median)
