@@ -50,7 +50,11 @@ def _backend(
             # In the form that every library takes: PyTorch warns of read-only arrays and refuses
             # negative strides, and few know the other byte order.
             wanted = values.dtype.newbyteorder("=") if dtype is None else dtype
-            array = xp.asarray(np.require(values, wanted, ["C", "A", "W"]))
+            plain = np.require(values, wanted, ["C", "A", "W"])
+            if any(stride < 0 for stride in plain.strides):
+                # Rows are one after another whatever the stride of an axis of one element.
+                plain = plain.copy()
+            array = xp.asarray(plain)
         elif dtype is None:
             array = values
         else:

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 from fcbackends import checks
+from fcbackends.conformance.cases import CASES_A_FORM
 from fcbackends.conformance.golden import differing_runs, golden_runs
 from fcbackends.conformance.tally import LEVELS, Finding, Level, Tally, run_cases
 from fcbackends.errors import ArgumentError
@@ -19,7 +20,7 @@ from fcbackends.registry import get_backend
 from fcbackends.selftest import Conformance, ConformanceClass, self_test, taken_dtypes
 from fcbackends.training import progress_bar
 
-_CASES_A_PART = 50
+_CASES_A_PART = 8 * CASES_A_FORM
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
@@ -13,10 +14,24 @@ from fcbackends.records import Params, Plan
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
+_KINDS: tuple[Kind, ...] = (
+    *("layer", "layer", "layer", "layer", "layer", "network", "network"),
+    *("network", "training", "relation"),
+)
+
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15, 16, 17, 23, 31, 32, 33)
 """Primes, and the numbers around which vector registers and tiles end."""
 
+_SIZES_OF_ZEROS = (1, 2, 3, 4)
+"""Among zeros, a sum of so few terms is one of zeros alone."""
+
 LARGE_SIZES = (47, 63, 64, 65, 97, 127, 128, 129, 257)
+
+_FORMS = 2**63
+"""Forms are drawn beside the cases."""
+
+CASES_A_FORM = 8
+"""So many cases in a row differ in all but their forms: some libraries compile for each shape."""
 
 _MOST_PRODUCTS = 100_000
 _MOST_STEPS = 12
@@ -80,12 +95,9 @@ def make_case(
     `dtypes` are those that the backend takes: a case of another one becomes one of the first. With
     `bounded` all cases are layers of finite numbers whose sums stay finite.
     """
+    form = _form(Draws(seed, _FORMS + index // CASES_A_FORM), dtypes, bounded)
+    kind, dtype, sizes, samples = form.kind, form.dtype, form.sizes, form.samples
     draws = Draws(seed, index)
-    kind = _kind(draws, bounded)
-    dtype = draws.choice(("float32", "float64"))
-    dtype = dtype if dtype in dtypes else dtypes[0]
-    long = kind == "training" and draws.one_in(4)
-    sizes, samples = _shape(draws, kind, long=long)
     numbers = draws.choice(_BOUNDED if bounded else tuple(MAGNITUDES))
     often = 0.8 if kind == "training" else 0.5
     if kind == "relation" or draws.share() < often:
@@ -94,10 +106,8 @@ def make_case(
     if not bounded and kind in ("layer", "network"):
         if draws.one_in(4):
             specials = draws.choice((0.02, 0.1, 0.5))
-        elif draws.one_in(8):
+        elif max(sizes) <= _SIZES_OF_ZEROS[-1] and draws.one_in(2):
             zeros, numbers = 0.9, "ordinary"
-            # A sum of few terms may be one of zeros alone.
-            sizes = tuple(1 + size % 4 for size in sizes)
 
     def array(*shape: int) -> NDArray[Any]:
         return draws.numbers(shape, dtype, numbers, specials, zeros)
@@ -110,10 +120,9 @@ def make_case(
     one_sample = samples == 1 and draws.one_in(2)
     params = tuple((array(k, m), bias(m)) for k, m in itertools.pairwise(sizes))
     x, t, dy = (array(samples, width) for width in (sizes[0], sizes[-1], sizes[-1]))
-    batch_size = min(samples, draws.choice((1, 1, 2, 3, 5, 8)))
     plan = Plan(
-        steps=_LONG_RUN if long else _MOST_STEPS,
-        batch_size=max(1, batch_size),
+        steps=_LONG_RUN if form.long else _MOST_STEPS,
+        batch_size=form.batch_size,
         sampling=draws.choice(("replacement", "epoch")),
         seed=draws.integer(0, 2**53 - 1),
         tol=None if draws.one_in(2) else 10.0 ** draws.integer(-2, 5),
@@ -138,30 +147,44 @@ def make_case(
     )
 
 
-def _kind(draws: Draws, bounded: bool) -> Kind:
-    share = draws.share()
-    if bounded or share < 0.5:
-        return "layer"
-    return "network" if share < 0.75 else "training" if share < 0.9 else "relation"
+class _Form(NamedTuple):
+    """What a library compiles for."""
+
+    kind: Kind
+    dtype: str
+    sizes: tuple[int, ...]
+    samples: int
+    batch_size: int
+    long: bool
 
 
-def _shape(draws: Draws, kind: Kind, *, long: bool) -> tuple[tuple[int, ...], int]:
-    """Layer sizes, and how many samples."""
+def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
+    kind: Kind = "layer" if bounded else draws.choice(_KINDS)
+    dtype = draws.choice(("float32", "float64"))
     layers = 1 if kind == "layer" else draws.choice((1, 1, 2, 2, 3, 4))
-    sizes = [draws.choice(SIZES) for _ in range(layers + 1)]
+    choices = _SIZES_OF_ZEROS if draws.one_in(8) else SIZES
+    sizes = [draws.choice(choices) for _ in range(layers + 1)]
     samples = draws.choice(SIZES)
+    long = kind == "training" and draws.one_in(4)
     if long:
-        return draws.choice(_SHAPES_OF_LONG_RUNS), samples
-    if draws.one_in(12):
+        sizes = list(draws.choice(_SHAPES_OF_LONG_RUNS))
+    elif draws.one_in(12):
         sizes[draws.integer(0, layers)] = draws.choice(LARGE_SIZES)
-    if draws.one_in(12):
+    elif draws.one_in(12):
         samples = draws.choice(LARGE_SIZES)
-    if kind == "layer" and draws.one_in(16):
+    elif kind == "layer" and draws.one_in(16):
         place = draws.integer(0, 2)
         if place == 2:
             samples = 0
         else:
             sizes[place] = 0
-    while samples * sum(map(int.__mul__, sizes, sizes[1:])) > _MOST_PRODUCTS:
+    while samples * sum(map(operator.mul, sizes, sizes[1:])) > _MOST_PRODUCTS:
         samples //= 8
-    return tuple(sizes), samples
+    return _Form(
+        kind=kind,
+        dtype=dtype if dtype in dtypes else dtypes[0],
+        sizes=tuple(sizes),
+        samples=samples,
+        batch_size=max(1, min(samples, draws.choice((1, 1, 2, 3, 5, 8)))),
+        long=long,
+    )
