@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
+from fcbackends.conformance import layouts
 from tests.oracle import assert_same_bits
 
 DTYPES = ("float32", "float64")
@@ -67,40 +68,7 @@ def linear_data(samples=500, seed=0):
 # --- memory layouts ------------------------------------------------------------------------------
 
 
-def _spread(a):
-    room = np.full(tuple(3 * n + 2 for n in a.shape), 7, a.dtype)
-    view = room[tuple(slice(1, 1 + 3 * n, 3) for n in a.shape)]
-    view[...] = a
-    return view
-
-
-def _backwards(a):
-    flip = (slice(None, None, -1),) * a.ndim
-    return a[flip].copy()[flip]
-
-
-def _read_only(a):
-    a = a.copy()
-    a.flags.writeable = False
-    return a
-
-
-def _unaligned(a):
-    room = np.empty(a.nbytes + 1, np.uint8)
-    view = room[1:].view(a.dtype).reshape(a.shape)
-    view[...] = a
-    return view
-
-
-LAYOUTS = {
-    "C": np.ascontiguousarray,
-    "Fortran": np.asfortranarray,
-    "strided": _spread,
-    "negative strides": _backwards,
-    "read-only": _read_only,
-    "unaligned": _unaligned,
-    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
-}
+LAYOUTS = {"C": np.ascontiguousarray, **layouts.LAYOUTS}
 
 
 def laid_out(params, layout):

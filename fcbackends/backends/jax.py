@@ -68,7 +68,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
                 "`backend` 'jax' must be given arrays with values, got some that JAX is tracing; "
                 "within jax.jit and jax.grad, only arithmetic 'native' can be used"
             )
-        if sum(sum(np.shape(array)) for array in arrays) <= _MOST_LENGTHS:
+        lengths = [length for array in arrays for length in np.shape(array)]
+        # Compiled, the +0.0 that is a sum of no terms is left out where it is added: -0.0 stays.
+        if sum(lengths) <= _MOST_LENGTHS and 0 not in lengths:
             return whole(np.uint32(0), *args)
         return function(*args)
 

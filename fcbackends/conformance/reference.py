@@ -21,7 +21,9 @@ Floats = NDArray[Any]
 
 def _sum(terms: Floats) -> Floats:
     """The sum over the first axis."""
-    return np.add.accumulate(terms)[-1] if len(terms) else np.zeros(terms.shape[1:], terms.dtype)
+    if len(terms) == 0:
+        return np.zeros(terms.shape[1:], terms.dtype)
+    return np.add.accumulate(terms)[-1, ...]
 
 
 def fc_forward(x: Floats, w: Floats, b: Floats) -> Floats:

@@ -196,3 +196,8 @@ def test_arrays_stay_on_the_second_of_two_devices():
         check=False,
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_a_sum_of_no_terms_is_added_as_plus_zero(x64):
+    x, w, b = jnp.zeros((2, 0)), jnp.zeros((0, 3)), jnp.full(3, -0.0)
+    assert_same_bits(plain(fcb.fc_forward(x, w, b)), (np.zeros((2, 3)),))
