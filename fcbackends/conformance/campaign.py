@@ -164,12 +164,12 @@ def verify(
         range(start, min(start + _CASES_A_PART, first + cases))
         for start in range(first, first + cases, _CASES_A_PART)
     ]
+    if processes == 1:
+        tallies: Iterator[Tally] = (run_cases(chosen, seed, part, dtypes) for part in parts)
+    else:
+        tallies = _in_processes(processes, chosen, seed, parts, dtypes)
     with progress_bar(cases, " cases", progress) as advanced:
-        for tally in (
-            (run_cases(chosen, seed, part, dtypes) for part in parts)
-            if processes == 1
-            else _in_processes(processes, chosen, seed, parts, dtypes)
-        ):
+        for tally in tallies:
             total += tally
             advanced(tally.cases)
     return Verdict(

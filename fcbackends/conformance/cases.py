@@ -14,11 +14,6 @@ from fcbackends.records import Params, Plan
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
-_KINDS: tuple[Kind, ...] = (
-    *("layer", "layer", "layer", "layer", "layer", "network", "network"),
-    *("network", "training", "relation"),
-)
-
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 15, 16, 17, 23, 31, 32, 33)
 """Primes, and the numbers around which vector registers and tiles end."""
 
@@ -159,7 +154,13 @@ class _Form(NamedTuple):
 
 
 def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
-    kind: Kind = "layer" if bounded else draws.choice(_KINDS)
+    share = draws.share()
+    kind: Kind = (
+        "layer" if bounded or share < 0.5
+        else "network" if share < 0.8
+        else "training" if share < 0.9
+        else "relation"
+    )  # fmt: skip
     dtype = draws.choice(("float32", "float64"))
     layers = 1 if kind == "layer" else draws.choice((1, 1, 2, 2, 3, 4))
     choices = _SIZES_OF_ZEROS if draws.one_in(8) else SIZES

@@ -184,15 +184,24 @@ def _leaves(values: Any) -> Iterator[Any]:
         yield from _leaves(value)
 
 
-def _nearer(found: Any, wanted: Any, flushed: Any) -> Any:
-    """The values wanted, and what flushes in their place where these are not found.
+def _are_flushed(found: Results, wanted: Results, flushed: Results) -> bool:
+    """Whether each value is the one wanted, or what flushing makes of it.
 
     A compiler may leave out an operation that changes nothing, such as a sum with zero, and with it
     the flush.
     """
-    if isinstance(wanted, tuple | list):
+    if found.keys() != flushed.keys() or not _compare(found, flushed).alike:
+        return False
+    either = {n: _nearer(found[n], wanted.get(n, flushed[n]), flushed[n]) for n in found}
+    return _compare(found, either).different == 0
+
+
+def _nearer(found: Any, wanted: Any, flushed: Any) -> Any:
+    if isinstance(flushed, tuple | list):
         return [_nearer(*values) for values in zip(found, wanted, flushed, strict=True)]
     found, wanted, flushed = as_numpy(found), np.asarray(wanted), np.asarray(flushed)
+    if wanted.shape != flushed.shape:  # a training that stops elsewhere
+        return flushed
     same = (found == wanted) & (np.signbit(found) == np.signbit(wanted))
     return np.where(same | (np.isnan(found) & np.isnan(wanted)), wanted, flushed)
 
@@ -201,20 +210,18 @@ def _level(
     backend: Backend, case: Case, found: Results, wanted: Results, compared: _Compared
 ) -> tuple[Level, float | None]:
     """The best class that a case leaves open, and its error's share of its bound, if looked at."""
+    native = backend.arithmetic == "native"
+    equal = compared.alike and compared.different == 0
+    if equal and not native:
+        return "A", None
+    may_flush = not native and case.kind != "relation"
+    if may_flush and _are_flushed(found, wanted, expectations(case, flushing)):
+        return "B", None
     if not compared.alike:
         return "none", None
-    native = backend.arithmetic == "native"
-    if compared.different == 0 and not native:
-        return "A", None
-    if not native and case.kind != "relation":
-        flushed = expectations(case, flushing)
-        if found.keys() == wanted.keys() == flushed.keys():
-            either = {n: _nearer(found[n], wanted[n], flushed[n]) for n in found}
-            if _compare(found, either).different == 0:
-                return "B", None
     if not case.is_bounded:
         return "C", None
     share = max(error_shares(case, found).values())
     if share > 1:
         return "none", share
-    return "A" if compared.different == 0 else "C", share
+    return "A" if equal else "C", share

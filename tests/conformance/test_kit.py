@@ -305,6 +305,15 @@ def test_another_shape_dtype_or_structure_is_a_finding_of_no_class(wrong):
     assert tally.findings["none"].description.startswith(("network", "relation"))
 
 
+def test_another_shape_of_no_values_is_a_finding():
+    backend = backend_of(fast)
+    backend = dataclasses.replace(
+        backend, fc_forward=lambda x, w, b: fast.forward(x, w, b)[:, : -1 if len(x) == 0 else None]
+    )
+    empty = next(i for i in range(0, 9999, CASES_A_FORM) if len(make_case(0, i).x) == 0)
+    assert run_cases(backend, 0, [empty], BOTH).level == "none"
+
+
 def test_findings_of_parts_add_up_whatever_their_order():
     backend = backend_of(fast, forward=broken.reversed_forward)
     parts = [run_cases(backend, 0, range(s, s + 10), BOTH) for s in (0, 10, 20, 30)]
