@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import array_api_strict
 import numpy as np
 import pytest
 
@@ -194,6 +195,17 @@ def test_a_right_backend_passes():
     assert (verdict.golden_runs, verdict.golden) == (68, ())
     assert (verdict.tally.cases, verdict.tally.different, verdict.tally.max_ulp) == (100, 0, 0)
     assert (verdict.first, verdict.command) == (None, "")
+
+
+def test_arrays_on_another_device_conform_there():
+    strict = fcb.get_backend("array_api_strict")
+    device = array_api_strict.Device("device1")
+
+    def asarray(values, dtype=None):
+        return array_api_strict.asarray(strict.asarray(values, dtype), device=device)
+
+    verdict = verify(dataclasses.replace(strict, asarray=asarray), cases=40)
+    assert (verdict.observed, verdict.golden, verdict.tally.cases) == ("A", (), 40)
 
 
 def test_a_broken_backend_is_found_with_its_first_case():

@@ -1,9 +1,13 @@
 """On a GPU: the digests of the CPU, arrays that stay there, and no mix with those of the CPU."""
 
+import dataclasses
+
+import array_api_compat
 import numpy as np
 import pytest
 
 import fcbackends as fcb
+from fcbackends.conformance import verify
 from tests.cases import DTYPES, problem
 from tests.oracle import assert_same_bits, fast
 
@@ -111,3 +115,14 @@ def test_tensors_of_the_cpu_among_those_of_a_gpu_are_refused():
         with pytest.raises(fcb.ArgumentError, match=text):
             call(x, case.t)
     assert_same_bits(case.x, x.numpy())
+
+
+def test_a_gpu_conforms(gpu):
+    _, name, device = gpu
+    host = fcb.get_backend(name)
+
+    def asarray(values, dtype=None):
+        return array_api_compat.to_device(host.asarray(values, dtype), device)
+
+    verdict = verify(dataclasses.replace(host, asarray=asarray), cases=400)
+    assert (verdict.stated, verdict.observed, verdict.passed) == ("A", "A", True)
