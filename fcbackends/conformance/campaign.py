@@ -21,6 +21,8 @@ from fcbackends.selftest import Conformance, ConformanceClass, self_test, taken_
 from fcbackends.training import progress_bar
 
 _CASES_A_PART = 8 * CASES_A_FORM
+_PARTS_A_PROCESS = 60
+"""Then a process makes room for a new one: JAX keeps what it compiles, a megabyte a case."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,15 @@ def verify(
 
 
 def _in_processes(
+    processes: int, backend: Backend, seed: int, parts: Sequence[range], dtypes: tuple[str, ...]
+) -> Iterator[Tally]:
+    # Not the pool's own max_tasks_per_child, which hangs on Python 3.11.
+    together = processes * _PARTS_A_PROCESS
+    for start in range(0, len(parts), together):
+        yield from _in_pool(processes, backend, seed, parts[start : start + together], dtypes)
+
+
+def _in_pool(
     processes: int, backend: Backend, seed: int, parts: Sequence[range], dtypes: tuple[str, ...]
 ) -> Iterator[Tally]:
     # Libraries with threads of their own, such as JAX, do not survive a fork.
