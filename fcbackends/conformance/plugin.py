@@ -10,7 +10,7 @@ _KIT = "fcbackends.conformance"
 
 def pytest_load_initial_conftests(early_config: Any, parser: Any, args: list[str]) -> None:
     """Add the options where the kit is to run: anywhere else these are somebody else's names."""
-    if not any(_KIT in arg.replace(os.sep, ".") for arg in args):
+    if not any(_KIT in arg.replace(os.sep, ".").replace("/", ".") for arg in args):
         return
     options = parser.getgroup("fcbackends", "conformance of a backend of fcbackends")
     options.addoption(
