@@ -120,7 +120,7 @@ def write_models(folder):
 CASES = {
     # the command line itself
     "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'report', 'compare', 'info', "
-    "'warmup', got 'frobnicate'",
+    "'verify', 'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "Got unexpected extra argument (more)",

@@ -80,7 +80,16 @@ def test_info(command, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "--help", "train --help", "predict --help", "info --help", "warmup --help"]
+    "line",
+    [
+        "",
+        "--help",
+        "train --help",
+        "predict --help",
+        "info --help",
+        "verify --help",
+        "warmup --help",
+    ],
 )
 def test_help(start, line):
     process = start(line)
