@@ -48,7 +48,7 @@ _DIGESTS = {
         "training_loop": "75c37ba9ecd49e06761a4c5150d69cd47e3218e9ac6a18495eeedd13255d29ca",
     },
 }
-"""Of what `_results` gives, by dtype and function; made by the tests' scalar loops."""
+"""Of what `_results` gives, by dtype and function; the tests' scalar loops end on them as well."""
 
 
 class Conformance(str):

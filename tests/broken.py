@@ -55,7 +55,7 @@ def widened_forward(x, w, b):
     return fast.forward(*(a.astype(np.longdouble) for a in (x, w, b))).astype(x.dtype)
 
 
-def library_sums_backward(dy, x, w):
+def pairwise_sums_backward(dy, x, w):
     dw, _, dx = fast.backward(dy, x, w)
     return dw, np.sum(dy.T.copy(), axis=1), dx  # pairwise along the contiguous axis
 

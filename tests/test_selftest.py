@@ -17,9 +17,9 @@ from tests.broken import (
     dividing_loss,
     flat_loss,
     flushed,
-    library_sums_backward,
     masked_gradient,
     maximum,
+    pairwise_sums_backward,
     reversed_backward,
     reversed_forward,
     sum_from_zero_forward,
@@ -96,7 +96,7 @@ BROKEN = {
         "fc_backward has other bits than the contract's, in float32",
     ),
     "pairwise": (
-        dict(backward=library_sums_backward),
+        dict(backward=pairwise_sums_backward),
         "fc_backward has other bits than the contract's, in float32",
     ),
     "flat loss": (

@@ -76,7 +76,7 @@ def _share(values: NDArray[Any], exact: Exact, dtype: str, largest: float) -> fl
 
 
 def _product(a: NDArray[Any], b: NDArray[Any], bias: NDArray[Any] | float = 0.0) -> Exact:
-    """The exact a @ b + bias. Products and sums of integers take a tenth of fractions' time."""
+    """The exact a @ b + bias. With integers a case takes a quarter of the time."""
     terms, zero = a.shape[1], np.full((a.shape[0], b.shape[1]), Fraction(0), object)
     bias = _fractions(np.asarray(bias))
     if terms == 0:

@@ -22,7 +22,7 @@ from fcbackends.training import progress_bar
 
 _CASES_A_PART = 8 * CASES_A_FORM
 _PARTS_A_PROCESS = 60
-"""Then a process makes room for a new one: JAX keeps what it compiles, a megabyte a case."""
+"""Then a process makes room for a new one: JAX keeps what it compiles, 8.8 GB after ten minutes."""
 
 
 @dataclass(frozen=True)
