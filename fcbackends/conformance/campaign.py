@@ -9,16 +9,15 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from fcbackends import checks
+from fcbackends.backends.backend import Backend, Conformance, ConformanceClass
+from fcbackends.backends.registry import get_backend
+from fcbackends.checks import options
 from fcbackends.conformance.cases import CASES_A_FORM
 from fcbackends.conformance.golden import differing_runs, golden_runs
+from fcbackends.conformance.selftest import self_test, taken_dtypes
 from fcbackends.conformance.tally import LEVELS, Finding, Level, Tally, run_cases
 from fcbackends.errors import ArgumentError
-from fcbackends.interface import Backend
-from fcbackends.records import ArithmeticName
-from fcbackends.registry import get_backend
-from fcbackends.selftest import Conformance, ConformanceClass, self_test, taken_dtypes
-from fcbackends.training import progress_bar
+from fcbackends.training.progress import progress_bar
 
 _CASES_A_PART = 8 * CASES_A_FORM
 _PARTS_A_PROCESS = 60
@@ -55,7 +54,7 @@ class Verdict:
     """
 
     backend: str
-    arithmetic: ArithmeticName
+    arithmetic: str
     seed: int
     stated: ConformanceClass
     self_test: Conformance
@@ -86,7 +85,7 @@ class Verdict:
         return command(self.backend, self.arithmetic, self.seed, self.first) if self.first else ""
 
 
-def command(name: str, arithmetic: ArithmeticName, seed: int, finding: Finding) -> str:
+def command(name: str, arithmetic: str, seed: int, finding: Finding) -> str:
     """The command line that shows a case again."""
     native = " --arithmetic native" if arithmetic == "native" else ""
     return f"fcbackends verify {name}{native} --seed {seed} --case {finding.case}"
@@ -100,13 +99,13 @@ def stated_class(backend: Backend) -> ConformanceClass:
     """
     if backend.arithmetic == "native":
         return "C"
-    return "B" if backend.conformance == "B" else "A"
+    return "B" if backend.conformance.letter == "B" else "A"
 
 
 def verify(
     backend: str | Backend,
     *,
-    arithmetic: ArithmeticName = "ordered",
+    arithmetic: str = "ordered",
     cases: int = 1000,
     seed: int = 0,
     first: int = 0,
@@ -150,13 +149,11 @@ def verify(
         processes with a Backend.
     """
     chosen = get_backend(backend, arithmetic=arithmetic)
-    cases, first = checks.count("cases", cases, 0), checks.count("first", first, 0)
-    seed, processes = checks.seed(seed), checks.count("processes", processes, 1)
+    cases, first = options.integer("cases", cases, 0), options.integer("first", first, 0)
+    seed, processes = options.seed(seed), options.integer("processes", processes, 1)
     if processes > 1 and not isinstance(backend, str):
-        raise ArgumentError(
-            "`processes` must be 1 for a Backend, which other processes do not know by a name, "
-            f"got {processes}"
-        )
+        required = "be 1 for a Backend, which other processes do not know by a name"
+        raise ArgumentError("processes", required, f"{processes}")
     dtypes = taken_dtypes(chosen)
     found = self_test(chosen)
     runs = golden_runs(dtypes) if chosen.arithmetic == "ordered" else ()
@@ -221,7 +218,5 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run_part(
-    name: str, arithmetic: ArithmeticName, seed: int, part: range, dtypes: tuple[str, ...]
-) -> Tally:
+def _run_part(name: str, arithmetic: str, seed: int, part: range, dtypes: tuple[str, ...]) -> Tally:
     return run_cases(get_backend(name, arithmetic=arithmetic), seed, part, dtypes)

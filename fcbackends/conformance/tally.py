@@ -8,14 +8,15 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fcbackends.agreement import Agreement, as_numpy, compare
+from fcbackends.agreement import Agreement, compare
+from fcbackends.arrays import as_numpy
+from fcbackends.backends.backend import Backend
 from fcbackends.conformance.bounds import error_shares
 from fcbackends.conformance.cases import Case, make_case
 from fcbackends.conformance.reference import flushing
 from fcbackends.conformance.relations import relation
 from fcbackends.conformance.results import Results, expectations, results
 from fcbackends.errors import ArgumentError
-from fcbackends.interface import Backend
 
 Level: TypeAlias = Literal["A", "B", "C", "none"]
 """The best class that something seen leaves open."""
