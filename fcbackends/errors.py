@@ -56,12 +56,11 @@ class ArgumentError(ValueError):
 
     def __str__(self) -> str:
         """The text: "`argument` must ..., got ..."."""
-        *most, last = (f"`{argument}`" for argument in self.arguments)
-        names = f"{', '.join(most)} and {last}" if most else last
-        came = self.got
-        if not isinstance(came, str):
-            came = ", ".join(f"`{argument}` {what}" for argument, what in came.items())
-        return f"{names} must {self.required}, got {came}"
+        quoted = [f"`{argument}`" for argument in self.arguments]
+        if isinstance(self.got, str):
+            return f"{' and '.join(quoted)} must {self.required}, got {self.got}"
+        came = ", ".join(f"`{argument}` {what}" for argument, what in self.got.items())
+        return f"{', '.join(quoted)} must {self.required}, got {came}"
 
     def renamed(self, names: Mapping[str, str]) -> ArgumentError:
         """The same refusal, for those who know the arguments by other names."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fcbackends import registry
+from fcbackends.backends import registry
 
 settings.register_profile(
     "house",

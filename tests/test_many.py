@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
-from fcbackends import many
+from fcbackends.training import many
 from fcbackends.backends import numba as numba_backend
 from tests.cases import BACKENDS, DTYPES, JIT_OFF, LAYOUTS, laid_out, needs_jit, problem
 from tests.oracle import assert_same_bits

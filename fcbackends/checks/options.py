@@ -93,7 +93,7 @@ def entries(**named: Any) -> list[tuple[Any, ...]]:
     }
     if not lengths:
         required = "be sequences with one entry a network, at least one of them"
-        raise ArgumentError(tuple(named), required, "none")
+        raise ArgumentError(tuple(named), required, dict.fromkeys(named, "for all networks"))
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         got = {name: f"of {length}" for name, length in lengths.items()}
         raise ArgumentError(tuple(lengths), "be of one length of at least 1", got)
