@@ -31,7 +31,6 @@ from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.training.draws import sample_indices
 from fcbackends.training.initialization import init_params
-from fcbackends.training.interruption import TrainingInterrupted
 from fcbackends.training.many import train_many
 from fcbackends.training.results import History, TrainResult
 from fcbackends.training.runs import train
@@ -55,7 +54,6 @@ __all__ = [
     "StepResult",
     "TrainResult",
     "Trainer",
-    "TrainingInterrupted",
     "compare",
     "digest",
     "fc_backward",

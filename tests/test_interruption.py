@@ -24,7 +24,7 @@ rng = np.random.default_rng(0)
 samples, sizes, run = {samples}, {sizes}, dict({run})
 x = rng.standard_normal((samples, sizes[0]))
 t = rng.standard_normal((samples, sizes[-1]))
-run = dict(hidden=sizes[1:-1], lr=1e-6, max_steps=10**12, **run)
+run = dict(hidden=sizes[1:-1], lr=1e-6, max_steps=10**12, on_interrupt="return", **run)
 fcb.train(x, t, **(run | dict(tol=1e300)))  # compiles what the long run needs
 tell_when_held_back("running")
 result = fcb.train(x, t, **run)
@@ -112,6 +112,52 @@ def test_ctrl_c_outside_a_run_is_as_ever():
     assert out == "as ever\n[1]\n"
 
 
+LOOP = (
+    TELLS_WHEN_CTRL_C_IS_HELD_BACK
+    + """
+import numpy as np
+import fcbackends as fcb
+x, t = np.ones((4, 2)), np.ones((4, 1))
+trainer = fcb.Trainer(fcb.init_params((2, 1)), lr=1e-6, backend={backend!r})
+runs = dict(
+    train=lambda: fcb.train(x, t, lr=1e-6, max_steps=10**12, backend={backend!r}),
+    train_many=lambda: fcb.train_many(
+        x, t, seed=(0, 1), lr=1e-6, max_steps=10**12, backend={backend!r}
+    ),
+    trainer=lambda: trainer.run(x, t, max_steps=10**12),
+)
+tell_when_held_back("running")
+begun = 0
+try:
+    for _ in range(12):
+        begun += 1
+        runs[{run!r}]()
+except KeyboardInterrupt:
+    print(begun, trainer.steps > 0, flush=True)
+    same = fcb.train(x, t, params=fcb.init_params((2, 1)), lr=1e-6, max_steps=trainer.steps + 1)
+    trainer.run(x, t, max_steps=1)
+    print(fcb.digest(same.params) == fcb.digest(trainer.params), flush=True)
+    raise
+"""
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("run", ["train", "train_many", "trainer"])
+def test_ctrl_c_ends_the_callers_loop_too(backend, run):
+    process = child(LOOP.format(backend=backend, run=run), stderr=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == "running\n", process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=HANGS)
+    finally:
+        process.kill()
+    # As the shell expects of a program that Ctrl-C has ended.
+    assert process.returncode == -signal.SIGINT
+    assert out == f"1 {run == 'trainer'}\nTrue\n"
+    assert err.endswith("KeyboardInterrupt\n")
+
+
 THREAD = """
 import threading
 import numpy as np
@@ -153,7 +199,7 @@ def test_a_long_run_on_a_terminal_shows_its_progress():
             assert select.select([ours], [], [], HANGS)[0]
             shown += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=HANGS) == 0
+        assert process.wait(timeout=HANGS) == -signal.SIGINT
     finally:
         process.kill()
         process.stdout.close()

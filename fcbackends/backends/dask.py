@@ -25,10 +25,12 @@ _BYTES_AT_ONCE = 16_000_000
 
 def load() -> tuple[Backend, ...]:
     """Dask's backends."""
-    arithmetics = {name: functools.partial(_in_blocks, name) for name in ARITHMETICS}
-    arithmetics["native"] = ARITHMETICS["native"]
+    in_blocks = {name: functools.partial(_in_blocks, name) for name in ARITHMETICS}
     return namespace_backends(
-        da, "dask", arithmetics, loop=lambda a: functools.partial(_ComputedLoop, a)
+        da,
+        "dask",
+        {**in_blocks, "native": ARITHMETICS["native"]},
+        loop=lambda arithmetic: functools.partial(_ComputedLoop, arithmetic),
     )
 
 
@@ -88,7 +90,7 @@ class _ComputedLoop(StepLoop):
     @state.setter
     def state(self, state: State) -> None:
         (computed,) = dask.compute(state)
-        StepLoop.state.__set__(self, State(*computed))
+        self._state = self._copy(State(*computed))
 
     @property
     def last_finite(self) -> Params:

@@ -154,6 +154,11 @@ def progress(value: Any) -> bool | None:
     return None if value is None else bool(value)
 
 
+def returns(on_interrupt: Any) -> bool:
+    """Whether Ctrl-C leads to the result so far, and not to KeyboardInterrupt."""
+    return choice("on_interrupt", on_interrupt, ("raise", "return")) == "return"
+
+
 def draws(
     n_samples: Any, start: Any, steps: Any, batch_size: Any, sampling: Any
 ) -> tuple[int, int, int, int, Sampling]:

@@ -14,8 +14,9 @@ from fcbackends.backends.registry import get_backend
 from fcbackends.checks import options
 from fcbackends.conformance.cases import CASES_A_FORM
 from fcbackends.conformance.golden import differing_runs, golden_runs
+from fcbackends.conformance.running import run_cases
 from fcbackends.conformance.selftest import self_test, taken_dtypes
-from fcbackends.conformance.tally import LEVELS, Finding, Level, Tally, run_cases
+from fcbackends.conformance.tally import Finding, Level, Tally
 from fcbackends.errors import ArgumentError
 from fcbackends.training.progress import progress_bar
 
@@ -63,21 +64,20 @@ class Verdict:
     tally: Tally
 
     @property
-    def observed(self) -> Level:
+    def observed(self) -> str:
         """The best class that all of it leaves open; "none" where not even the bounds hold."""
-        golden: Level = "C" if self.golden else "A"
-        found: Level = self.self_test.letter
-        return max(found, golden, self.tally.level, key=LEVELS.index)
+        golden = Level.C if self.golden else Level.A
+        return max(Level[self.self_test.letter], golden, self.tally.level).name
 
     @property
     def passed(self) -> bool:
         """Whether it keeps its class."""
-        return LEVELS.index(self.observed) <= LEVELS.index(self.stated)
+        return Level[self.observed] <= Level[self.stated]
 
     @property
     def first(self) -> Finding | None:
         """The first case in which it does not, or else the first where bits differ, if any."""
-        return self.tally.first_below(self.stated) or self.tally.first_below("A")
+        return self.tally.first_below(Level[self.stated]) or self.tally.first_below(Level.A)
 
     @property
     def command(self) -> str:
@@ -209,7 +209,7 @@ def _in_pool(
     except BrokenProcessPool:
         start = min(part.start for part in left.values())
         died = Finding(start, "a case from here on", "the process that ran it died")
-        yield Tally(findings={"none": died})
+        yield Tally(findings={Level.none: died})
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

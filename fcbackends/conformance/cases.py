@@ -175,9 +175,10 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         sizes[draws.integer(0, layers)] = draws.choice(LARGE_SIZES)
     elif draws.one_in(12):
         samples = draws.choice(LARGE_SIZES)
-    elif kind == "layer" and draws.one_in(16):
-        place = draws.integer(0, 2)
-        if place == 2:
+    elif kind in ("layer", "network") and draws.one_in(16):
+        # A step needs a sample.
+        place = draws.integer(0, layers if kind == "network" else 2)
+        if place > layers:
             samples = 0
         else:
             sizes[place] = 0

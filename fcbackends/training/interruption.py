@@ -1,4 +1,9 @@
-"""Ctrl-C as a question that a run asks, so that it can end between two steps."""
+"""Ctrl-C as a question that a run asks, so that it can end between two steps.
+
+Ctrl-C is the caller's: a run ends between two steps and then raises KeyboardInterrupt, which ends
+the caller's loop as well. Who asks for the result so far, with `on_interrupt` "return", gets it
+instead, and decides what goes on.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +12,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Literal, TypeAlias
 
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a training between two steps.
-
-    It ends the caller's loop as any KeyboardInterrupt does; who asks for what there is so far
-    catches it.
-
-    Attributes
-    ----------
-    result : TrainResult or tuple of TrainResult
-        What `train`, `Trainer.run` or `train_many` had by then, its stop_reason "interrupted".
-    """
-
-    def __init__(self, result: Any) -> None:
-        super().__init__("training was interrupted; what there is so far is kept in `.result`")
-        self.result = result
+OnInterrupt: TypeAlias = Literal["raise", "return"]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from fcbackends.checks import data, options
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
 from fcbackends.maths.sampling import Sampling
-from fcbackends.training.interruption import TrainingInterrupted, interruptible
+from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
@@ -48,6 +48,7 @@ def train_many(
     backend: str | Backend | None = None,
     record_every: int | None = None,
     progress: bool | None = None,
+    on_interrupt: OnInterrupt = "raise",
 ) -> tuple[TrainResult, ...]:
     """Train many networks of one shape, on all cores that the backend may use.
 
@@ -72,6 +73,9 @@ def train_many(
         As for `train`.
     progress : bool, optional
         As for `train`; the bar counts networks.
+    on_interrupt : {"raise", "return"}
+        As for `train`. Networks whose turn had not come when Ctrl-C came are returned with their
+        first parameters, no steps and a loss of NaN.
 
     Returns
     -------
@@ -84,9 +88,6 @@ def train_many(
     ------
     ArgumentError, ArgumentTypeError
         Where an argument is not of the form above; nothing has then been done.
-    TrainingInterrupted
-        After Ctrl-C: a KeyboardInterrupt whose `result` has for each network what there is so far;
-        those whose turn had not come have their first parameters, no steps and a loss of NaN.
 
     Examples
     --------
@@ -117,6 +118,7 @@ def train_many(
         )
         tasks.append(_Task(plan, options.learning_rate(one_lr, problem.dtype), own))
     shown = options.progress(progress)
+    returns = options.returns(on_interrupt)
     chosen = problem.backend
 
     def loop_of(task: _Task) -> Loop:
@@ -137,8 +139,8 @@ def train_many(
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
         results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))
-    if interrupted():
-        raise TrainingInterrupted(results)
+    if interrupted() and not returns:
+        raise KeyboardInterrupt
     return results
 
 

@@ -43,7 +43,6 @@ def run_segments(
     *,
     interrupted: Callable[[], bool],
     advanced: Callable[[int], object] = lambda steps: None,
-    clock: Callable[[], float] = time.perf_counter,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
@@ -55,13 +54,13 @@ def run_segments(
     parts = [np.empty(0)]
     stop_reason = "max_steps"
     checkpoint = Checkpoint(first, loop.state)
-    looked, look_seconds = clock(), 0.0
+    looked, look_seconds = time.perf_counter(), 0.0
     length = _first_length(plan.batch_size, checkpoint.state.params)
     while steps < stop:
-        begin = clock()
+        begin = time.perf_counter()
         if steps > first and begin - looked >= _LOOKS_APART * look_seconds:
             checkpoint = checkpoint.moved_on(loop, steps)
-            looked = clock()
+            looked = time.perf_counter()
             look_seconds, begin = looked - begin, looked
         segment = loop.run(x, t, plan, steps, min(stop, steps + length))
         taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
@@ -76,7 +75,7 @@ def run_segments(
         if interrupted():
             stop_reason = "interrupted"
             break
-        length = _next_length(length, clock() - begin)
+        length = _next_length(length, time.perf_counter() - begin)
     losses = np.concatenate(parts)
     if plan.tol_on == "data" and steps % plan.record_every != 0:
         loss = loop.loss(x, t)

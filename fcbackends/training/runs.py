@@ -12,7 +12,7 @@ from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.sampling import Sampling
-from fcbackends.training.interruption import TrainingInterrupted, interruptible
+from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
@@ -36,6 +36,7 @@ def train(
     backend: str | Backend | None = None,
     record_every: int | None = None,
     progress: bool | None = None,
+    on_interrupt: OnInterrupt = "raise",
 ) -> TrainResult:
     """Train a fully connected network by SGD on the mean squared loss.
 
@@ -79,6 +80,9 @@ def train(
         with `tol_on` "data" as many as one epoch has, ceil(N / batch_size).
     progress : bool, optional
         A progress bar on stderr: always, never, or (None) after two seconds on a terminal.
+    on_interrupt : {"raise", "return"}
+        What Ctrl-C leads to, once the step under way is done: KeyboardInterrupt, or the result so
+        far, with stop_reason "interrupted".
 
     Returns
     -------
@@ -90,8 +94,6 @@ def train(
         Where an argument is not of the form above; nothing has then been done.
     DivergenceError
         Where the loss stops being finite; it names the step and keeps the last finite parameters.
-    TrainingInterrupted
-        After Ctrl-C: a KeyboardInterrupt whose `result` is what there is so far.
 
     Examples
     --------
@@ -121,9 +123,10 @@ def train(
         record_every=record_every,
     )
     shown = options.progress(progress)
+    returns = options.returns(on_interrupt)
     loop = problem.backend.training_loop(problem.first_params(plan.seed), Method(rate))
     outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
-    return ended(outcome, loop.params, plan, 0, interrupted)
+    return ended(outcome, loop.params, plan, 0, interrupted, returns)
 
 
 def run_loop(
@@ -143,12 +146,16 @@ def run_loop(
 
 
 def ended(
-    outcome: Outcome, params: Params, plan: Plan, first: int, interrupted: bool
+    outcome: Outcome, params: Params, plan: Plan, first: int, interrupted: bool, returns: bool
 ) -> TrainResult:
-    """The result of a run after step `first`, or what is raised instead."""
-    result = result_of(outcome, params, plan, first)
-    if interrupted:
-        raise TrainingInterrupted(result)
+    """The result of a run after step `first`, or what is raised instead.
+
+    `interrupted` says whether Ctrl-C came, be it after the last step, and `returns` whether there
+    is a result all the same.
+    """
+    if interrupted and not returns:
+        raise KeyboardInterrupt
     if outcome.diverged_at is not None:
         raise DivergenceError(outcome.diverged_at, params)
-    return result
+    stop_reason = "interrupted" if interrupted else outcome.stop_reason
+    return result_of(outcome._replace(stop_reason=stop_reason), params, plan, first)

@@ -16,12 +16,15 @@ from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.sampling import Sampling
+from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import ended, run_loop
 
 
 class Trainer:
     """A network under training, held open: for data that arrives in pieces, and to go on later.
+
+    Threads may share one: their steps and runs are taken one after another.
 
     Parameters
     ----------
@@ -165,16 +168,19 @@ class Trainer:
         seed: int = 0,
         record_every: int | None = None,
         progress: bool | None = None,
+        on_interrupt: OnInterrupt = "raise",
     ) -> TrainResult:
         """Take up to `max_steps` further steps on samples drawn from x and t.
 
         The arguments, the result and the errors are those of `train`. The draws go on from
-        `steps`: two runs of 500 steps give the bits of one of 1000.
+        `steps`: two runs of 500 steps give the bits of one of 1000. Where a run raises
+        KeyboardInterrupt, the steps that it took are kept.
         """
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
         data.fits(self._sizes, x, t)
         max_steps = options.integer("max_steps", max_steps, 1)
         shown = options.progress(progress)
+        returns = options.returns(on_interrupt)
         with self._lock:
             first = self._steps
             plan = options.plan(
@@ -198,4 +204,4 @@ class Trainer:
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            return ended(outcome, self._loop.params, plan, first, interrupted)
+            return ended(outcome, self._loop.params, plan, first, interrupted, returns)
