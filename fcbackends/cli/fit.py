@@ -80,7 +80,7 @@ def train_file(
     DivergenceError
         Where the loss, at last also that of all rows trained on or held out, is not finite:
         nothing is written.
-    TrainingInterrupted
+    KeyboardInterrupt
         At the end, if the training was: what there was by then is written and reported.
     """
     model_path = writable(out, "--out", [".safetensors"]) if out else None
@@ -95,22 +95,19 @@ def train_file(
     params = fcb.init_params(sizes, seed=seed, dtype=dtype)
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
     _, first_loss = _evaluate(params, prepared.training, chosen)
-    interruption = None
     started = time.perf_counter()
-    try:
-        result = fcb.train(
-            x,
-            t,
-            params=params,
-            batch_size=batch,
-            max_steps=steps,
-            seed=seed,
-            dtype=dtype,
-            backend=chosen,
-            **how,
-        )
-    except fcb.TrainingInterrupted as error:
-        result, interruption = error.result, error
+    result = fcb.train(
+        x,
+        t,
+        params=params,
+        batch_size=batch,
+        max_steps=steps,
+        seed=seed,
+        dtype=dtype,
+        backend=chosen,
+        on_interrupt="return",
+        **how,
+    )
     seconds = time.perf_counter() - started
 
     model = Model(
@@ -139,8 +136,8 @@ def train_file(
             *(("written", path) for path in (out, plot) if path),
         ]
     )
-    if interruption:
-        raise interruption
+    if result.stop_reason == "interrupted":
+        raise KeyboardInterrupt
 
 
 def _prepare(
