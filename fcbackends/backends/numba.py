@@ -150,6 +150,7 @@ def sgd_step(params: Params, x: Array, t: Array, lr: float) -> StepResult:
 class FusedLoop:
     """A network in one flat buffer, moved on by the fused kernels."""
 
+    _source = "", 0, 0
     _epochs = new_epochs(0, 0)
 
     def __init__(self, params: Params, lr: float, rows: int = 1) -> None:
@@ -250,13 +251,14 @@ class FusedLoop:
         self._make_room(max(rows, _ROWS_OF_DATA), threads)
         return threads
 
-    def _room_for_epochs(
-        self, threads: int, table: int
+    def _epochs_of(
+        self, source: tuple[str, int, int], threads: int
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
         """Each thread's memory of an epoch; it lasts, so that short runs need no new shuffle."""
-        words, orders = self._epochs
-        if len(words) < threads or orders.shape[1] < table:
-            self._epochs = new_epochs(threads, table)
+        if source != self._source or threads > len(self._epochs[0]):
+            sampling, _, samples = source
+            table = samples if sampling == "epoch" and samples <= MAX_SHUFFLED else 0
+            self._source, self._epochs = source, new_epochs(threads, table)
         return self._epochs
 
     def _products(self, rows: int) -> int:
@@ -288,14 +290,14 @@ class FusedLoop:
             -1.0 if plan.tol is None else plan.tol,
             plan.record_every,
         )
-        table = len(x) if plan.sampling == "epoch" and len(x) <= MAX_SHUFFLED else 0
+        source = plan.sampling, plan.seed, len(x)
         x, t = _row(x), _row(t)
         kernel = _linear_kernel(self._sizes, self._dtype_name, plan)
         with np.errstate(all="ignore"):
             if kernel:
-                result = self._run_linear(kernel, x, t, losses, table, plan.batch_size, watch)
+                result = self._run_linear(kernel, x, t, losses, source, plan.batch_size, watch)
             else:
-                result = self._run_general(x, t, losses, table, plan.batch_size, watch)
+                result = self._run_general(x, t, losses, source, plan.batch_size, watch)
         steps, loss, recorded, reached, diverged_at = result
         return Segment(steps, loss, losses[:recorded], reached, diverged_at or None)
 
@@ -305,7 +307,7 @@ class FusedLoop:
         x: Array,
         t: Array,
         losses: NDArray[np.float64],
-        table: int,
+        source: tuple[str, int, int],
         batch_size: int,
         watch: tuple[Any, ...],
     ) -> _Ran:
@@ -313,7 +315,7 @@ class FusedLoop:
         theta = np.concatenate([w.reshape(-1), b])
         batches = max(1, linear_kernels.DRAWS_A_BLOCK // batch_size)
         order = np.empty(batches * batch_size, np.int64)
-        epoch_words, epoch_orders = self._room_for_epochs(1, table)
+        epoch_words, epoch_orders = self._epochs_of(source, 1)
         lr = self._dtype.type(self._lr)
         epoch = epoch_words[0], epoch_orders[0]
         ran = kernel(theta, x, t, losses, order, *epoch, lr, *watch)
@@ -325,14 +327,14 @@ class FusedLoop:
         x: Array,
         t: Array,
         losses: NDArray[np.float64],
-        table: int,
+        source: tuple[str, int, int],
         batch_size: int,
         watch: tuple[Any, ...],
     ) -> _Ran:
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
         kernel = training_kernels.train_steps(self._dtype_name)
         order = np.empty((threads, batch_size), np.int64)
-        epoch_words, epoch_orders = self._room_for_epochs(threads, table)
+        epoch_words, epoch_orders = self._epochs_of(source, threads)
         meeting = new_meeting(threads)
 
         def work(thread: int) -> _Ran:

@@ -10,8 +10,7 @@ from fcbackends.kernels.jit import called, inlined
 MAX_SHUFFLED = 2**16
 
 _ROUND_WORDS = 16
-_KEY, _EPOCH, _SAMPLES, _BITS, _SWAP = range(_ROUND_WORDS, _ROUND_WORDS + 5)
-_EPOCH_WORDS = _ROUND_WORDS + 5
+_NEXT_EPOCH, _BITS, _SWAP = range(_ROUND_WORDS, _ROUND_WORDS + 3)
 
 # Numba widens int64 with uint64 to float64: every constant beside a word is a word.
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -24,7 +23,8 @@ _1, _2, _27, _30, _31, _32, _63, _64 = (np.uint64(n) for n in (1, 2, 27, 30, 31,
 
 def new_epochs(threads: int, table: int) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
     """Memory of an epoch's words and of its order, in a table of so many samples, by thread."""
-    return np.zeros((threads, _EPOCH_WORDS), np.uint64), np.empty((threads, table), np.uint16)
+    words = np.zeros((threads, _ROUND_WORDS + 3), np.uint64)
+    return words, np.empty((threads, table), np.uint16)
 
 
 @inlined
@@ -36,21 +36,28 @@ def word(key, counter):
     return z ^ (z >> _31)
 
 
-@called
+@inlined
 def draw_samples(order, first, last, position, samples, key, by_epoch, epoch_words, epoch_order):
     """order[i] becomes the sample of the draw `position` + i, for i from `first` to `last` - 1.
 
     `epoch_words` and `epoch_order`, a thread's rows of `new_epochs`, keep what was last worked out
-    for an epoch.
+    for an epoch; they are for one `key` and one number of `samples`.
     """
-    if not by_epoch:
-        for i in range(first, last):
-            order[i] = draw_with_replacement(key, position + i, samples)
+    if by_epoch:
+        _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoch_order)
         return
+    for i in range(first, last):
+        order[i] = draw_with_replacement(key, position + i, samples)
+
+
+@called
+def _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoch_order):
+    """A call of its own: a part of `draw_samples`, it made draws with replacement 4 ns slower."""
     epoch = (position + first) // samples
     place = position + first - epoch * samples
     while first < last:
-        set_epoch(key, epoch, samples, epoch_words, epoch_order)
+        if epoch_words[_NEXT_EPOCH] != np.uint64(epoch + 1):
+            set_epoch(key, epoch, samples, epoch_words, epoch_order)
         count = min(last - first, samples - place)
         if samples <= MAX_SHUFFLED:
             for i in range(count):
@@ -73,16 +80,8 @@ def draw_with_replacement(key, position, n_samples):
 
 @inlined
 def set_epoch(key, epoch, samples, epoch_words, epoch_order):
-    """Work out one epoch's words, or its order, unless they stand there already."""
-    if (
-        epoch_words[_KEY] == key
-        and epoch_words[_EPOCH] == np.uint64(epoch)
-        and epoch_words[_SAMPLES] == np.uint64(samples)
-    ):
-        return
-    epoch_words[_KEY] = key
-    epoch_words[_EPOCH] = np.uint64(epoch)
-    epoch_words[_SAMPLES] = np.uint64(samples)
+    """Work out one epoch's words, or its order."""
+    epoch_words[_NEXT_EPOCH] = np.uint64(epoch + 1)
     epoch_key = word(key ^ _ALL_BITS, epoch)
     if samples <= MAX_SHUFFLED:
         for i in range(samples):
