@@ -55,8 +55,8 @@ MAX_SAMPLES = 2**32 - 1
 MAX_SHUFFLED = 2**16
 """Samples up to which an epoch's order is a table."""
 
-_ORDERS_KEPT = 16
-"""Shuffled orders, of 128 KiB at most, that wait for the next call: short runs share epochs."""
+_TABLES_KEPT = 16
+"""Tables, of 128 KiB at most, that wait for the next call: short runs need no new shuffle."""
 
 _ROUNDS = 8
 _ALL_BITS = 0xFFFFFFFFFFFFFFFF
@@ -64,9 +64,9 @@ _ALL_BITS = 0xFFFFFFFFFFFFFFFF
 _WORDS = NDArray[Any]
 
 
-def words(key: int, counters: _WORDS) -> _WORDS:
-    """word(key, c) for an array of counters c."""
-    z = (counters + 1) * 0x9E3779B97F4A7C15 + key
+def words(key: int | _WORDS, counters: _WORDS) -> _WORDS:
+    """word(key, c) for an array of counters c, and of keys."""
+    z: _WORDS = (counters + 1) * 0x9E3779B97F4A7C15 + key
     z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
     z = (z ^ (z >> 27)) * 0x94D049BB133111EB
     return z ^ (z >> 31)
@@ -98,16 +98,17 @@ def draw_indices(
         drawn = _scaled(words(key, _range(first, last)), n_samples).astype(np.int64)
         return drawn.reshape(steps, batch_size)
     drawn = np.empty(last - first, np.int64)
-    epochs = range(first // n_samples, -(-last // n_samples))
-    keys = words(key ^ _ALL_BITS, _range(epochs.start, epochs.stop))
-    for epoch, epoch_key in zip(epochs, keys.tolist(), strict=True):
+    after, at_once = -(-last // n_samples), max(1, MAX_SHUFFLED // n_samples)
+    for epoch in range(first // n_samples, after, at_once):
+        epochs = min(at_once, after - epoch)
         before = epoch * n_samples
-        begin, end = max(first, before), min(last, before + n_samples)
+        begin, end = max(first, before), min(last, before + epochs * n_samples)
         places = slice(begin - before, end - before)
         if n_samples <= MAX_SHUFFLED:
-            drawn[begin - first : end - first] = _shuffled(epoch_key, n_samples)[places]
+            order = _shuffled(key, epoch, epochs, n_samples)[places]
         else:
-            drawn[begin - first : end - first] = _walked(epoch_key, n_samples, places)
+            order = _walked(key, epoch, n_samples, places)
+        drawn[begin - first : end - first] = order
     return drawn.reshape(steps, batch_size)
 
 
@@ -120,38 +121,44 @@ def _scaled(u: _WORDS, n: int | _WORDS) -> _WORDS:
     return ((u >> 32) * n + (((u & 0xFFFFFFFF) * n) >> 32)) >> 32
 
 
-@functools.lru_cache(_ORDERS_KEPT)
-def _shuffled(key: int, n: int) -> NDArray[np.uint16]:
-    """The order of 0..n-1 that `key` names.
+@functools.lru_cache(_TABLES_KEPT)
+def _shuffled(key: int, epoch: int, epochs: int, n: int) -> NDArray[np.uint16]:
+    """The orders of so many epochs, one after another, in all at most MAX_SHUFFLED numbers.
 
-    A loop in Python over the steps of the shuffle takes three times as long for n = 2**16. Here
-    all steps i are taken at once. What one reads, P[j], was last written by the latest step before
-    it with the same j, which wrote its own number; or, without such a step, by step j, and is what
+    A loop in Python over the steps of a shuffle takes three times as long for n = 2**16. Here all
+    steps i are taken at once. What one reads, P[j], was last written by the latest step before it
+    with the same j, which wrote its own number; or, without such a step, by step j, and is what
     that one had read itself.
     """
-    steps = np.arange(n)
     counters = _range(0, n)
-    written = _scaled(words(key, counters), counters + 1).astype(np.uint16)
+    before = _range(0, epochs)[:, None] * n
+    keys = words(key ^ _ALL_BITS, _range(epoch, epoch + epochs))
+    u = words(keys[:, None], counters)
+    # Integers of 16 bits are sorted by counting, four times as fast as longer ones.
+    written = (_scaled(u, counters + 1) + before).astype(np.uint16).reshape(-1)
     by_place = np.argsort(written, kind="stable")
     again = np.flatnonzero(written[by_place[1:]] == written[by_place[:-1]])
-    later, earlier = by_place[again + 1], by_place[again]
+    earlier, later = by_place[again], by_place[again + 1]
+    steps = np.arange(written.size)
     read, reads_as = steps.copy(), written.astype(np.intp)
     read[later], reads_as[later] = earlier, later
     while not np.array_equal(further := reads_as[reads_as], reads_as):
         reads_as = further
-    order = read[reads_as].astype(np.uint16)
+    order = read[reads_as]
     # Of several steps that write to a place, the last one stays.
     order[written] = steps
-    order.setflags(write=False)
-    return order
+    orders = (order.reshape(epochs, n) - before.astype(np.intp)).astype(np.uint16).reshape(-1)
+    orders.setflags(write=False)
+    return orders
 
 
-def _walked(key: int, n: int, places: slice) -> _WORDS:
-    """The samples at these places of the order of 0..n-1 that `key` names."""
+def _walked(key: int, epoch: int, n: int, places: slice) -> _WORDS:
+    """The samples at these places of an epoch's order."""
     bits = (n - 1).bit_length()
     high_bits = bits // 2
     low_bits = bits - high_bits
-    *round_words, swap = words(key, _range(0, 2 * _ROUNDS + 1)).tolist()
+    epoch_key = word(key ^ _ALL_BITS, epoch)
+    *round_words, swap = words(epoch_key, _range(0, 2 * _ROUNDS + 1)).tolist()
     values = _range(places.start, places.stop)
     walking = np.arange(len(values))
     while len(walking):
