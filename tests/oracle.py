@@ -252,7 +252,7 @@ def word(key, counter):
 def order_of_epoch(n_samples, seed, epoch):
     """A sequence of the samples in the order of an epoch."""
     key = word(word(seed, 0) ^ MASK, epoch)
-    return (_shuffled if n_samples <= 65536 else _Computed)(key, n_samples)
+    return (_shuffled if n_samples <= 65536 else ComputedOrder)(key, n_samples)
 
 
 @functools.lru_cache(maxsize=64)
@@ -265,7 +265,7 @@ def _shuffled(key, n_samples):
     return order
 
 
-class _Computed:
+class ComputedOrder:
     """An order too long for a table: each place is encrypted, again and again until below N."""
 
     def __init__(self, key, n_samples):
