@@ -17,7 +17,7 @@ from fcbackends.kernels import linear as linear_kernels
 from fcbackends.kernels import network as networks
 from fcbackends.kernels import training as training_kernels
 from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
-from fcbackends.kernels.sampling import EPOCH_WORDS
+from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import new_meeting, run_in_threads
 from fcbackends.kernels.tiles import VECTOR_BYTES
 from fcbackends.maths.arithmetic import Array
@@ -143,6 +143,9 @@ def sgd_step(params: Params, x: Array, t: Array, method: Method) -> StepResult:
 class FusedLoop:
     """A network in one flat buffer, moved on by the fused kernels."""
 
+    _source = "", 0, 0
+    _epochs = new_epochs(0, 0)
+
     def __init__(self, params: Params, method: Method, rows: int = 1) -> None:
         self._shapes = [w.shape for w, _ in params]
         self._sizes = (self._shapes[0][0], *(m for _, m in self._shapes))
@@ -248,6 +251,16 @@ class FusedLoop:
         self._make_room(max(rows, _ROWS_OF_DATA), threads)
         return threads
 
+    def _epochs_of(
+        self, source: tuple[str, int, int], threads: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+        """Each thread's memory of an epoch; it lasts, so that short runs need no new shuffle."""
+        if source != self._source or threads > len(self._epochs[0]):
+            sampling, _, samples = source
+            table = samples if sampling == "epoch" and samples <= MAX_SHUFFLED else 0
+            self._source, self._epochs = source, new_epochs(threads, table)
+        return self._epochs
+
     def _products(self, rows: int) -> int:
         return rows * sum(k * m for k, m in self._shapes)
 
@@ -282,13 +295,14 @@ class FusedLoop:
             -1.0 if plan.tol is None else plan.tol,
             plan.record_every,
         )
+        source = plan.sampling, plan.seed, len(x)
         x, t = _row(x), _row(t)
         kernel = _linear_kernel(self._sizes, self._dtype_name, plan, self._expected)
         with np.errstate(all="ignore"):
             if kernel:
-                result = self._run_linear(kernel, x, t, losses, plan.batch_size, watch)
+                result = self._run_linear(kernel, x, t, losses, source, plan.batch_size, watch)
             else:
-                result = self._run_general(x, t, losses, plan.batch_size, watch)
+                result = self._run_general(x, t, losses, source, plan.batch_size, watch)
         steps, loss, recorded, reached, diverged_at = result
         return Segment(steps, loss, losses[:recorded], reached, diverged_at or None)
 
@@ -298,6 +312,7 @@ class FusedLoop:
         x: Array,
         t: Array,
         losses: NDArray[np.float64],
+        source: tuple[str, int, int],
         batch_size: int,
         watch: tuple[Any, ...],
     ) -> _Ran:
@@ -305,9 +320,10 @@ class FusedLoop:
         theta = np.concatenate([w.reshape(-1), b])
         batches = max(1, linear_kernels.DRAWS_A_BLOCK // batch_size)
         order = np.empty(batches * batch_size, np.int64)
-        epoch_words = np.zeros(EPOCH_WORDS, np.uint64)
+        epoch_words, epoch_orders = self._epochs_of(source, 1)
         lr = self._dtype.type(self._lr)
-        ran = kernel(theta, x, t, losses, order, epoch_words, lr, *watch)
+        epoch = epoch_words[0], epoch_orders[0]
+        ran = kernel(theta, x, t, losses, order, *epoch, lr, *watch)
         self.state = State(((theta[: w.size].reshape(w.shape), theta[w.size :]),))
         return ran
 
@@ -316,13 +332,14 @@ class FusedLoop:
         x: Array,
         t: Array,
         losses: NDArray[np.float64],
+        source: tuple[str, int, int],
         batch_size: int,
         watch: tuple[Any, ...],
     ) -> _Ran:
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
         kernel = training_kernels.train_steps(self._dtype_name)
         order = np.empty((threads, batch_size), np.int64)
-        epoch_words = np.zeros((threads, EPOCH_WORDS), np.uint64)
+        epoch_words, epoch_orders = self._epochs_of(source, threads)
         meeting = new_meeting(threads)
 
         def work(thread: int) -> _Ran:
@@ -334,6 +351,7 @@ class FusedLoop:
                 losses,
                 order,
                 epoch_words,
+                epoch_orders,
                 self._room,
                 meeting,
                 thread,

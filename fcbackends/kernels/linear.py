@@ -43,6 +43,7 @@ def _signature(real: types.Float) -> tuple[types.Type, ...]:
         types.float64[::1],
         types.int64[::1],
         types.uint64[::1],
+        types.uint16[::1],
         real,
         types.uint64,
         types.int64,
@@ -96,6 +97,7 @@ def linear_steps(inputs: int, outputs: int, *, one_sample: bool) -> Callable[[st
         losses,
         order,
         epoch_words,
+        epoch_order,
         lr,
         key,
         start,
@@ -124,7 +126,17 @@ def linear_steps(inputs: int, outputs: int, *, one_sample: bool) -> Callable[[st
         while step < stop:
             if place == block_end:
                 block_end = min(steps_a_block, stop - step) * batch
-                draw_samples(order, 0, block_end, step * batch, samples, key, by_epoch, epoch_words)
+                draw_samples(
+                    order,
+                    0,
+                    block_end,
+                    step * batch,
+                    samples,
+                    key,
+                    by_epoch,
+                    epoch_words,
+                    epoch_order,
+                )
                 place = 0
             total = theta.dtype.type(-0.0)
             for i in range(size):

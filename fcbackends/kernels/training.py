@@ -112,6 +112,7 @@ def data_loss(network, memory, x, t, room, meeting, thread, threads):
         types.float64[::1],
         types.int64[:, ::1],
         types.uint64[:, ::1],
+        types.uint16[:, ::1],
         types.int64,
         types.int64[::1],
         types.int64,
@@ -134,6 +135,7 @@ def train_steps(
     losses,
     order,
     epoch_words,
+    epoch_orders,
     room,
     meeting,
     thread,
@@ -149,10 +151,10 @@ def train_steps(
 ):
     """Take the steps `start` + 1 to `stop`, or fewer, on samples of flat x and t.
 
-    `order` is room for a batch's samples and `epoch_words` for EPOCH_WORDS, for each thread; the
-    network's buffer has room for `room` rows. Returns the last step, the last watched loss, how
-    many of `losses` were filled, whether `tol` was reached, and the step whose loss is not finite
-    (0 for none).
+    `order` is room for a batch's samples, for each thread, and `epoch_words` and `epoch_orders` are
+    what `new_epochs` makes; the network's buffer has room for `room` rows. Returns the last step,
+    the last watched loss, how many of `losses` were filled, whether `tol` was reached, and the step
+    whose loss is not finite (0 for none).
     """
     depth = network.shape[0] - 1
     inputs, outputs = network[0, INPUTS], network[depth - 1, OUTPUTS]
@@ -166,7 +168,15 @@ def train_steps(
     for step in range(start + 1, stop + 1):
         position = (step - 1) * batch_size
         draw_samples(
-            order[thread], first, last, position, samples, key, by_epoch, epoch_words[thread]
+            order[thread],
+            first,
+            last,
+            position,
+            samples,
+            key,
+            by_epoch,
+            epoch_words[thread],
+            epoch_orders[thread],
         )
         for n in range(first, last):
             sample = order[thread, n]
