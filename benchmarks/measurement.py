@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,10 +16,12 @@ from typing import Any
 import numpy as np
 
 import fcbackends as fcb
+from benchmarks.rounds import fitted, seconds_of
 from benchmarks.workloads import Workload, prepare
 from fcbackends.agreement import as_numpy
 from fcbackends.conformance import stated_class
 from fcbackends.report import runs
+from fcbackends.report.workers import worker
 
 ROUND_SECONDS = 0.01
 """A round of this length loses nothing to the timer's resolution or to the call itself."""
@@ -80,10 +78,13 @@ class Measured:
         return statistics.median(itertools.chain(*self.seconds))
 
 
-def prepare_rounds(run: Callable[[int], None]) -> Measured:
+def prepare_rounds(run: Callable[[int], None], settling: int) -> Measured:
     """Compile what is to be compiled, and find out how many units and rounds a visit needs."""
     first, second = seconds_of(run, 1), seconds_of(run, 1)
-    units, a_round = (1, second) if second > ROUND_SECONDS else _units_a_round(run)
+    units, a_round = 1, second
+    if second < ROUND_SECONDS:
+        timed = functools.partial(seconds_of, run)
+        units, _, a_round = fitted(timed, ROUND_SECONDS, settling)
     return Measured(run, units, max(1, int(VISIT_SECONDS / a_round)), first - second)
 
 
@@ -143,25 +144,6 @@ def _probe() -> float:
     return time.perf_counter() - started
 
 
-def seconds_of(run: Callable[[int], None], units: int) -> float:
-    """The time of so many units."""
-    started = time.perf_counter()
-    run(units)
-    return time.perf_counter() - started
-
-
-def _units_a_round(run: Callable[[int], None]) -> tuple[int, float]:
-    """How many units fill a round, and the seconds of that."""
-    units = 1
-    while True:
-        # One slow call of a few would end the search too early.
-        seconds = min(seconds_of(run, units) for _ in range(3))
-        if seconds > 0.7 * ROUND_SECONDS:
-            return units, seconds
-        # Long runs may have a faster way than short ones: no step of the search is a long one.
-        units = max(units + 1, min(4 * units, round(units * ROUND_SECONDS / seconds)))
-
-
 def describe(workload: Workload, backend: fcb.Backend, result: Any, first_call: float) -> runs.Work:
     """What a saved run tells of a benchmark beside its times, all but the rounds."""
     losses = None
@@ -198,10 +180,10 @@ def rounds_taken(measured: Measured, samples: int) -> dict[str, Any]:
     }
 
 
-def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Agreement:
+def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Deviation:
     """How a result agrees with that of ordered arithmetic on NumPy."""
     found = fcb.compare(result, _reference(workload))
-    return runs.Agreement(
+    return runs.Deviation(
         equal=found.equal,
         different=found.different,
         values=_count(result),
@@ -240,23 +222,16 @@ def _compile_seconds(
     """
     key = workload.kind, workload.dtype, backend, arithmetic
     if key not in _compiled:
-        request = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
+        task = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
         with tempfile.TemporaryDirectory() as cache:
-            cold, cached = (_first_call_seconds(request, cache) for _ in range(2))
+            cold, cached = (_first_call_seconds(task, cache) for _ in range(2))
         _compiled[key] = (cold, cached) if cold > COMPILING_S else (None, None)
     return _compiled[key]
 
 
-def _first_call_seconds(request: dict[str, str], cache: str) -> float:
-    folder = Path(__file__).parent
+def _first_call_seconds(task: dict[str, str], cache: str) -> float:
     package = str(Path(fcb.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, folder / "worker.py"],
-        input=json.dumps(request),
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": package},
-        check=True,
-    )
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return max(0.0, answer["first"] - answer["second"])
+    environment = {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": package}
+    with worker(Path(__file__).with_name("worker.py"), environment) as ask:
+        first, second = (ask("seconds", **task, units=1) for _ in range(2))
+    return max(0.0, first - second)

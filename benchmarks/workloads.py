@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +26,10 @@ SAMPLES = 1024
 TOLERANCE = {1: 1e-10, 2: 0.1, 3: 0.1}
 """Per number of layers, the share of the zero outputs' loss at which a training stops: a linear
 regression goes on to any, deeper networks slow down, and these are some hundred steps."""
+
+SETTLED_SAMPLES = 65_536
+"""A run of so many samples has a small layer's steps done by a kernel for its very shape, where
+the backend has one; the shape keeps it for the shorter runs that follow in the process."""
 
 STEPS_COMPARED = 20
 """Chained steps whose result is compared with the reference's."""
@@ -70,6 +75,13 @@ class Workload(NamedTuple):
     def steps(self) -> int:
         """SGD steps, or calls, in one unit of what is timed."""
         return self.samples // self.batch if self.kind == "epoch" else 1
+
+    @property
+    def settling(self) -> int:
+        """Units to do in one run before shorter ones are timed."""
+        if self.kind not in ("train step", "epoch"):
+            return 1
+        return math.ceil(SETTLED_SAMPLES / (self.batch * self.steps))
 
     @property
     def multiply_adds(self) -> int:

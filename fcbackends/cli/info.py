@@ -26,7 +26,7 @@ def show_info() -> None:
         [
             ("fcbackends", fcb.__version__),
             ("Python", platform.python_version()),
-            *((package, _version(package)) for package in _PACKAGES),
+            *((package, importlib.metadata.version(package)) for package in _PACKAGES),
             ("CPU", _cpu()),
             ("BLAS", _blas()),
             ("kernel cache", _cache()),
@@ -43,13 +43,6 @@ def _conformance(name: str, state: str) -> tuple[str, str]:
     except Exception as error:  # whatever another package's loader may raise
         return "", f"{type(error).__name__}: {error}"
     return found, found.reason
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _cpu() -> str:

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from fcbackends.errors import ArgumentError
-from fcbackends.selftest import ConformanceClass
 
 STORAGE = Path(".benchmarks")
 """Where pytest-benchmark keeps its runs, in the folder that it was started in."""
 
 
-class Agreement(msgspec.Struct, frozen=True):
-    """How a benchmark's result agreed with the reference's.
+class Computed(msgspec.Struct, frozen=True):
+    """What computed: a backend, in an arithmetic."""
+
+    backend: str
+    arithmetic: str
+
+    @property
+    def label(self) -> str:
+        """The backend's name, with its arithmetic where that is not the contract's.
+
+        Examples
+        --------
+        >>> Computed("numpy", "native").label
+        'numpy native'
+        """
+        is_plain = self.arithmetic == "ordered"
+        return self.backend if is_plain else f"{self.backend} {self.arithmetic}"
+
+
+class Deviation(msgspec.Struct, frozen=True):
+    """How far a benchmark's result was from the reference's.
 
     Attributes
     ----------
@@ -34,7 +53,7 @@ class Agreement(msgspec.Struct, frozen=True):
     different: int
     values: int
     max_ulp: int | None
-    stated: ConformanceClass
+    stated: Literal["A", "B", "C"]
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -52,7 +71,7 @@ class Losses(msgspec.Struct, frozen=True):
     losses: tuple[float, ...]
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(Computed, frozen=True, kw_only=True):
     """What `benchmarks/` tells of one benchmark beside its times.
 
     Attributes
@@ -65,14 +84,14 @@ class Work(msgspec.Struct, frozen=True):
         The layers' sizes, inputs first.
     batch : int
         Samples a step.
-    dtype, backend, arithmetic : str
-        What computed, and in what numbers.
+    dtype : str
+        Of the numbers.
     multiply_adds : int
         Products in one step.
     samples : int
         Samples gone through in what is timed.
-    agreement : Agreement
-        With the reference.
+    agreement : Deviation
+        From the reference.
     samples_per_second : float
         Samples gone through in a second, by the median of all rounds.
     visits : tuple of int
@@ -93,11 +112,9 @@ class Work(msgspec.Struct, frozen=True):
     sizes: tuple[int, ...]
     batch: int
     dtype: Literal["float32", "float64"]
-    backend: str
-    arithmetic: Literal["ordered", "native"]
     multiply_adds: int
     samples: int
-    agreement: Agreement
+    agreement: Deviation
     samples_per_second: float = 0.0
     visits: tuple[int, ...] = ()
     probes: tuple[float, ...] = ()
@@ -124,13 +141,16 @@ class Benchmark(msgspec.Struct, frozen=True):
     extra_info: Work
 
     @property
-    def visits(self) -> list[list[float]]:
-        """The rounds of each visit, in multiples of their probes' times; none if not saved."""
-        rounds, probes = self.stats.data, self.extra_info.probes
-        if len(rounds) != len(probes):
+    def visits(self) -> list[tuple[float, float]]:
+        """Of each visit, the medians of its rounds and of their probes; none if not saved."""
+        data, probes = self.stats.data, self.extra_info.probes
+        if len(data) != len(probes):
             return []
-        relative = iter([seconds / probe for seconds, probe in zip(rounds, probes, strict=True)])
-        return [list(itertools.islice(relative, count)) for count in self.extra_info.visits]
+        ends = list(itertools.accumulate(self.extra_info.visits))
+        return [
+            (statistics.median(data[first:end]), statistics.median(probes[first:end]))
+            for first, end in itertools.pairwise((0, *ends))
+        ]
 
 
 class Threads(msgspec.Struct, frozen=True):
@@ -189,11 +209,6 @@ class Run(msgspec.Struct, frozen=True):
     def machine(self) -> Machine:
         """Where the run was made."""
         return self.machine_info.fcbackends
-
-
-def convert(saved: object) -> Run:
-    """The run in what pytest-benchmark is about to save."""
-    return msgspec.convert(saved, Run)
 
 
 def load(name: str | None, argument: str = "RUN") -> Run:
