@@ -17,7 +17,7 @@ import numpy as np
 from contestants import SHARE_OF_MOVE, TOLERANCE, Contestant
 from rounds import fitted
 from service import serve
-from workloads import STEPS_COMPARED, Workload, initial
+from workloads import Workload, initial
 
 import fcbackends as fcb
 from fcbackends.report.machine import this_machine
@@ -162,7 +162,7 @@ def seconds(one: Contestant, units: int) -> float:
 
 def agreement(work: Workload, one: Contestant, wanted: Any) -> dict[str, Any]:
     """How a result agrees with the reference's, and whether that is what was promised."""
-    one.start(1 if work.kind == "forward" else STEPS_COMPARED)
+    one.start(1 if work.kind == "forward" else work.steps_compared)
     one.go()
     result = one.result()
     if one.promise == "own order":

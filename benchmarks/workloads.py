@@ -32,7 +32,9 @@ SETTLED_SAMPLES = 65_536
 the backend has one; the shape keeps it for the shorter runs that follow in the process."""
 
 STEPS_COMPARED = 20
-"""Chained steps whose result is compared with the reference's."""
+PRODUCTS_COMPARED = 200_000_000
+"""Chained steps whose result is compared with the reference's: so many, or of large networks as
+many as hold about so many multiply-adds, which take some libraries seconds."""
 
 
 class Workload(NamedTuple):
@@ -75,6 +77,11 @@ class Workload(NamedTuple):
     def steps(self) -> int:
         """SGD steps, or calls, in one unit of what is timed."""
         return self.samples // self.batch if self.kind == "epoch" else 1
+
+    @property
+    def steps_compared(self) -> int:
+        """Chained steps whose result is compared with the reference's."""
+        return max(2, min(STEPS_COMPARED, PRODUCTS_COMPARED * self.steps // self.multiply_adds))
 
     @property
     def settling(self) -> int:
@@ -211,7 +218,7 @@ def _sgd_steps(workload: Workload, backend: Any, arrays: Any, settled: Any) -> P
 
     def result() -> Any:
         result = fcb.StepResult(first, None)
-        for _ in range(STEPS_COMPARED):
+        for _ in range(workload.steps_compared):
             result = fcb.sgd_step(result.params, x, t, LR, backend=backend)
         return tuple(result)
 
@@ -234,7 +241,7 @@ def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
 
     def result() -> Any:
         fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
-        losses = [fresh.step(*batch) for batch in batches]
+        losses = [fresh.step(*batch) for batch in batches[: workload.steps_compared]]
         return fresh.params, np.array(losses)
 
     return Prepared(run, result)
@@ -254,7 +261,7 @@ def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
 
     def result() -> Any:
         fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
-        trained = fresh.run(x, t, max_steps=STEPS_COMPARED, record_every=1, **how)
+        trained = fresh.run(x, t, max_steps=workload.steps_compared, record_every=1, **how)
         return trained.params, trained.history.losses
 
     return Prepared(run, result)
@@ -280,12 +287,17 @@ def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
             progress=False,
         )
 
+    trained = None
+
     def run(units: int) -> None:
+        nonlocal trained
         for _ in range(units):
-            train()
+            trained = train()
 
     def result() -> Any:
-        trained = train()
+        # Each starts anew, and some libraries take seconds.
+        nonlocal trained
+        trained = trained or train()
         return trained.params, trained.history.steps.astype(float), trained.history.losses
 
     return Prepared(run, result)
