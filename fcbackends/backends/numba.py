@@ -9,7 +9,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.interface import Backend
+from fcbackends.arrays import is_plain
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Plan, Segment
 from fcbackends.kernels import layers as layer_kernels
 from fcbackends.kernels import linear as linear_kernels
 from fcbackends.kernels import network as networks
@@ -18,16 +20,11 @@ from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
 from fcbackends.kernels.sampling import EPOCH_WORDS
 from fcbackends.kernels.threads import new_meeting, run_in_threads
 from fcbackends.kernels.tiles import VECTOR_BYTES
-from fcbackends.records import (
-    Array,
-    FCGradients,
-    LossAndGradient,
-    Params,
-    Plan,
-    Segment,
-    StepResult,
-)
-from fcbackends.sampling import stream_key
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.layers import FCGradients
+from fcbackends.maths.losses import LossAndGradient
+from fcbackends.maths.network import Method, Params, State, StepResult
+from fcbackends.maths.sampling import stream_key
 
 _PRODUCTS_A_THREAD = 4_000_000
 """Multiply-adds, some 0.1 ms of them, that are worth a further thread."""
@@ -44,13 +41,9 @@ _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
 
 
-_PLAIN = 0x0001 | 0x0100
-"""NumPy's flags for contiguous and aligned; the flags object has no cheaper test for both."""
-
-
 def _plain(array: Array) -> NDArray[Any]:
     """The array as kernels read it: rows one after another, aligned; copied only if it is not."""
-    if type(array) is np.ndarray and array.flags.num & _PLAIN == _PLAIN:
+    if type(array) is np.ndarray and is_plain(array):
         return array
     return np.require(array, requirements=["C", "A"])
 
@@ -108,7 +101,7 @@ def fc_forward(x: Array, w: Array, b: Array) -> NDArray[Any]:
 
 
 def fc_backward(dy: Array, x: Array, w: Array) -> FCGradients:
-    """dw, db and dx, as in `fcbackends.numerics`."""
+    """dw, db and dx, as in `fcbackends.maths`."""
     dw, db, dx = (
         np.empty_like(w, order="C"),
         np.empty(w.shape[1], w.dtype),
@@ -124,7 +117,7 @@ def fc_backward(dy: Array, x: Array, w: Array) -> FCGradients:
 
 
 def mean_squared_loss(y: Array, t: Array) -> LossAndGradient:
-    """The loss and its gradient, as in `fcbackends.numerics`."""
+    """The loss and its gradient, as in `fcbackends.maths`."""
     dy = np.empty(y.shape, y.dtype)
     samples = y.shape[0]
     loss = layer_kernels.mean_squared_loss(y.dtype.name)(
@@ -133,16 +126,16 @@ def mean_squared_loss(y: Array, t: Array) -> LossAndGradient:
     return LossAndGradient(y.dtype.type(loss), dy)
 
 
-def predict(params: Params, x: Array) -> NDArray[Any]:
+def predict(params: Params, x: Array, activation: str = "relu") -> NDArray[Any]:
     """The network's output: ReLU between the layers, none after the last."""
     for layer, (w, b) in enumerate(params):
         x = _affine(x, w, b, activate=layer < len(params) - 1)
     return x
 
 
-def sgd_step(params: Params, x: Array, t: Array, lr: float) -> StepResult:
+def sgd_step(params: Params, x: Array, t: Array, method: Method) -> StepResult:
     """One step on the batch: new parameters, and the loss under the old ones."""
-    loop = FusedLoop(params, lr, rows=x.shape[0])
+    loop = FusedLoop(params, method, rows=x.shape[0])
     loss = loop.step(x, t, guarded=False)
     return StepResult(loop.params, x.dtype.type(loss))
 
@@ -150,14 +143,15 @@ def sgd_step(params: Params, x: Array, t: Array, lr: float) -> StepResult:
 class FusedLoop:
     """A network in one flat buffer, moved on by the fused kernels."""
 
-    def __init__(self, params: Params, lr: float, rows: int = 1) -> None:
+    def __init__(self, params: Params, method: Method, rows: int = 1) -> None:
         self._shapes = [w.shape for w, _ in params]
         self._sizes = (self._shapes[0][0], *(m for _, m in self._shapes))
         self._dtype = params[0][0].dtype
         self._dtype_name = self._dtype.name
-        self._lr = lr
+        self._lr = method.lr
+        self._expected = 0
         self._lay_out(rows, 1)
-        self.params = params
+        self.state = State(params)
         self._weights(networks.PREVIOUS)[:] = self._weights(networks.THETA)
 
     def _make_room(self, rows: int, threads: int) -> None:
@@ -166,7 +160,7 @@ class FusedLoop:
             return
         params, previous = self.params, self._weights(networks.PREVIOUS)
         self._lay_out(max(rows, self._room), max(threads, self._threads))
-        self.params = params
+        self.state = State(params)
         self._weights(networks.PREVIOUS)[:] = previous
 
     def _lay_out(self, rows: int, threads: int) -> None:
@@ -216,8 +210,14 @@ class FusedLoop:
         """A copy of the parameters."""
         return self._unflatten(networks.THETA)
 
-    @params.setter
-    def params(self, params: Params) -> None:
+    @property
+    def state(self) -> State:
+        """A copy of all that steps change."""
+        return State(self.params)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        params = state.params
         for panels, (w, b) in zip(self._panels(networks.THETA), params, strict=True):
             for columns, panel in panels:
                 panel[:-1], panel[-1] = w[:, columns], b[columns]
@@ -235,7 +235,7 @@ class FusedLoop:
         """Take one step on a batch or one sample; returns the loss before it."""
         if x.ndim == 2:
             self._make_room(x.shape[0], 1)
-            x, t = _row(x), _row(t)
+        x, t = _row(x), _row(t)
         return self._take_step(self._network, self._memory, x, t, guarded)
 
     @functools.cached_property
@@ -264,6 +264,11 @@ class FusedLoop:
             meeting,
         )
 
+    def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
+        """Compile, or read, what so many steps need."""
+        self._expected = steps
+        self.run(x, t, plan, 0, 0)
+
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
         losses = np.empty(stop // plan.record_every - start // plan.record_every)
@@ -278,7 +283,7 @@ class FusedLoop:
             plan.record_every,
         )
         x, t = _row(x), _row(t)
-        kernel = _linear_kernel(self._sizes, self._dtype_name, plan)
+        kernel = _linear_kernel(self._sizes, self._dtype_name, plan, self._expected)
         with np.errstate(all="ignore"):
             if kernel:
                 result = self._run_linear(kernel, x, t, losses, plan.batch_size, watch)
@@ -303,7 +308,7 @@ class FusedLoop:
         epoch_words = np.zeros(EPOCH_WORDS, np.uint64)
         lr = self._dtype.type(self._lr)
         ran = kernel(theta, x, t, losses, order, epoch_words, lr, *watch)
-        self.params = ((theta[: w.size].reshape(w.shape), theta[w.size :]),)
+        self.state = State(((theta[: w.size].reshape(w.shape), theta[w.size :]),))
         return ran
 
     def _run_general(
@@ -345,14 +350,16 @@ _Ran: TypeAlias = "tuple[int, float, int, bool, int]"
 _shapes_with_kernels: set[tuple[Any, ...]] = set()
 
 
-def _linear_kernel(sizes: tuple[int, ...], dtype: str, plan: Plan) -> Callable[..., _Ran] | None:
+def _linear_kernel(
+    sizes: tuple[int, ...], dtype: str, plan: Plan, steps: int
+) -> Callable[..., _Ran] | None:
     """The kernel for a small layer of constant shape, where one is worth compiling."""
     inputs, outputs = sizes[0], sizes[-1]
     if len(sizes) != 2 or not linear_kernels.is_small(inputs, outputs):
         return None
     shape = inputs, outputs, plan.batch_size == 1, dtype
     if shape not in _shapes_with_kernels:
-        too_short = plan.steps * plan.batch_size < _WORTH_A_KERNEL
+        too_short = steps * plan.batch_size < _WORTH_A_KERNEL
         if too_short or len(_shapes_with_kernels) == _MOST_KERNELS:
             return None
         _shapes_with_kernels.add(shape)
@@ -360,7 +367,12 @@ def _linear_kernel(sizes: tuple[int, ...], dtype: str, plan: Plan) -> Callable[.
     return family(dtype)
 
 
-BACKEND = Backend(
+def load() -> Backend:
+    """The backend of kernels."""
+    return _BACKEND
+
+
+_BACKEND = Backend(
     name="numba",
     arithmetic="ordered",
     owns=lambda array: isinstance(array, np.ndarray),

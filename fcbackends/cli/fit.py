@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fcbackends as fcb
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table, read_table
 from fcbackends.cli.files import writable
 from fcbackends.cli.model import Floats, Model, Scaling, cast

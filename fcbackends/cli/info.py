@@ -42,7 +42,7 @@ def _conformance(name: str, state: str) -> tuple[str, str]:
         found = fcb.get_backend(name).conformance
     except Exception as error:  # whatever another package's loader may raise
         return "", f"{type(error).__name__}: {error}"
-    return found, found.reason
+    return found
 
 
 def _cpu() -> str:

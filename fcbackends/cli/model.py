@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 import fcbackends as fcb
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
 from fcbackends.cli.files import readable, replacing
 

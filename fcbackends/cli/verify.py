@@ -12,7 +12,6 @@ import fcbackends as fcb
 from fcbackends.cli.files import replacing, writable
 from fcbackends.conformance import Verdict, verify
 from fcbackends.errors import ArgumentError
-from fcbackends.records import ArithmeticName
 from fcbackends.report.terminal import print_table
 
 _HEADER = (
@@ -26,7 +25,7 @@ _CASES_WORTH_A_PROCESS = 500
 def verify_backends(
     names: Sequence[str],
     *,
-    arithmetic: ArithmeticName,
+    arithmetic: str,
     cases: int,
     seed: int,
     case: int | None,
@@ -45,7 +44,7 @@ def verify_backends(
         try:
             fcb.get_backend(name, arithmetic=arithmetic)
         except ArgumentError as error:
-            raise ArgumentError(str(error).replace("`backend`", "`BACKEND`")) from None
+            raise error.renamed({"backend": "BACKEND"}) from None
     verdicts = []
     for name in names:
         verdict = verify(
@@ -116,7 +115,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "stated": verdict.stated,
         "observed": verdict.observed,
         "passed": verdict.passed,
-        "self_test": {"class": verdict.self_test, "reason": verdict.self_test.reason},
+        "self_test": {"class": verdict.self_test.letter, "reason": verdict.self_test.reason},
         "golden_runs": verdict.golden_runs,
         "golden_different": list(verdict.golden),
         "cases": tally.cases,

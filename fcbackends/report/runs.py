@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from fcbackends.backends.backend import ConformanceClass
 from fcbackends.errors import ArgumentError
 
 STORAGE = Path(".benchmarks")

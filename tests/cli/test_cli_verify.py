@@ -7,7 +7,7 @@ import os
 import pytest
 
 import fcbackends as fcb
-from fcbackends import registry
+from fcbackends.backends import registry
 from tests.broken import backend_of, flushed, reversed_forward
 from tests.oracle import fast
 
