@@ -18,7 +18,7 @@ import numpy as np
 import fcbackends as fcb
 from benchmarks.rounds import fitted, seconds_of
 from benchmarks.workloads import Workload, prepare
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
 from fcbackends.conformance import stated_class
 from fcbackends.report import runs
 from fcbackends.report.workers import worker

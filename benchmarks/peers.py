@@ -42,11 +42,10 @@ def main() -> int:
         counts = arguments.threads or [n for n in (1, 2) if n <= len(cores())]
         for threads in counts:
             if not 1 <= threads <= len(cores()):
-                raise ArgumentError(
-                    f"`--threads` must be from 1 to {len(cores())}, the cores, got {threads}"
-                )
+                required = f"be from 1 to {len(cores())}, the cores"
+                raise ArgumentError("--threads", required, str(threads))
         if arguments.rounds < 1:
-            raise ArgumentError(f"`--rounds` must be at least 1, got {arguments.rounds}")
+            raise ArgumentError("--rounds", "be at least 1", str(arguments.rounds))
     except ArgumentError as error:
         print(f"peers: {error}", file=sys.stderr)
         return 2
@@ -80,7 +79,7 @@ def chosen_works(only: str) -> list[str]:
     """The names of the works that are asked for."""
     names = [work.name for work in contest.WORKS if only in work.name]
     if not names:
-        raise ArgumentError(f"`--only` must be a text in a work's name, got {only!r}")
+        raise ArgumentError("--only", "be a text in a work's name", repr(only))
     return names
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 import fcbackends as fcb
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
 
 Kind = Literal[
     "forward", "backward", "loss", "sgd step", "trainer step", "train step", "epoch", "training"

@@ -41,10 +41,10 @@ def compare_runs(
     """Compare runs, or revisions, with the first of them; 1 where one of them fails."""
     paths = _writable(outs)
     if len(names) < 2:
-        raise ArgumentError(f"`BASE NEW...` must be at least two runs, got {len(names)}")
+        raise ArgumentError("BASE NEW...", "be at least two runs", str(len(names)))
     base, *news = names
     if only is not None and not interleave:
-        raise ArgumentError("`--only` must come with `--interleave`, got saved runs")
+        raise ArgumentError("--only", "come with `--interleave`", "saved runs")
     if interleave:
         found = [interleaved(base, new, only or "") for new in news]
     else:

@@ -141,6 +141,8 @@ def _not_comparable(base: Machine, new: Machine) -> str | None:
 
 
 def _remarks(base: Machine, new: Machine) -> Iterator[str]:
+    if base.contract != new.contract:
+        yield f"Another version of the contract: {base.contract} and {new.contract}."
     packages = {**base.versions, **new.versions}
     for package in packages:
         before, after = (side.versions.get(package, "none") for side in (base, new))

@@ -52,6 +52,7 @@ def machine_facts(machine: Machine) -> tuple[tuple[str, str], ...]:
         ("libraries", ", ".join(f"{name} {v}" for name, v in machine.versions.items())),
         ("BLAS", machine.blas),
         ("threads", f"BLAS {machine.threads.blas}, Numba {machine.threads.numba}"),
+        ("contract", f"version {machine.contract}"),
     )
 
 
@@ -242,10 +243,7 @@ def _change_cells(change: Change, saved: bool) -> tuple[Cell, ...]:
     return (
         Cell(change.workload),
         Cell(change.label),
-        *(
-            Cell("" if time is None else figures.seconds(time))
-            for time in (change.base, change.new)
-        ),
+        *(Cell("" if time is None else figures.seconds(time)) for time in times),
         *(Cell("" if ratio is None else figures.percent(ratio)) for ratio in ratios),
         Cell(interval, "quiet"),
         Cell(change.outcome, _TONES[change.outcome]),

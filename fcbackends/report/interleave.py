@@ -111,7 +111,7 @@ def changes_in_turn(start: Workers, only: str = "") -> tuple[Change, ...]:
     with start("NEW") as ask:
         tasks = [_Task(work) for work in ask("tasks", grid="light") if only in _name(work)]
     if not tasks:
-        raise ArgumentError(f"`--only` must be a text in a benchmark's name, got {only!r}")
+        raise ArgumentError("--only", "be a text in a benchmark's name", repr(only))
     total = PROCESS_PAIRS * len(tasks)
     with tqdm(total=total, unit="benchmark", leave=False, disable=None) as bar:
         for _ in range(PROCESS_PAIRS):
@@ -135,7 +135,7 @@ def _checkout() -> Path:
         if (folder / "benchmarks" / "worker.py").is_file():
             return folder
     raise ArgumentError(
-        f"`--interleave` must be used in a checkout of {_PACKAGE} with its benchmarks, got {here}"
+        "--interleave", f"be used in a checkout of {_PACKAGE} with its benchmarks", str(here)
     )
 
 
@@ -151,10 +151,8 @@ def _sources(checkout: Path, name: str, argument: str) -> Iterator[tuple[Path, C
     commit = _git(checkout, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
     archive = commit and _git(checkout, "archive", commit.decode().strip(), _PACKAGE)
     if not (commit and archive):
-        raise ArgumentError(
-            f"`{argument}` must be a revision of {checkout} or a folder, each with the package "
-            f"{_PACKAGE} in it, got {name!r}"
-        )
+        required = f"be a revision of {checkout} or a folder, each with the package {_PACKAGE}"
+        raise ArgumentError(argument, f"{required} in it", repr(name))
     with tempfile.TemporaryDirectory() as temporary:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(temporary, filter="data")
@@ -178,13 +176,11 @@ def _worker(checkout: Path, argument: str, folder: Path) -> Iterator[Ask]:
         with worker(program, {"PYTHONPATH": str(folder)}) as ask:
             package = ask("package")
             if Path(package).parent != folder:
-                raise ArgumentError(
-                    f"`{argument}` must be what is imported, got {package}: uninstall {_PACKAGE} "
-                    "or install it with pip's -e"
-                )
+                advice = f"uninstall {_PACKAGE} or install it with pip's -e"
+                raise ArgumentError(argument, "be what is imported", f"{package}: {advice}")
             yield ask
     except WorkerEndedError as error:
-        raise ArgumentError(f"`{argument}` must be a revision that runs, got: {error}") from None
+        raise ArgumentError(argument, "be a revision that runs", str(error)) from None
 
 
 def _measure(task: _Task, ask_base: Ask, ask_new: Ask) -> None:

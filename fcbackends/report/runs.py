@@ -9,8 +9,8 @@ from typing import Literal
 
 import msgspec
 
-from fcbackends.backends.backend import ConformanceClass
 from fcbackends.errors import ArgumentError
+from fcbackends.maths import CONTRACT_VERSION
 
 STORAGE = Path(".benchmarks")
 """Where pytest-benchmark keeps its runs, in the folder that it was started in."""
@@ -162,7 +162,7 @@ class Threads(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where and with what a run was made."""
+    """Where and with what a run was made; the contract's version is 1 where none was saved."""
 
     cpu: str
     cores: int
@@ -171,6 +171,7 @@ class Machine(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     blas: str
     threads: Threads
+    contract: int = 1
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -226,23 +227,24 @@ def load(name: str | None, argument: str = "RUN") -> Run:
     Raises
     ------
     ArgumentError
-        Where there is no such run, or it was not saved by `pytest benchmarks/`.
+        Where there is no such run, it was not saved by `pytest benchmarks/`, or its bits follow a
+        later version of the contract.
     """
     path = _find(name, argument)
     try:
         run = msgspec.json.decode(path.read_bytes(), type=Run)
     except OSError as error:
-        raise ArgumentError(
-            f"`{argument}` must be a readable file, got {str(path)!r}: {error.strerror}"
-        ) from None
+        came = f"{str(path)!r}: {error.strerror}"
+        raise ArgumentError(argument, "be a readable file", came) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArgumentError(
-            f"`{argument}` must be a run saved by `pytest benchmarks/`, got {str(path)!r}: {error}"
-        ) from None
+        came = f"{str(path)!r}: {error}"
+        raise ArgumentError(argument, "be a run saved by `pytest benchmarks/`", came) from None
+    if run.machine.contract > CONTRACT_VERSION:
+        required = f"be a run of the contract's version {CONTRACT_VERSION} or an older one"
+        came = f"{str(path)!r} of version {run.machine.contract}"
+        raise ArgumentError(argument, required, came)
     if not run.benchmarks:
-        raise ArgumentError(
-            f"`{argument}` must be a run with benchmarks in it, got none in {str(path)!r}"
-        )
+        raise ArgumentError(argument, "be a run with benchmarks in it", f"none in {str(path)!r}")
     return run
 
 
@@ -255,15 +257,12 @@ def _find(name: str | None, argument: str) -> Path:
     if name is None:
         if saved:
             return saved[-1]
-        raise ArgumentError(
-            f"`{argument}` must be given where no run is saved in {str(STORAGE)!r}: "
-            "`pytest benchmarks/` saves one"
-        )
+        required = "be given, or found among what `pytest benchmarks/` saves"
+        raise ArgumentError(argument, required, f"no run in {str(STORAGE)!r}")
     chosen = [path for path in saved if path.name.startswith(name)]
     if len(chosen) == 1:
         return chosen[0]
     there = ", ".join(path.stem for path in saved[-5:]) or "none"
-    raise ArgumentError(
-        f"`{argument}` must be a file, or a saved run of {str(STORAGE)!r} (the newest: {there}), "
-        f"got {name!r}" + (f", which {len(chosen)} of them start with" if chosen else "")
-    )
+    required = f"be a file, or a saved run of {str(STORAGE)!r} (the newest: {there})"
+    many = f", which {len(chosen)} of them start with" if chosen else ""
+    raise ArgumentError(argument, required, f"{name!r}{many}")

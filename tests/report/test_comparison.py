@@ -133,6 +133,13 @@ def test_other_versions_are_said_and_compared():
     )
 
 
+def test_runs_of_two_contracts_are_compared_and_it_is_said():
+    one = samples.run(samples.benchmark())
+    found = compare(one, samples.run(samples.benchmark(), contract=2))
+    assert found.changes[0].outcome == "within noise"
+    assert found.remarks == ("Another version of the contract: 1 and 2.",)
+
+
 def test_benchmarks_of_one_run_only():
     both = samples.benchmark("train step 1")
     found = compare(

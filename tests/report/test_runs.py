@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fcbackends.errors import ArgumentError
+from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.report import runs
 from tests.report import samples
 
@@ -62,6 +63,21 @@ def test_a_run_saved_without_its_rounds_has_no_visits():
     assert runs.load(None).benchmarks[0].visits == []
 
 
+def test_a_run_of_before_versions_is_of_the_contracts_first():
+    samples.write(runs.STORAGE / "here" / "0001_a.json", samples.full_run())
+    assert runs.load(None).machine.contract == 1
+
+
+def test_a_run_of_a_later_contract_is_refused(tmp_path):
+    samples.write(tmp_path / "run.json", samples.run(samples.benchmark(), contract=99))
+    with pytest.raises(ArgumentError) as caught:
+        runs.load("run.json")
+    assert str(caught.value) == (
+        f"`RUN` must be a run of the contract's version {CONTRACT_VERSION} or an older one, "
+        "got 'run.json' of version 99"
+    )
+
+
 WHOLE = json.dumps(samples.noisy_run(0, count=2))
 FOREIGN = samples.noisy_run(0, count=1)
 FOREIGN["benchmarks"][0]["extra_info"] = {}
@@ -78,7 +94,7 @@ EMPTY = samples.run()
         (WHOLE[:-1] + "x", "malformed"),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("{}", "missing required field `machine_info`"),
-        (json.dumps(FOREIGN), "missing required field `workload`"),
+        (json.dumps(FOREIGN), "missing required field `backend`"),
         (json.dumps(ELSEWHERE), "missing required field `fcbackends`"),
         ("\ufeff\x00", "malformed"),
         (json.dumps(samples.changed(json.loads(WHOLE), 0, dtype="float16")), "float16"),
@@ -116,7 +132,8 @@ def test_nothing_saved_yet():
     with pytest.raises(ArgumentError) as caught:
         runs.load(None)
     assert str(caught.value) == (
-        "`RUN` must be given where no run is saved in '.benchmarks': `pytest benchmarks/` saves one"
+        "`RUN` must be given, or found among what `pytest benchmarks/` saves, got no run in "
+        "'.benchmarks'"
     )
 
 
