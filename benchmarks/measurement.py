@@ -17,7 +17,7 @@ import numpy as np
 
 import fcbackends as fcb
 from benchmarks.rounds import fitted, seconds_of
-from benchmarks.workloads import Workload, prepare
+from benchmarks.workloads import Prepared, Workload, prepare
 from fcbackends.arrays import as_numpy
 from fcbackends.conformance import stated_class
 from fcbackends.report import runs
@@ -78,14 +78,14 @@ class Measured:
         return statistics.median(itertools.chain(*self.seconds))
 
 
-def prepare_rounds(run: Callable[[int], None], settling: int) -> Measured:
+def prepare_rounds(prepared: Prepared, settling: int) -> Measured:
     """Compile what is to be compiled, and find out how many units and rounds a visit needs."""
-    first, second = seconds_of(run, 1), seconds_of(run, 1)
-    units, a_round = 1, second
-    if second < ROUND_SECONDS:
-        timed = functools.partial(seconds_of, run)
-        units, _, a_round = fitted(timed, ROUND_SECONDS, settling)
-    return Measured(run, units, max(1, int(VISIT_SECONDS / a_round)), first - second)
+    first_call = seconds_of(prepared.begin) - seconds_of(prepared.begin)
+    seconds = functools.partial(seconds_of, prepared.run)
+    units, a_round = 1, seconds(1)
+    if a_round < SLOW_SECONDS / FEWEST_VISITS:
+        units, _, a_round = fitted(seconds, ROUND_SECONDS, settling)
+    return Measured(prepared.run, units, max(1, int(VISIT_SECONDS / a_round)), first_call)
 
 
 def first_visit(measured: Measured, benchmark: Any) -> None:
@@ -236,5 +236,4 @@ def _first_call_seconds(task: dict[str, str], cache: str) -> float:
     package = str(Path(fcb.__file__).parents[1])
     environment = {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": package}
     with worker(Path(__file__).with_name("worker.py"), environment) as ask:
-        first, second = (ask("seconds", **task, units=1) for _ in range(2))
-    return max(0.0, first - second)
+        return max(0.0, ask("first_call", **task))

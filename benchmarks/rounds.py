@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MOST_SETTLING_SECONDS = 0.3
 """Runs that would take longer are not worth settling: they are no small layer's."""
@@ -28,10 +28,10 @@ class Rounds(NamedTuple):
     seconds: float
 
 
-def seconds_of(run: Callable[[int], object], units: int) -> float:
-    """The time of so many units."""
+def seconds_of(function: Callable[..., object], *arguments: Any) -> float:
+    """The time of a call."""
     started = time.perf_counter()
-    run(units)
+    function(*arguments)
     return time.perf_counter() - started
 
 

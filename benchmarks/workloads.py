@@ -32,7 +32,7 @@ SETTLED_SAMPLES = 65_536
 the backend has one; the shape keeps it for the shorter runs that follow in the process."""
 
 STEPS_COMPARED = 20
-PRODUCTS_COMPARED = 200_000_000
+PRODUCTS_COMPARED = 100_000_000
 """Chained steps whose result is compared with the reference's: so many, or of large networks as
 many as hold about so many multiply-adds, which take some libraries seconds."""
 
@@ -125,10 +125,13 @@ class Prepared(NamedTuple):
     result : callable
         () -> the arrays that it leads to from the start, in few steps; a history where there is
         one is its last entry.
+    begin : callable
+        () -> None: does as little as compiles or reads all that the work needs.
     """
 
     run: Callable[[int], None]
     result: Callable[[], Any]
+    begin: Callable[[], object]
 
 
 def backends() -> list[tuple[str, str]]:
@@ -180,7 +183,7 @@ def prepare(workload: Workload, backend: fcb.Backend) -> Prepared:
             for _ in range(units):
                 settled(function(*there, backend=backend))
 
-        return Prepared(run, lambda: function(*there, backend=backend))
+        return Prepared(run, lambda: function(*there, backend=backend), lambda: run(1))
 
     n, sizes, dtype = workload.batch, workload.sizes, workload.dtype
     if workload.kind == "loss":
@@ -222,7 +225,7 @@ def _sgd_steps(workload: Workload, backend: Any, arrays: Any, settled: Any) -> P
             result = fcb.sgd_step(result.params, x, t, LR, backend=backend)
         return tuple(result)
 
-    return Prepared(run, result)
+    return Prepared(run, result, lambda: run(1))
 
 
 def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
@@ -244,7 +247,7 @@ def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
         losses = [fresh.step(*batch) for batch in batches[: workload.steps_compared]]
         return fresh.params, np.array(losses)
 
-    return Prepared(run, result)
+    return Prepared(run, result, lambda: run(1))
 
 
 def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
@@ -264,14 +267,15 @@ def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
         trained = fresh.run(x, t, max_steps=workload.steps_compared, record_every=1, **how)
         return trained.params, trained.history.losses
 
-    return Prepared(run, result)
+    return Prepared(run, result, lambda: run(1))
 
 
 def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
     x, t = arrays(*data(workload))
     zero = sum(float(value) ** 2 for value in data(workload)[1].ravel()) / workload.samples
+    share = TOLERANCE[len(workload.sizes) - 1]
 
-    def train() -> fcb.TrainResult:
+    def train(share: float = share) -> fcb.TrainResult:
         return fcb.train(
             x,
             t,
@@ -279,7 +283,7 @@ def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
             hidden=workload.sizes[1:-1],
             lr=0.05,
             batch_size=workload.batch,
-            tol=TOLERANCE[len(workload.sizes) - 1] * zero,
+            tol=share * zero,
             tol_on="data",
             record_every=256 // workload.batch,
             dtype=workload.dtype,
@@ -300,7 +304,8 @@ def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
         trained = trained or train()
         return trained.params, trained.history.steps.astype(float), trained.history.losses
 
-    return Prepared(run, result)
+    # It ends where the loss is looked at first.
+    return Prepared(run, result, lambda: train(1e30))
 
 
 def _grids() -> dict[str, list[Workload]]:
