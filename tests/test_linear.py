@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends import numba as backend
+from fcbackends.backends.loop import Plan
 from fcbackends.kernels.linear import DRAWS_A_BLOCK, MOST_WEIGHTS
+from fcbackends.maths.network import Method
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, problem
 from tests.oracle import assert_same_bits
 
@@ -100,11 +102,15 @@ def test_a_run_across_the_blocks_of_draws(batch_size, max_steps, sampling):
 @pytest.mark.parametrize(("batch_size", "dtype"), [(1, "float64"), (7, "float32")])
 def test_a_run_that_ends_beside_a_border_of_the_blocks(batch_size, dtype, border):
     case = problem(3, (2, 3), 20, dtype)
-    loops = [b.training_loop(case.params, 0.01) for b in map(fcb.get_backend, ("numpy", "numba"))]
+    loops = [
+        b.training_loop(case.params, Method(0.01)) for b in map(fcb.get_backend, ("numpy", "numba"))
+    ]
     steps = 2 * (DRAWS_A_BLOCK // batch_size) + border
     if JIT_OFF:
         steps = DRAWS_A_BLOCK // batch_size + border
-    plan = fcb.records.Plan(steps, batch_size, "epoch", 3, None, "batch", 1)
+    plan = Plan(batch_size, "epoch", 3, None, "batch", 1)
+    for loop in loops:
+        loop.prepare(case.x, case.t, plan, steps)
     # In one call of the kernel, from a step that is not the first.
     want, got = (loop.run(case.x, case.t, plan, 3, 3 + steps) for loop in loops)
     assert (got.steps, got.loss, got.reached) == (want.steps, want.loss, want.reached)

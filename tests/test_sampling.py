@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends import numba
+from fcbackends.backends.loop import Plan
+from fcbackends.maths.network import Method
 from tests import oracle
 from tests.cases import JIT_OFF, needs_jit
 
@@ -88,12 +90,13 @@ def _kernels(request, monkeypatch):
 def new_loop():
     """A layer that stays at zero, so that its losses are the mean squares of the targets drawn."""
     zero = np.zeros((1, 1)), np.zeros(1)
-    return fcb.get_backend("numba").training_loop((zero,), 0.0)
+    return fcb.get_backend("numba").training_loop((zero,), Method(0.0))
 
 
 def assert_draws(loop, n, batch, start, steps, seed, sampling="epoch"):
-    plan = fcb.records.Plan(steps, batch, sampling, seed, None, "batch", 1)
+    plan = Plan(batch, sampling, seed, None, "batch", 1)
     numbers = np.arange(float(n))[:, None]
+    loop.prepare(0 * numbers, numbers, plan, steps)
     segment = loop.run(0 * numbers, numbers, plan, start, start + steps)
     rows = oracle.sample_indices(n, steps, batch, sampling, seed, start)
     want = [sum(i * i for i in row) * (1 / batch) for row in rows.tolist()]
