@@ -23,18 +23,7 @@ from fcbackends.report.summary import summarize
 from fcbackends.report.terminal import to_text
 
 # Programs, with imports as such.
-collect_ignore = [
-    "worker.py",
-    "service.py",
-    "rounds.py",
-    "peers.py",
-    "contest.py",
-    "contestants.py",
-    "frameworks.py",
-    "scikit.py",
-    "compiled.py",
-    "scale.py",
-]
+collect_ignore_glob = ["[!t]*.py"]
 
 _saved: list[runs.Run] = []
 _taken: list[tuple[measurement.Measured, Any]] = []

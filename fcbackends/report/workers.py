@@ -53,7 +53,7 @@ def worker(program: Path, environment: Mapping[str, str] | None = None) -> Itera
         assert process.stdout is not None
         requests, answers = process.stdin, process.stdout
 
-        def ask(name: str, **arguments: Any) -> Any:
+        def ask(name: str, /, **arguments: Any) -> Any:
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps([name, arguments]), file=requests, flush=True)
             line = answers.readline()

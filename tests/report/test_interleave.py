@@ -168,6 +168,15 @@ def _wrapped(function):
 """
 )
 
+BROKEN = (
+    WRAPPED
+    + """
+
+def _wrapped(function):
+    return lambda *arguments: 1 / 0
+"""
+)
+
 # Fewer pairs of processes than users are given.
 PROGRAM = """
 import sys
@@ -192,7 +201,7 @@ def checkout(tmp_path_factory):
     git(folder, "init", "--quiet")
     module = folder / "fcbackends" / "backends" / "array_api.py"
     plain = module.read_text()
-    for tag, added in (("same", ""), ("bit", ONE_BIT), ("broken", "1 / 0")):
+    for tag, added in (("same", ""), ("bit", ONE_BIT), ("broken", BROKEN)):
         module.write_text(plain + added)
         git(folder, "add", "-A")
         git(folder, "commit", "--quiet", "--allow-empty", "-m", tag)
