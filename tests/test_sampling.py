@@ -122,11 +122,11 @@ def test_any_draw_of_a_kernel_equals_the_published_formula(drawn, seed, sampling
 @given(
     runs=st.lists(
         st.tuples(
-            st.sampled_from([5, 6, 13]),
+            st.sampled_from([5, 13]),
+            st.integers(1, 3),
+            st.integers(0, 5),
             st.integers(1, 5),
-            st.integers(0, 30),
-            st.integers(0, 20),
-            st.integers(0, 2),
+            st.integers(0, 1),
             st.sampled_from(["epoch", "epoch", "replacement"]),
         ),
         max_size=9,
@@ -137,6 +137,15 @@ def test_what_a_loop_keeps_of_an_epoch_serves_no_other(runs):
     loop = new_loop()
     for run in runs:
         assert_draws(loop, *run)
+
+
+@needs_jit
+def test_all_threads_of_a_loop_draw_alike(monkeypatch):
+    loop = new_loop()
+    for n in (100, 2**16 + 1):
+        for threads in (1, 3, 2):
+            monkeypatch.setattr(numba, "_threads", lambda products, threads=threads: threads)
+            assert_draws(loop, n, 96, n // 96 - threads, 5, seed=1)
 
 
 @needs_jit
