@@ -62,6 +62,8 @@ MOST_PROCESSES = 8
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
     """Whole folders run without what is slow, and in as many processes as there are cores."""
+    if hasattr(config, "workerinput"):
+        return  # a worker of xdist runs this hook as well: it would start workers of its own
     chosen = config.option
     if not all(Path(argument).is_dir() for argument in config.args):
         return
@@ -100,7 +102,8 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_sessionstart(session):
     """Compile the kernels once, before several processes each do."""
-    if getattr(session.config.option, "tx", None) and not JIT_OFF:
+    of_controller = not hasattr(session.config, "workerinput")
+    if of_controller and getattr(session.config.option, "tx", None) and not JIT_OFF:
         command = [sys.executable, "-m", "fcbackends", "warmup", "--dtype"]
         source = Path(__file__).parents[1]
         compiling = [

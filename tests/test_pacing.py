@@ -45,9 +45,7 @@ def clocked(backend, monkeypatch, seconds_a_step):
 @pytest.mark.parametrize("seconds", [1e-8, 1e-6, 3e-5, 9e-4])
 @pytest.mark.parametrize("slows", [1, 4])
 def test_no_call_into_the_loop_takes_long(backend, seconds, slows, monkeypatch):
-    on_clock, calls = clocked(
-        backend, monkeypatch, lambda now: seconds * (slows if now > 1 else 1)
-    )
+    on_clock, calls = clocked(backend, monkeypatch, lambda now: seconds * (slows if now > 1 else 1))
     result = fcb.train(
         X, T, lr=1e-3, max_steps=int(4 / seconds), record_every=10**9, backend=on_clock
     )
