@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba import njit, types
+from numba import njit, typeof, types
 
+from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.cache import KernelCache
 
 # nogil: other Python threads run while a kernel does.
@@ -34,29 +35,31 @@ called = njit(**_PARTS)
 
 REALS = {"float32": types.float32, "float64": types.float64}
 
-FAMILIES: dict[str, Callable[[str], Callable[..., Any]]] = {}
+FAMILIES: dict[str, Callable[..., Callable[..., Any]]] = {}
 """The families of kernels that serve networks of any shape, by name: "module.function"."""
 
 
 def kernel(
-    signature: Callable[[types.Float], tuple[types.Type, ...]], *, of_any_shape: bool = True
-) -> Callable[[Callable[..., Any]], Callable[[str], Callable[..., Any]]]:
-    """Make a function a family of kernels: `family(dtype)` is the one for that dtype.
+    signature: Callable[[types.Float, types.Type], tuple[types.Type, ...]],
+    *,
+    of_any_shape: bool = True,
+) -> Callable[[Callable[..., Any]], Callable[..., Callable[..., Any]]]:
+    """Make a function a family of kernels: `family(dtype, arithmetic)` is the one for those.
 
-    Each is compiled for the one `signature` of its dtype at its first use, or loaded from the
-    disk cache; arrays that differ from it in dtype or layout are refused by Numba.
+    Each is compiled for its one `signature`, of (dtype, arithmetic), at its first use, or loaded
+    from the disk cache; arrays that differ from it in dtype or layout are refused by Numba.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[[str], Callable[..., Any]]:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Callable[..., Any]]:
         name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
         @functools.cache
-        def family(dtype: str) -> Callable[..., Any]:
+        def family(dtype: str, arithmetic: str = "ordered") -> Callable[..., Any]:
             if numba.config.DISABLE_JIT:
                 return function
             dispatcher: Any = njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
-            dispatcher._cache = KernelCache(f"{name}-{dtype}")
-            dispatcher.compile(signature(REALS[dtype]))
+            dispatcher._cache = KernelCache(f"{name}-{arithmetic}-{dtype}")
+            dispatcher.compile(signature(REALS[dtype], typeof(ARITHMETICS[arithmetic])))
             dispatcher.disable_compile()
             return dispatcher
 
@@ -65,3 +68,15 @@ def kernel(
         return functools.update_wrapper(family, function)
 
     return decorate
+
+
+@functools.cache
+def entry(kernel: Any) -> Callable[..., Any]:
+    """The way into a kernel that chooses no signature by its arguments: 0.33 us and not 0.79.
+
+    Of an array it checks no more than its axes and the size of its numbers.
+    """
+    if numba.config.DISABLE_JIT:
+        return kernel  # type: ignore[no-any-return]
+    (compiled,) = kernel.overloads.values()
+    return compiled.entry_point  # type: ignore[no-any-return]
