@@ -187,7 +187,7 @@ def descend(network, rows, team):
 def _outer(memory, to, h, rows, dy, columns):
     """The gradient of one sample: the products of h and dy, alike in any arithmetic."""
     products = matrix(memory, to, rows, columns)
+    factors, others = row(memory, h, rows), row(memory, dy, columns)
     for i in range(rows):
-        factor = memory[h + i]
         for j in range(columns):
-            products[i, j] = factor * memory[dy + j]
+            products[i, j] = factors[i] * others[j]
