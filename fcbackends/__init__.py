@@ -1,8 +1,8 @@
 """Fully connected networks trained by SGD, with the same bits on every backend.
 
 See `fcbackends.api` for the functions of one layer and one step, `fcbackends.training` for
-training, `fcbackends.registry` for the choice of a backend and `fcbackends.agreement` for exact
-comparison.
+training, `fcbackends.backends` for the choice of a backend and `fcbackends.agreement` for exact
+comparison. The contract that all of them keep: docs/contract.md of the source distribution.
 """
 
 from fcbackends.agreement import Agreement, compare, digest
@@ -15,25 +15,42 @@ from fcbackends.api import (
     relu_backward,
     sgd_step,
 )
+from fcbackends.backends.array_api import StepLoop, namespace_backends
+from fcbackends.backends.backend import Backend, Conformance
+from fcbackends.backends.registry import (
+    get_backend,
+    list_backends,
+    register_backend,
+    use_backend,
+)
 from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError
-from fcbackends.initialization import init_params
-from fcbackends.interface import Backend
-from fcbackends.many import train_many
-from fcbackends.records import FCGradients, LossAndGradient, StepResult
-from fcbackends.registry import get_backend, list_backends, register_backend, use_backend
-from fcbackends.training import History, Trainer, TrainResult, sample_indices, train
+from fcbackends.maths import CONTRACT_VERSION
+from fcbackends.maths.arithmetic import Arithmetic
+from fcbackends.maths.layers import FCGradients
+from fcbackends.maths.losses import LossAndGradient
+from fcbackends.maths.network import StepResult
+from fcbackends.training.draws import sample_indices
+from fcbackends.training.initialization import init_params
+from fcbackends.training.many import train_many
+from fcbackends.training.results import History, TrainResult
+from fcbackends.training.runs import train
+from fcbackends.training.trainer import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CONTRACT_VERSION",
     "Agreement",
     "ArgumentError",
     "ArgumentTypeError",
+    "Arithmetic",
     "Backend",
+    "Conformance",
     "DivergenceError",
     "FCGradients",
     "History",
     "LossAndGradient",
+    "StepLoop",
     "StepResult",
     "TrainResult",
     "Trainer",
@@ -45,6 +62,7 @@ __all__ = [
     "init_params",
     "list_backends",
     "mean_squared_loss",
+    "namespace_backends",
     "predict",
     "register_backend",
     "relu",
@@ -55,3 +73,13 @@ __all__ = [
     "train_many",
     "use_backend",
 ]
+
+
+def _self_test(backend: Backend) -> Conformance:
+    # Imported where it is asked for: it stands on all the rest.
+    from fcbackends.conformance.selftest import self_test
+
+    return self_test(backend)
+
+
+Backend.self_test = _self_test

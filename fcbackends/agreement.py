@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fcbackends.arrays import as_numpy
 from fcbackends.errors import ArgumentError, ArgumentTypeError
 
 _UNSIGNED = {"float32": np.uint32, "float64": np.uint64}
@@ -64,10 +65,8 @@ def compare(a: Any, b: Any) -> Agreement:
     first_arrays, second_arrays = list(_leaves(a, "a")), list(_leaves(b, "b"))
     paths_a, paths_b = [p for p, _ in first_arrays], [p for p, _ in second_arrays]
     if paths_a != paths_b:
-        raise ArgumentError(
-            "`a` and `b` must be of the same structure, "
-            f"got {len(paths_a)} arrays at {paths_a} and {len(paths_b)} at {paths_b}"
-        )
+        got = f"{len(paths_a)} arrays at {paths_a} and {len(paths_b)} at {paths_b}"
+        raise ArgumentError(("a", "b"), "be of the same structure", got)
     different = 0
     max_ulp: int | None = 0
     first: tuple[int, ...] | None = None
@@ -126,24 +125,6 @@ def digest(params: Any) -> str:
     return sha.hexdigest()
 
 
-def as_numpy(array: Any) -> NDArray[Any]:
-    """The array as a NumPy array, brought from its library and device."""
-    import array_api_compat
-
-    if array_api_compat.is_torch_array(array):
-        return array.numpy(force=True)
-    try:
-        return np.asarray(array)
-    except (TypeError, RuntimeError):
-        # It stands on a device that NumPy cannot read. Only the array API's own test library has
-        # no device of the name "cpu".
-        host = "cpu"
-        if not array_api_compat.is_cupy_array(array):
-            info = array_api_compat.array_namespace(array).__array_namespace_info__()
-            host = info.default_device()
-        return np.asarray(array_api_compat.to_device(array, host))
-
-
 def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tuple[Any, Any]]:
     if isinstance(values, tuple | list):
         for i, value in enumerate(values):
@@ -151,22 +132,19 @@ def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tupl
         return
     array = as_numpy(values)
     if array.dtype.name not in _UNSIGNED:
-        raise ArgumentTypeError(
-            f"`{name}` must hold float32 or float64 arrays, got dtype {array.dtype.name}"
-        )
+        got = f"dtype {array.dtype.name}"
+        raise ArgumentTypeError(name, "hold float32 or float64 arrays", got)
     yield path, array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check_alike(left: NDArray[Any], right: NDArray[Any], path: tuple[int, ...]) -> None:
     place = f" at {list(path)}" if path else ""
     if left.shape != right.shape:
-        raise ArgumentError(
-            f"`a` and `b` must be of the same shape, got {left.shape} and {right.shape}{place}"
-        )
+        got = f"{left.shape} and {right.shape}{place}"
+        raise ArgumentError(("a", "b"), "be of the same shape", got)
     if left.dtype != right.dtype:
-        raise ArgumentTypeError(
-            f"`a` and `b` must be of the same dtype, got {left.dtype} and {right.dtype}{place}"
-        )
+        got = f"{left.dtype} and {right.dtype}{place}"
+        raise ArgumentTypeError(("a", "b"), "be of the same dtype", got)
 
 
 def _differences(left: NDArray[Any], right: NDArray[Any]) -> tuple[NDArray[np.bool_], int | None]:

@@ -2,17 +2,24 @@
 
 N samples, K inputs, M outputs. Arrays are float32 or float64, all of one dtype; integers are cast
 to it, once. One sample may be given without the axis of samples: results then lack it too. The
-formulas, the order of their sums and their roundings are those of the contract in the README.
+formulas, the order of their sums and their roundings are the contract's, as `fcbackends.maths`
+writes them down.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from fcbackends import checks, numerics
-from fcbackends.interface import Backend
-from fcbackends.records import Array, FCGradients, LossAndGradient, StepResult
-from fcbackends.registry import backend_for, library_backend
+from fcbackends import arrays
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.registry import backend_for, library_backend
+from fcbackends.checks import data as checks
+from fcbackends.checks import options
+from fcbackends.maths import activations
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.layers import FCGradients
+from fcbackends.maths.losses import LossAndGradient
+from fcbackends.maths.network import Method, StepResult
 
 
 def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) -> Array:
@@ -49,8 +56,8 @@ def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) 
     array([15., 20., 19.])
     """
     chosen = backend_for(backend, x=x, w=w, b=b)
-    x, w, b = checks.arrays(chosen, x=x, w=w, b=b)
-    single = checks.samples("x", x)
+    x, w, b = checks.together(chosen, x=x, w=w, b=b)
+    single = checks.is_one_sample("x", x)
     checks.weights(w, rows=x.shape[-1])
     checks.bias(b, outputs=w.shape[1])
     y = chosen.fc_forward(_batch(x), w, b)
@@ -92,10 +99,10 @@ def fc_backward(dy: Any, x: Any, w: Any, *, backend: str | Backend | None = None
     FCGradients(dw=array([[3., 6.]]), db=array([1., 2.]), dx=array([14.]))
     """
     chosen = backend_for(backend, dy=dy, x=x, w=w)
-    dy, x, w = checks.arrays(chosen, dy=dy, x=x, w=w)
-    single = checks.samples("x", x)
+    dy, x, w = checks.together(chosen, dy=dy, x=x, w=w)
+    single = checks.is_one_sample("x", x)
     checks.weights(w, rows=x.shape[-1])
-    checks.samples("dy", dy, columns=w.shape[1])
+    checks.is_one_sample("dy", dy, columns=w.shape[1])
     checks.same_samples("dy", dy, "x", x)
     dw, db, dx = chosen.fc_backward(_batch(dy), _batch(x), w)
     return FCGradients(dw, db, dx[0, ...] if single else dx)
@@ -135,8 +142,8 @@ def mean_squared_loss(y: Any, t: Any, *, backend: str | Backend | None = None) -
            [ 0., -2.]])
     """
     chosen = backend_for(backend, y=y, t=t)
-    y, t = checks.arrays(chosen, y=y, t=t)
-    single = checks.samples("y", y)
+    y, t = checks.together(chosen, y=y, t=t)
+    single = checks.is_one_sample("y", y)
     checks.same_shape("y", y, "t", t)
     checks.at_least_one_sample("y", y)
     loss, dy = chosen.mean_squared_loss(_batch(y), _batch(t))
@@ -167,8 +174,8 @@ def relu(a: Any) -> Array:
     >>> fcb.relu([-1.5, 0.0, 2.5])
     array([0. , 0. , 2.5])
     """
-    (a,) = checks.arrays(library_backend(a=a), a=a)
-    return numerics.relu(a, xp=checks.namespace_of(a))
+    (a,) = checks.together(library_backend(a=a), a=a)
+    return activations.relu(arrays.namespace_of(a), a)
 
 
 def relu_backward(dy: Any, a: Any) -> Array:
@@ -199,9 +206,9 @@ def relu_backward(dy: Any, a: Any) -> Array:
     >>> fcb.relu_backward([1.0, 1.0, 1.0], [-1.5, 0.0, 2.5])
     array([0., 0., 1.])
     """
-    dy, a = checks.arrays(library_backend(dy=dy, a=a), dy=dy, a=a)
+    dy, a = checks.together(library_backend(dy=dy, a=a), dy=dy, a=a)
     checks.same_shape("dy", dy, "a", a)
-    return numerics.relu_backward(dy, a, xp=checks.namespace_of(a))
+    return activations.relu_backward(arrays.namespace_of(a), dy, a)
 
 
 def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Array:
@@ -235,8 +242,8 @@ def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Arr
     """
     chosen = backend_for(backend, **checks.leaves(params), x=x)
     network = checks.params(chosen, params, beside={"x": x})
-    (x,) = checks.arrays_for(chosen, network, x=x)
-    single = checks.samples("x", x, columns=network[0][0].shape[0])
+    (x,) = checks.for_network(chosen, network[0][0], x=x)
+    single = checks.is_one_sample("x", x, columns=network[0][0].shape[0])
     y = chosen.predict(network, _batch(x))
     return y[0, ...] if single else y
 
@@ -281,12 +288,12 @@ def sgd_step(
     """
     chosen = backend_for(backend, **checks.leaves(params), x=x, t=t)
     network = checks.params(chosen, params, beside={"x": x, "t": t})
-    x, t = checks.arrays_for(chosen, network, x=x, t=t)
-    rate = checks.learning_rate(lr, checks.dtype_of(x))
-    checks.fits(network, x, t)
+    x, t = checks.for_network(chosen, network[0][0], x=x, t=t)
+    rate = options.learning_rate(lr, arrays.dtype_of(x))
+    checks.fits((network[0][0].shape[0], network[-1][0].shape[1]), x, t)
     checks.same_samples("x", x, "t", t)
     checks.at_least_one_sample("x", x)
-    return chosen.sgd_step(network, _batch(x), _batch(t), rate)
+    return chosen.sgd_step(network, _batch(x), _batch(t), Method(rate))
 
 
 def _batch(array: Array) -> Array:

@@ -1,10 +1,14 @@
-"""What fcbackends raises: refused arguments and training runs that diverge."""
+"""What fcbackends raises: refusals as fields, of which their texts are made, and divergence."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 _SHOWN_CHARACTERS = 80
+
+Got: TypeAlias = "str | Mapping[str, Any]"
+"""What came: in words, or for each argument what it is."""
 
 
 def shown(value: object) -> str:
@@ -13,8 +17,22 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
+def one_of(choices: Any) -> str:
+    """What is required where there are choices."""
+    return f"be one of {', '.join(map(repr, choices))}"
+
+
 class ArgumentError(ValueError):
     """An argument was refused; the text names it, what is required and what came.
+
+    Attributes
+    ----------
+    arguments : tuple of str
+        The argument, or those that do not go together.
+    required : str
+        What it must do or be: the words after "must".
+    got : str or mapping
+        What came; or, by argument, what each of them is.
 
     Examples
     --------
@@ -23,18 +41,38 @@ class ArgumentError(ValueError):
     Traceback (most recent call last):
         ...
     fcbackends.errors.ArgumentError: `backend` must be one of ..., got 'nunpy'
+    >>> try:
+    ...     fcb.init_params((2, 3), seed=-1)
+    ... except fcb.ArgumentError as error:
+    ...     print(error.arguments, error.got)
+    ('seed',) -1
     """
+
+    def __init__(self, arguments: str | tuple[str, ...], required: str, got: Got) -> None:
+        self.arguments = (arguments,) if isinstance(arguments, str) else tuple(arguments)
+        self.required = required
+        self.got = got
+        super().__init__(self.arguments, required, got)
+
+    def __str__(self) -> str:
+        """The text: "`argument` must ..., got ..."."""
+        quoted = [f"`{argument}`" for argument in self.arguments]
+        if isinstance(self.got, str):
+            return f"{' and '.join(quoted)} must {self.required}, got {self.got}"
+        came = ", ".join(f"`{argument}` {what}" for argument, what in self.got.items())
+        return f"{', '.join(quoted)} must {self.required}, got {came}"
+
+    def renamed(self, names: Mapping[str, str]) -> ArgumentError:
+        """The same refusal, for those who know the arguments by other names."""
+        got = self.got
+        if not isinstance(got, str):
+            got = {names.get(argument, argument): what for argument, what in got.items()}
+        arguments = tuple(names.get(argument, argument) for argument in self.arguments)
+        return type(self)(arguments, self.required, got)
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
     """An argument was refused for its type or dtype."""
-
-
-def refuse_mix(required: str, found: dict[str, Any], kind: type[ArgumentError]) -> NoReturn:
-    """Refuse arguments that must agree and do not; `found` has what each of them is."""
-    names = ", ".join(f"`{name}`" for name in found)
-    got = ", ".join(f"`{name}` {what}" for name, what in found.items())
-    raise kind(f"{names} must be {required}, got {got}")
 
 
 class DivergenceError(ArithmeticError):

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 
 import fcbackends as fcb
-from fcbackends.backends.array_api import StepLoop
+from fcbackends.maths.arithmetic import ordered
+from fcbackends.maths.network import State
 from tests.oracle import constant, fast, network_of
 
 LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
@@ -113,16 +114,18 @@ def backend_of(ops, name="of the oracle", **changes):
     """A backend that computes with these functions, some of them changed."""
     ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
 
-    def sgd_step(params, x, t, lr):
-        return fcb.StepResult(*ops.sgd_step(params, x, t, lr))
+    def sgd_step(params, x, t, method):
+        return fcb.StepResult(*ops.sgd_step(params, x, t, method.lr))
 
-    def training_loop(params, lr):
-        return StepLoop(
-            params,
-            lr,
-            sgd_step=sgd_step,
-            loss_of_data=lambda params, x, t: ops.loss(ops.predict(params, x), t)[0],
-        )
+    def step(state, x, t, method):
+        params, loss = ops.sgd_step(state.params, x, t, method.lr)
+        return State(params), loss
+
+    def loss_of(params, x, t, method):
+        return ops.loss(ops.predict(params, x), t)[0]
+
+    def training_loop(params, method):
+        return fcb.StepLoop(ordered(np), params, method, step=step, loss_of=loss_of)
 
     return dataclasses.replace(
         fcb.get_backend("numpy"),

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import fcbackends as fcb
 from fcbackends.conformance import layouts
@@ -20,7 +21,15 @@ JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 LONG_RUN = 100 if JIT_OFF else 1000
 """Steps of a long run: kernels without their compilation are Python loops."""
 
+QUICK_EXAMPLES = 40
+CAMPAIGN_EXAMPLES = 400
+
 needs_jit = pytest.mark.skipif(JIT_OFF, reason="too many steps for interpreted kernels")
+
+
+def examples(count):
+    """So many of Hypothesis's examples, and in a campaign ten times as many."""
+    return settings(max_examples=count * settings.default.max_examples // QUICK_EXAMPLES)
 
 
 def special_values(dtype):
@@ -73,6 +82,23 @@ LAYOUTS = {"C": np.ascontiguousarray, **layouts.LAYOUTS}
 
 def laid_out(params, layout):
     return tuple((layout(w), layout(b)) for w, b in params)
+
+
+# --- Ctrl-C --------------------------------------------------------------------------------------
+
+
+TELLS_WHEN_CTRL_C_IS_HELD_BACK = """
+import signal, threading, time
+
+def tell_when_held_back(text):
+    def tell():
+        while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            time.sleep(0.01)
+        time.sleep(0.2)  # so that some segments have gone by, or none: the outcome is the same
+        print(text, flush=True)
+    threading.Thread(target=tell, daemon=True).start()
+"""
+"""A child's own line, once a run of training takes Ctrl-C as a question."""
 
 
 # --- what is compared ----------------------------------------------------------------------------

@@ -1,21 +1,32 @@
-"""Settings shared by all tests."""
+"""Settings shared by all tests: what runs by default, in how many processes, on which kernels."""
 
-import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-from fcbackends import registry
+from fcbackends.backends import registry
+from tests.cases import CAMPAIGN_EXAMPLES, DTYPES, JIT_OFF, QUICK_EXAMPLES
 
 settings.register_profile(
-    "house",
+    "quick",
     deadline=None,  # the first call of a kernel compiles it
     database=None,
-    max_examples=40,
+    derandomize=True,
+    max_examples=QUICK_EXAMPLES,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile("house")
+settings.register_profile(
+    "campaign",
+    settings.get_profile("quick"),
+    derandomize=False,
+    max_examples=CAMPAIGN_EXAMPLES,
+    print_blob=True,
+)
+settings.load_profile("quick")
 
 
 REGISTRY = {name: dict(getattr(registry, name)) for name in ("_loaders", "_loaded", "_libraries")}
@@ -42,14 +53,65 @@ def _fresh_warnings():
     assert np.geterr() == before
 
 
-JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+# --- what runs -----------------------------------------------------------------------------------
+
+MOST_PROCESSES = 8
+"""Each process makes the fixtures of its tests anew."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Whole folders run without what is slow, and in as many processes as there are cores."""
+    if hasattr(config, "workerinput"):
+        return  # a worker of xdist runs this hook as well: it would start workers of its own
+    chosen = config.option
+    if not all(Path(argument).is_dir() for argument in config.args):
+        return
+    chosen.markexpr = chosen.markexpr or "not slow"
+    if getattr(chosen, "numprocesses", 0) is None and not (chosen.usepdb or chosen.collectonly):
+        chosen.numprocesses, chosen.dist = "auto", "worksteal"
+        chosen.maxprocesses = chosen.maxprocesses or MOST_PROCESSES
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "jit_off: runs quickly with NUMBA_DISABLE_JIT=1 as well")
+    for marker in (
+        "jit_off: runs quickly with NUMBA_DISABLE_JIT=1 as well",
+        "slow: takes long, and runs with -m slow alone, as do campaigns of random cases",
+    ):
+        config.addinivalue_line("markers", marker)
+    if config.option.markexpr == "slow":
+        settings.load_profile("campaign")
     if JIT_OFF:
         # Kernels as plain Python warn of the overflows that compiled ones pass over.
         np.seterr(all="ignore")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """No examples in tests: to look for them passes over a file that cannot be imported."""
+    return [found for found in (yield) if type(found).__name__ != "DoctestModule"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    if config.option.markexpr == "slow":
+        for item in items:
+            if is_hypothesis_test(getattr(item, "obj", None)):
+                item.add_marker("slow")
+
+
+def pytest_sessionstart(session):
+    """Compile the kernels once, before several processes each do."""
+    of_controller = not hasattr(session.config, "workerinput")
+    if of_controller and getattr(session.config.option, "tx", None) and not JIT_OFF:
+        command = [sys.executable, "-m", "fcbackends", "warmup", "--dtype"]
+        source = Path(__file__).parents[1]
+        compiling = [
+            subprocess.Popen([*command, dtype], cwd=source, stdout=subprocess.DEVNULL)
+            for dtype in DTYPES
+        ]
+        for process in compiling:
+            process.wait()
 
 
 def pytest_report_header():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
@@ -13,6 +13,7 @@ from tests.cases import (
     LONG_RUN,
     assert_layer_agrees,
     assert_network_agrees,
+    examples,
     laid_out,
     problem,
     product,
@@ -72,7 +73,7 @@ def test_a_fixed_grid_has_the_oracles_bits(backend, dtype, spice):
     layout=st.sampled_from(sorted(LAYOUTS)),
     lr=st.floats(1e-30, 1e3),
 )
-@settings(max_examples=150)
+@examples(60)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_network_has_the_oracles_bits(backend, shape, seed, dtype, spice, layout, lr):
     sizes, batch = shape

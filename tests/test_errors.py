@@ -263,9 +263,9 @@ NUMBERS = [
       number_cases(train, argument, words, ["none", None, 1, ["batch"]])),
     *number_cases(train, "dtype", NAMES[2][1], ["float16", "int64", "f", "complex128", None]),
     (lambda: train(batch_size=6, sampling="epoch"), Plain,
-     "`batch_size` must be at most the 5 samples with `sampling` 'epoch', got 6"),
+     "`batch_size` must be at most the 5 samples where each epoch takes each once, got 6"),
     (lambda: train(max_steps=2**63), Plain,
-     "`max_steps` must be such that all draws (steps times batch_size) number at most 2**63 - 1, "
+     "`max_steps` must be such that all draws (steps times batch size) number at most 2**63 - 1, "
      f"got {2**63} steps of 1"),
     *number_cases(train, "hidden",
                   "`hidden` must be a sequence of positive integers, one a hidden layer, got",
@@ -288,25 +288,29 @@ NUMBERS = [
     *number_cases(indices, "sampling", NAMES[0][1], ["shuffle"]),
     *number_cases(indices, "seed", SEED, [-1]),
     (lambda: indices(n_samples=3, batch_size=4, sampling="epoch"), Plain,
-     "`batch_size` must be at most the 3 samples with `sampling` 'epoch', got 4"),
+     "`batch_size` must be at most the 3 samples where each epoch takes each once, got 4"),
 ]  # fmt: skip
 
 
 LENGTHS = "must be of one length of at least 1, got"
+NO_SEQUENCE = (
+    "`seed`, `lr`, `rows` must be sequences with one entry a network, at least one of them, "
+    "got `seed` for all networks, `lr` for all networks, `rows` for all networks"
+)
 ROWS = "`rows` must be a non-empty sequence of integers from 0 to 4 for each network, got"
 
 MANY = [
     *((lambda seed=seed, lr=lr: many(seed=seed, lr=lr), Plain,
-       "one of `seed`, `lr`, `rows` must be a sequence, one entry a network, got none")
+       NO_SEQUENCE)
       for seed, lr in [(0, 0.1), (np.int64(0), np.float32(0.1)), (np.array(0), np.array(0.1))]),
     (lambda: many(seed=(0, 1, 2), lr=[0.1, 0.2]), Plain,
-     f"`seed`, `lr` {LENGTHS} 3 of `seed`, 2 of `lr`"),
-    (lambda: many(rows=[[0]]), Plain, f"`seed`, `rows` {LENGTHS} 2 of `seed`, 1 of `rows`"),
+     f"`seed`, `lr` {LENGTHS} `seed` of 3, `lr` of 2"),
+    (lambda: many(rows=[[0]]), Plain, f"`seed`, `rows` {LENGTHS} `seed` of 2, `rows` of 1"),
     (lambda: many(lr=np.ones(3), rows=np.ones((2, 1), int)), Plain,
-     f"`seed`, `lr`, `rows` {LENGTHS} 2 of `seed`, 3 of `lr`, 2 of `rows`"),
-    (lambda: many(seed=()), Plain, f"`seed` {LENGTHS} 0 of `seed`"),
-    (lambda: many(seed=[], lr=[]), Plain, f"`seed`, `lr` {LENGTHS} 0 of `seed`, 0 of `lr`"),
-    (lambda: many(seed=0, rows=[]), Plain, f"`rows` {LENGTHS} 0 of `rows`"),
+     f"`seed`, `lr`, `rows` {LENGTHS} `seed` of 2, `lr` of 3, `rows` of 2"),
+    (lambda: many(seed=()), Plain, f"`seed` {LENGTHS} `seed` of 0"),
+    (lambda: many(seed=[], lr=[]), Plain, f"`seed`, `lr` {LENGTHS} `seed` of 0, `lr` of 0"),
+    (lambda: many(seed=0, rows=[]), Plain, f"`rows` {LENGTHS} `rows` of 0"),
     *((lambda rows=rows: many(rows=[[0, 1], rows]), Plain, f"{ROWS} {got}") for rows, got in [
         ([], "[]"),
         (3, "3"),
@@ -323,7 +327,7 @@ MANY = [
     ]),
     (lambda: many(rows=[0, 1]), Plain, f"{ROWS} 0"),
     (lambda: many(seed=0, rows="ab"), Plain,
-     "one of `seed`, `lr`, `rows` must be a sequence, one entry a network, got none"),
+     NO_SEQUENCE),
     *number_cases(lambda seed: many(seed=[0, seed]), "seed", SEED, [-1, 2**64, True]),
     *number_cases(lambda seed: many(seed=[0, seed]), "seed", SEED, [None, 0.5, "7"], Type),
     *number_cases(lambda lr: many(lr=[0.1, lr]), "lr", RATE, [float("nan"), 0, -1e-3]),
@@ -331,7 +335,7 @@ MANY = [
     (lambda: many(seed="7", lr=[0.1, 0.2]), Type, f"{SEED} '7'"),
     (lambda: many(seed=b"77", lr=[0.1]), Type, f"{SEED} b'77'"),
     (lambda: many(rows=[[0, 1, 2], [0, 1]], batch_size=3, sampling="epoch"), Plain,
-     "`batch_size` must be at most the 2 samples with `sampling` 'epoch', got 3"),
+     "`batch_size` must be at most the 2 samples where each epoch takes each once, got 3"),
     *number_cases(many, "max_steps", f"`max_steps` {STEPS}", [0, -1, True]),
     *number_cases(many, "max_steps", f"`max_steps` {STEPS}", [None, 2.0, [1, 2]], Type),
     *number_cases(many, "batch_size", f"`batch_size` {STEPS}", [0]),

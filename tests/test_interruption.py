@@ -1,38 +1,42 @@
 """Ctrl-C, as a real signal to a real process; and the progress bar on a real terminal."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
-import time
 
-import numpy as np
 import pytest
 
-from tests.cases import BACKENDS, needs_jit
+from tests.cases import BACKENDS, TELLS_WHEN_CTRL_C_IS_HELD_BACK, needs_jit
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="signals and terminals of POSIX"),
     needs_jit,
 ]
 
-CHILD = """
-import sys, time
+CHILD = (
+    TELLS_WHEN_CTRL_C_IS_HELD_BACK
+    + """
 import numpy as np
 import fcbackends as fcb
 rng = np.random.default_rng(0)
 samples, sizes, run = {samples}, {sizes}, dict({run})
 x = rng.standard_normal((samples, sizes[0]))
 t = rng.standard_normal((samples, sizes[-1]))
-run = dict(hidden=sizes[1:-1], lr=1e-6, max_steps=10**12, **run)
+run = dict(hidden=sizes[1:-1], lr=1e-6, max_steps=10**12, on_interrupt="return", **run)
 fcb.train(x, t, **(run | dict(tol=1e300)))  # compiles what the long run needs
-print("ready", flush=True)
+tell_when_held_back("running")
 result = fcb.train(x, t, **run)
-print(time.monotonic(), result.stop_reason, result.steps, flush=True)
+print(result.stop_reason, result.steps, flush=True)
 again = fcb.train(x, t, **(run | dict(max_steps=result.steps, record_every=10**12, tol=None)))
 print(fcb.digest(again.params) == fcb.digest(result.params), flush=True)
 print(result.history.steps[-1] == result.steps, len(result.history.losses), flush=True)
 """
+)
+
+HANGS = 600
+"""Seconds after which a process that does not end is held to hang."""
 
 SMALL = dict(samples=500, sizes=(2, 3))
 WIDE = dict(samples=300, sizes=(256, 128, 10))
@@ -55,25 +59,22 @@ def child(program, **pipes):
     ],
     ids=["small", "epochs", "whole data", "wide"],
 )
-def test_ctrl_c_ends_a_run_within_a_quarter_of_a_second(backend, network, run):
+def test_ctrl_c_ends_a_run(backend, network, run):
     if backend == "numpy" and network is WIDE:
         run = run | {"batch_size": 8}
     settings = ", ".join(f"{k}={v!r}" for k, v in {**run, "backend": backend}.items())
     process = child(CHILD.format(run=settings, **network), stderr=subprocess.PIPE)
     try:
-        assert process.stdout.readline() == "ready\n", process.stderr.read()
-        time.sleep(0.7)
-        sent = time.monotonic()
+        assert process.stdout.readline() == "running\n", process.stderr.read()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANGS)
     finally:
         process.kill()
     assert (process.returncode, err) == (0, "")
     first, *rest = out.splitlines()
-    ended, reason, steps = first.split()
+    reason, steps = first.split()
     assert reason == "interrupted"
     assert int(steps) > 0
-    assert float(ended) - sent < 0.25
     # The parameters so far are those of a run of so many steps.
     assert rest[0] == "True"
     assert rest[1].startswith("True")
@@ -106,9 +107,55 @@ print(heard)
 
 def test_ctrl_c_outside_a_run_is_as_ever():
     process = child(RAISES_AFTER, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS)
     assert (process.returncode, err) == (0, "")
     assert out == "as ever\n[1]\n"
+
+
+LOOP = (
+    TELLS_WHEN_CTRL_C_IS_HELD_BACK
+    + """
+import numpy as np
+import fcbackends as fcb
+x, t = np.ones((4, 2)), np.ones((4, 1))
+trainer = fcb.Trainer(fcb.init_params((2, 1)), lr=1e-6, backend={backend!r})
+runs = dict(
+    train=lambda: fcb.train(x, t, lr=1e-6, max_steps=10**12, backend={backend!r}),
+    train_many=lambda: fcb.train_many(
+        x, t, seed=(0, 1), lr=1e-6, max_steps=10**12, backend={backend!r}
+    ),
+    trainer=lambda: trainer.run(x, t, max_steps=10**12),
+)
+tell_when_held_back("running")
+begun = 0
+try:
+    for _ in range(12):
+        begun += 1
+        runs[{run!r}]()
+except KeyboardInterrupt:
+    print(begun, trainer.steps > 0, flush=True)
+    same = fcb.train(x, t, params=fcb.init_params((2, 1)), lr=1e-6, max_steps=trainer.steps + 1)
+    trainer.run(x, t, max_steps=1)
+    print(fcb.digest(same.params) == fcb.digest(trainer.params), flush=True)
+    raise
+"""
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("run", ["train", "train_many", "trainer"])
+def test_ctrl_c_ends_the_callers_loop_too(backend, run):
+    process = child(LOOP.format(backend=backend, run=run), stderr=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == "running\n", process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=HANGS)
+    finally:
+        process.kill()
+    # As the shell expects of a program that Ctrl-C has ended.
+    assert process.returncode == -signal.SIGINT
+    assert out == f"1 {run == 'trainer'}\nTrue\n"
+    assert err.endswith("KeyboardInterrupt\n")
 
 
 THREAD = """
@@ -128,7 +175,7 @@ print(ends)
 
 def test_a_run_outside_the_main_thread_touches_no_signals():
     process = child(THREAD, stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=HANGS)
     assert (process.returncode, err, out) == (0, "", "['max_steps']\n")
 
 
@@ -136,38 +183,24 @@ ON_TERMINAL = """
 import numpy as np
 import fcbackends as fcb
 x, t = np.ones((50, 2)), np.ones((50, 1))
-fcb.train(x, t, lr=1e-9, max_steps=1000, progress={progress})
-print("short done", flush=True)
-fcb.train(x, t, lr=1e-9, max_steps=10**12, progress={progress})
+fcb.train(x, t, lr=1e-9, max_steps=10**12)
 """
 
 
-@pytest.mark.parametrize("progress", [None, False])
-def test_a_long_run_on_a_terminal_shows_its_progress(progress):
+def test_a_long_run_on_a_terminal_shows_its_progress():
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
-    process = child(ON_TERMINAL.format(progress=progress), stderr=theirs)
+    process = child(ON_TERMINAL, stderr=theirs)
     os.close(theirs)
-    os.set_blocking(ours, False)
-    shown, times = b"", []
+    shown = b""
     try:
-        assert process.stdout.readline() == "short done\n"
-        begin = time.monotonic()
-        while time.monotonic() < begin + 3.5 and b"step" not in shown:
-            try:
-                shown += os.read(ours, 65536)
-                times.append(time.monotonic() - begin)
-            except BlockingIOError:
-                time.sleep(0.02)
+        while b"step/s" not in shown:
+            assert select.select([ours], [], [], HANGS)[0]
+            shown += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=HANGS) == -signal.SIGINT
     finally:
         process.kill()
         process.stdout.close()
         os.close(ours)
-    if progress is None:
-        assert b"step/s" in shown
-        assert np.min(times) > 1.5  # nothing before two seconds, and nothing of the short run
-    else:
-        assert shown == b""

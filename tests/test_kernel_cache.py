@@ -44,7 +44,7 @@ def start(cache, code=CODE, *options, cwd=SOURCE, **environment):
 def run(*arguments, **options):
     process = start(*arguments, **options)
     try:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
     finally:
         process.kill()
     return process.returncode, out, err
@@ -142,7 +142,7 @@ def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
 
 def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
     started = [start(tmp_path / "new" / "cache") for _ in range(4)]
-    ended = [(*process.communicate(timeout=120), process.returncode) for process in started]
+    ended = [(*process.communicate(timeout=600), process.returncode) for process in started]
     assert ended == [(RIGHT, "", 0)] * 4
     assert len(files(tmp_path)) == 2
     run_without_a_word(tmp_path / "new" / "cache")

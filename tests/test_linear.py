@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends import numba as backend
 from fcbackends.kernels.linear import DRAWS_A_BLOCK, MOST_WEIGHTS
-from tests.cases import DTYPES, JIT_OFF, needs_jit, problem
+from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, problem
 from tests.oracle import assert_same_bits
 
 pytestmark = pytest.mark.jit_off
@@ -160,7 +160,7 @@ def test_divergence_of_the_whole_datas_loss():
     sampling=st.sampled_from(SAMPLINGS),
     tol_on=st.sampled_from(["batch", "data"]),
 )
-@settings(max_examples=15 if JIT_OFF else 100)
+@examples(15 if JIT_OFF else 60)
 def test_special_values(layer, samples, seed, spice, scale, finite, lr, sampling, tol_on):
     shape, batch_size, dtype = layer
     case = problem(seed, shape, samples, dtype, spice)

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.kernels import layers, matmul, tiles
-from tests.cases import DTYPES, JIT_OFF, needs_jit, numbers, problem
+from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, bits, fast
 
 pytestmark = pytest.mark.jit_off
@@ -39,7 +39,7 @@ def assert_products_agree(x, w, b, dy):
     dtype=st.sampled_from(DTYPES),
     spice=st.sampled_from(SPICES),
 )
-@settings(max_examples=20 if JIT_OFF else 400)
+@examples(20 if JIT_OFF else 100)
 def test_products_around_every_edge(size, seed, dtype, spice):
     assert_products_agree(*layer(seed, *size, dtype, spice))
 
@@ -51,7 +51,7 @@ def test_products_around_every_edge(size, seed, dtype, spice):
     dtype=st.sampled_from(DTYPES),
     spice=st.sampled_from(SPICES),
 )
-@settings(max_examples=10 if JIT_OFF else 200)
+@examples(10 if JIT_OFF else 60)
 def test_networks_around_every_edge(sizes, samples, seed, dtype, spice):
     case = problem(seed, tuple(sizes), samples, dtype, spice)
     got = fcb.predict(case.params, case.x, backend="numba")
@@ -65,7 +65,7 @@ def test_networks_around_every_edge(sizes, samples, seed, dtype, spice):
     dtype=st.sampled_from(DTYPES),
     spice=st.sampled_from(SPICES),
 )
-@settings(max_examples=10 if JIT_OFF else 200)
+@examples(10 if JIT_OFF else 60)
 def test_steps_around_every_edge(sizes, samples, seed, dtype, spice):
     # A network's weights are cut into panels, which those of a layer on its own are not.
     case = problem(seed, tuple(sizes), samples, dtype, spice)

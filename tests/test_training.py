@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
@@ -271,7 +272,7 @@ def test_a_run_goes_on_far_from_the_start():
     ends = []
     for backend in BACKENDS:
         trainer = fcb.Trainer(case.params, lr=0.02, backend=backend)
-        trainer.steps = 2**40
+        trainer._steps = 2**40
         trainer.run(case.x, case.t, max_steps=20, sampling="epoch", record_every=3)
         ends.append(trainer.params)
     rows = sample_indices(5, 20, 1, "epoch", 0, start=2**40)
@@ -547,3 +548,77 @@ def test_compiled_steps_allocate_nothing():
     # A few a segment, of which a run has some dozens.
     assert after.alloc - before.alloc < LONG_RUN
     assert after.alloc - before.alloc == after.free - before.free
+
+
+# --- held open -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lr", "steps", "backend", "params", "learning_rate"])
+def test_a_trainer_cannot_be_set(name):
+    trainer = fcb.Trainer(fcb.init_params((2, 1)), lr=0.1)
+    with pytest.raises(AttributeError):
+        setattr(trainer, name, 1)
+    assert (trainer.lr, trainer.steps) == (0.1, 0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_that_share_a_trainer_lose_no_step(backend):
+    x, t = np.array([1.0, 2.0]), np.array([3.0])
+    first, steps = fcb.init_params((2, 4, 1)), 50 if backend == "numpy" else 3000
+    alone, shared = (fcb.Trainer(first, lr=1e-4, backend=backend) for _ in range(2))
+
+    def take_steps(trainer, count):
+        for _ in range(count):
+            trainer.step(x, t)
+
+    take_steps(alone, 4 * steps)
+    threads = [threading.Thread(target=take_steps, args=(shared, steps)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert shared.steps == 4 * steps
+    assert_same_bits(shared.params, alone.params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_that_is_broken_off_inside_has_not_been(backend):
+    x, t = np.ones((4, 2)), np.ones((4, 1))
+    trainer = fcb.Trainer(fcb.init_params((2, 1)), lr=1e-4, backend=backend)
+    trainer.run(x, t, max_steps=10)
+    before = trainer.params
+
+    def broken(run):
+        def broken_off(*args):
+            run(*args)
+            raise KeyboardInterrupt
+
+        return broken_off
+
+    trainer._loop.run = broken(trainer._loop.run)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(x, t, max_steps=10)
+    assert trainer.steps == 10
+    assert_same_bits(trainer.params, before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_takes_arrays_of_any_layout(backend, dtype):
+    rng = np.random.default_rng(3)
+    x, t = (rng.standard_normal(n).astype(dtype) for n in (3, 2))
+    params = fcb.init_params((3, 4, 2), dtype=dtype)
+    want = fcb.Trainer(params, lr=0.1, backend=backend)
+    losses = {want.step(x, t)}
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for one in (
+        np.repeat(x, 2)[::2],
+        x[::-1].copy()[::-1],
+        read_only,
+        x.astype(x.dtype.newbyteorder()),
+    ):
+        trainer = fcb.Trainer(params, lr=0.1, backend=backend)
+        losses.add(trainer.step(one, np.repeat(t, 3)[::3]))
+        assert_same_bits(trainer.params, want.params)
+    assert len(losses) == 1

@@ -1,1 +1,1 @@
-"""One module a way to compute; each is imported when it is first asked for."""
+"""Ways to compute: the record that a backend is, the registry, and one module a library."""

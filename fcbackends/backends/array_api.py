@@ -4,185 +4,235 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends import arithmetic, numerics
-from fcbackends.arithmetic import Arithmetic
+from fcbackends import arrays
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Loop, Plan, Segment
 from fcbackends.errors import ArgumentTypeError
-from fcbackends.interface import Backend
-from fcbackends.records import ArithmeticName, Array, Params, Plan, Segment, StepResult
-from fcbackends.sampling import draw_indices
+from fcbackends.maths import layers, losses, network
+from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
+from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.sampling import draw_indices
 
-# The draws of so many indices are made at once: few calls, little memory.
 _INDICES_A_BLOCK = 65_536
+"""The draws of so many indices are made at once: few calls, little memory."""
+
+Batches: TypeAlias = "Callable[[Array, Array, NDArray[np.int64]], Iterator[tuple[Array, Array]]]"
 
 
 def namespace_backends(
-    module: Any, name: str, *, ordered: Arithmetic = arithmetic.ordered, hint: str = ""
-) -> tuple[Backend, Backend]:
-    """The two backends, ordered and native, of an array library's module.
+    module: Any,
+    name: str,
+    arithmetics: Mapping[str, Callable[[Any], Arithmetic]] = ARITHMETICS,
+    *,
+    loop: Callable[[Arithmetic], Callable[..., Loop]] | None = None,
+    hint: str = "",
+) -> tuple[Backend, ...]:
+    """The backends of an array library, one for each arithmetic.
 
-    `module` is the library itself; what it lacks of the array API, array-api-compat adds. `ordered`
-    is how it sums in the contract's order, and `hint` says how to switch on a dtype that it lacks.
+    Parameters
+    ----------
+    module : module
+        The library; what it lacks of the array API, array-api-compat adds.
+    name : str
+        What the backends are chosen by.
+    arithmetics : mapping
+        By name: (the library's functions) -> how its arrays are multiplied and summed. By default
+        in the contract's order, and as the library does.
+    loop : callable, optional
+        (arithmetic) -> what makes a training loop of (params, Method); a `StepLoop` by default.
+    hint : str
+        How to switch on a dtype that the library has switched off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fcbackends as fcb
+    >>> [backend.arithmetic for backend in fcb.namespace_backends(np, "mine")]
+    ['ordered', 'native']
     """
+    import array_api_compat
+
     xp = array_api_compat.array_namespace(module.asarray(0.0))
-    return (
-        _backend(xp, name, "ordered", ordered, hint),
-        _backend(xp, name, "native", arithmetic.native, hint),
-    )
+    loop = loop or (lambda arithmetic: functools.partial(StepLoop, arithmetic))
+    return tuple(_backend(name, make(xp), loop, hint) for make in arithmetics.values())
 
 
 def _backend(
-    xp: Any, name: str, arithmetic_name: ArithmeticName, arithmetic: Arithmetic, hint: str
+    name: str, arithmetic: Arithmetic, loop: Callable[[Arithmetic], Callable[..., Loop]], hint: str
 ) -> Backend:
+    import array_api_compat
+
+    xp = arithmetic.xp
+
     def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
-        bound = functools.partial(function, xp=xp, arithmetic=arithmetic)
         # Infinities and NaN are values of the contract; the divergence check speaks of them.
-        return np.errstate(all="ignore")(bound)
+        return np.errstate(all="ignore")(functools.partial(function, arithmetic))
 
     def asarray(values: Any, dtype: str | None = None) -> Array:
         if isinstance(values, np.ndarray):
-            # In the form that every library takes: PyTorch warns of read-only arrays and refuses
-            # negative strides, and few know the other byte order.
-            wanted = values.dtype.newbyteorder("=") if dtype is None else dtype
-            plain = np.require(values, wanted, ["C", "A", "W"])
-            if any(stride < 0 for stride in plain.strides):
-                # Rows are one after another whatever the stride of an axis of one element.
-                plain = plain.copy()
-            array = xp.asarray(plain)
-        elif dtype is None:
-            array = values
+            array = arrays.from_numpy(xp, values, dtype)
         else:
-            # JAX warns where it is asked for a dtype that is switched off, and makes another.
-            array = xp.asarray(values, dtype=xp.asarray(np.empty(0, dtype)).dtype)
+            array = values if dtype is None else arrays.with_dtype(xp, values, dtype)
         if dtype is not None and array.dtype != getattr(xp, dtype):
             raise ArgumentTypeError(
-                f"`dtype` must be one that backend {name!r} has switched on, got {dtype} "
-                f"where it makes {array.dtype}{hint}"
+                "dtype",
+                f"be one that backend {name!r} has switched on",
+                f"{dtype} where it makes {array.dtype}{hint}",
             )
-        # Results are no part of a graph of gradients that the caller keeps.
-        return array.detach() if hasattr(array, "detach") else array
+        return arrays.without_graph(array)
 
     def owns(array: Any) -> bool:
         return array_api_compat.is_array_api_obj(array) and (
             array_api_compat.array_namespace(array) is xp
         )
 
-    sgd_step = on_arrays(numerics.sgd_step)
-    loss_of_data = on_arrays(numerics.loss_of_data)
     return Backend(
         name=name,
-        arithmetic=arithmetic_name,
+        arithmetic=arithmetic.name,
         owns=owns,
         asarray=asarray,
-        fc_forward=on_arrays(numerics.fc_forward),
-        fc_backward=on_arrays(numerics.fc_backward),
-        mean_squared_loss=on_arrays(numerics.mean_squared_loss),
-        predict=on_arrays(numerics.predict),
-        sgd_step=sgd_step,
-        training_loop=functools.partial(StepLoop, sgd_step=sgd_step, loss_of_data=loss_of_data),
+        fc_forward=on_arrays(layers.fc_forward),
+        fc_backward=on_arrays(layers.fc_backward),
+        mean_squared_loss=on_arrays(losses.mean_squared),
+        predict=on_arrays(network.predict),
+        sgd_step=on_arrays(network.sgd_step),
+        training_loop=loop(arithmetic),
     )
 
 
 def batches_of(x: Array, t: Array, indices: NDArray[np.int64]) -> Iterator[tuple[Array, Array]]:
     """The samples that each row of `indices` names, in turn."""
-    xp = array_api_compat.array_namespace(x)
-    drawn = xp.asarray(indices, device=array_api_compat.device(x))
+    take = arrays.namespace_of(x).take
+    drawn = arrays.beside(x, indices)
     for step in range(indices.shape[0]):
         rows = drawn[step, :]
-        yield xp.take(x, rows, axis=0), xp.take(t, rows, axis=0)
+        yield take(x, rows, axis=0), take(t, rows, axis=0)
 
 
 class StepLoop:
-    """The training loop as a Python loop over a backend's `sgd_step`."""
+    """The training loop as a Python loop over the maths' steps.
+
+    Parameters
+    ----------
+    arithmetic : Arithmetic
+        How to multiply and sum.
+    params : tuple of (w, b)
+        The first parameters; they are copied.
+    method : Method
+        How the network computes and learns.
+    step, loss_of : callable, optional
+        What stands for `fcbackends.maths.network.step` and `loss_of`, without their arithmetic.
+    batches : callable, optional
+        (x, t, indices (steps, batch_size)) -> the batches (x, t) in turn.
+    """
 
     def __init__(
         self,
+        arithmetic: Arithmetic,
         params: Params,
-        lr: float,
+        method: Method,
         *,
-        sgd_step: Callable[[Params, Array, Array, float], StepResult],
-        loss_of_data: Callable[[Params, Array, Array], Array],
-        batches: Callable[..., Iterator[tuple[Array, Array]]] = batches_of,
+        step: Callable[[State, Array, Array, Method], tuple[State, Array]] | None = None,
+        loss_of: Callable[[Params, Array, Array, Method], Array] | None = None,
+        batches: Batches = batches_of,
     ) -> None:
-        self._xp = array_api_compat.array_namespace(params[0][0])
-        self._params = self._last_finite = self._copy(params)
-        self._lr = lr
-        self._sgd_step = sgd_step
-        self._loss_of_data = loss_of_data
+        self._xp = arithmetic.xp
+        self._step = step or functools.partial(network.step, arithmetic)
+        self._loss_of = loss_of or functools.partial(network.loss_of, arithmetic)
         self._batches = batches
+        self._method = method
+        first = network.first_state(arithmetic, params, method.optimizer)
+        self._state = self._copy(first)
+        self._last_finite = self._state.params
+
+    @property
+    def state(self) -> State:
+        """A copy of all that steps change."""
+        return self._copy(self._state)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = self._copy(state)
 
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
-        return self._copy(self._params)
-
-    @params.setter
-    def params(self, params: Params) -> None:
-        self._params = params
+        return self.state.params
 
     @property
     def last_finite(self) -> Params:
         """A copy of the last parameters that `step` saw and whose values are all finite."""
-        finite = numerics.is_finite(self._params, xp=self._xp)
-        return self._copy(self._params if finite else self._last_finite)
+        finite = network.is_finite(self._xp, self._state.params)
+        return self._copy(State(self._state.params if finite else self._last_finite)).params
 
-    def _copy(self, params: Params) -> Params:
+    def _copy(self, state: State) -> State:
         copied = functools.partial(self._xp.asarray, copy=True)
-        return tuple((copied(w), copied(b)) for w, b in params)
+
+        def copy_of(params: Params) -> Params:
+            return tuple((copied(w), copied(b)) for w, b in params)
+
+        return State(copy_of(state.params), tuple(map(copy_of, state.slots)))
+
+    def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
+        """Nothing to do: what a library compiles, it compiles as it goes."""
 
     def step(self, x: Array, t: Array) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
         if x.ndim == 1:
             x, t = x[None, :], t[None, :]
-        if numerics.is_finite(self._params, xp=self._xp):
-            self._last_finite = self._params
+        if network.is_finite(self._xp, self._state.params):
+            self._last_finite = self._state.params
         return self._advance(x, t)
 
+    @np.errstate(all="ignore")
     def _advance(self, x: Array, t: Array) -> float:
-        result = self._sgd_step(self._params, x, t, self._lr)
-        loss = float(result.loss)
-        if math.isfinite(loss):
-            self._params = result.params
-        return loss
+        state, loss = self._step(self._state, x, t, self._method)
+        value = float(loss)
+        if math.isfinite(value):
+            self._state = state
+        return value
 
+    @np.errstate(all="ignore")
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
-        return float(self._loss_of_data(self._params, x, t))
+        return float(self._loss_of(self._state.params, x, t, self._method))
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
         losses: list[float] = []
-        loss = float("nan")
+        loss = math.nan
+        for step, batch in enumerate(self._drawn(x, t, plan, start, stop), start + 1):
+            batch_loss = self._advance(*batch)
+            if not math.isfinite(batch_loss):
+                return Segment(step - 1, loss, np.array(losses), False, diverged_at=step)
+            look = step % plan.record_every == 0
+            if plan.tol_on == "batch":
+                loss = batch_loss
+            elif look:
+                loss = self.loss(x, t)
+                if not math.isfinite(loss):
+                    return Segment(step, loss, np.array(losses), False, diverged_at=step)
+            if look:
+                losses.append(loss)
+            watched = look or plan.tol_on == "batch"
+            if watched and plan.tol is not None and loss <= plan.tol:
+                return Segment(step, loss, np.array(losses), True, None)
+        return Segment(stop, loss, np.array(losses), False, None)
 
-        def segment(last: int, *, reached: bool = False, diverged_at: int | None = None) -> Segment:
-            return Segment(last, loss, np.array(losses), reached, diverged_at)
-
+    def _drawn(
+        self, x: Array, t: Array, plan: Plan, start: int, stop: int
+    ) -> Iterator[tuple[Array, Array]]:
+        """The batches of these steps."""
         block = max(1, _INDICES_A_BLOCK // plan.batch_size)
         for first in range(start, stop, block):
             count = min(block, stop - first)
             indices = draw_indices(
                 x.shape[0], first, count, plan.batch_size, plan.sampling, plan.seed
             )
-            for step, batch in enumerate(self._batches(x, t, indices), first + 1):
-                batch_loss = self._advance(*batch)
-                if not math.isfinite(batch_loss):
-                    return segment(step - 1, diverged_at=step)
-                look = step % plan.record_every == 0
-                if plan.tol_on == "batch":
-                    loss = batch_loss
-                elif look:
-                    loss = self.loss(x, t)
-                    if not math.isfinite(loss):
-                        return segment(step, diverged_at=step)
-                if look:
-                    losses.append(loss)
-                watched = look or plan.tol_on == "batch"
-                if watched and plan.tol is not None and loss <= plan.tol:
-                    return segment(step, reached=True)
-        return segment(stop)
+            yield from self._batches(x, t, indices)

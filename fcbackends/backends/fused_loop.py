@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fcbackends.arrays import is_plain
+from fcbackends.backends.loop import Plan, Segment
 from fcbackends.kernels import layout, linear, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.elements import OPTIMIZERS
 from fcbackends.kernels.jit import entry
 from fcbackends.kernels.sampling import EPOCH_WORDS
-from fcbackends.kernels.threads import Team, new_barrier_state, run_in_threads, threads_for
+from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
 from fcbackends.kernels.watch import Seen, Watch
-from fcbackends.records import Array, Params, Plan, Segment
-from fcbackends.sampling import stream_key
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.sampling import stream_key
 
 _WORTH_A_KERNEL = 50_000
 """Samples from which on a kernel is compiled for the shape of a small layer: that takes a second
@@ -31,13 +35,13 @@ _MOST_KERNELS = 32
 _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
 
-_PLAIN = 0x0001 | 0x0100
-"""NumPy's flags for contiguous and aligned; the flags object has no cheaper test for both."""
+_small_kernels: dict[tuple[Any, ...], Callable[..., Seen]] = {}
+"""The kernels for small layers of constant shape: see `_shape`."""
 
 
 def plain(array: Array) -> NDArray[Any]:
     """The array as kernels read it: rows one after another, aligned; copied only if it is not."""
-    if type(array) is np.ndarray and array.flags.num & _PLAIN == _PLAIN:
+    if type(array) is np.ndarray and is_plain(array):
         return array
     return np.require(array, requirements=["C", "A"])
 
@@ -47,18 +51,30 @@ def _row(array: Array) -> NDArray[Any]:
 
 
 class FusedLoop:
-    """A network in one flat buffer; see `Loop`."""
+    """A network under training, as `fcbackends.backends.loop.Loop` has it.
+
+    Parameters
+    ----------
+    arithmetic : str
+        A name in the kernels' table.
+    params : tuple of (w, b)
+        The first parameters; they are copied.
+    method : Method
+        How the network computes and learns.
+    capacity : int
+        Rows that there is room for; more make room as they come.
+    """
 
     def __init__(
-        self, params: Params, lr: float, *, capacity: int = 1, arithmetic: str = "ordered"
+        self, arithmetic: str, params: Params, method: Method, *, capacity: int = 1
     ) -> None:
         self._sizes = (params[0][0].shape[0], *(w.shape[1] for w, _ in params))
         self._dtype = params[0][0].dtype
         self._names = (self._dtype.name, arithmetic)
-        self._lr = lr
-        self._alone = Team(0, 1, new_barrier_state(1))
+        self._method = method
+        self._slots = OPTIMIZERS[method.optimizer].slots
         self._lay_out(capacity, 1)
-        self.params = params
+        layout.write(self._network, self._shared.theta, params)
         layout.write(self._network, self._shared.previous, params)
 
     def _lay_out(self, capacity: int, threads: int) -> None:
@@ -69,30 +85,42 @@ class FusedLoop:
             threads,
             self._dtype,
             ARITHMETICS[self._names[1]],
-            activation="relu",
-            loss="mean_squared",
-            optimizer="sgd",
+            activation=self._method.activation,
+            loss=self._method.loss,
+            optimizer=self._method.optimizer,
         )
         (self._shared,) = self._network.shared
-        self._network.memory[self._shared.lr] = self._lr
+        self._network.memory[self._shared.lr] = self._method.lr
 
     def _make_room(self, rows: int, threads: int) -> None:
         """Make room for so many rows and threads, where there is less."""
         if rows <= self._capacity and threads <= self._most_threads:
             return
-        params, previous = self.params, layout.read(self._network, self._shared.previous)
+        state, previous = self.state, layout.read(self._network, self._shared.previous)
         self._lay_out(max(rows, self._capacity), max(threads, self._most_threads))
-        self.params = params
+        self.state = state
         layout.write(self._network, self._shared.previous, previous)
+
+    def _copies(self) -> list[int]:
+        """Where the weights stand in the buffer, and what the optimizer keeps beside them."""
+        theta, size = int(self._shared.theta), int(self._shared.theta_size)
+        return [theta + copy * size for copy in range(1 + self._slots)]
+
+    @property
+    def state(self) -> State:
+        """A copy of all that steps change."""
+        params, *slots = (layout.read(self._network, copy) for copy in self._copies())
+        return State(params, tuple(slots))
+
+    @state.setter
+    def state(self, state: State) -> None:
+        for copy, pairs in zip(self._copies(), (state.params, *state.slots), strict=True):
+            layout.write(self._network, copy, pairs)
 
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
         return layout.read(self._network, self._shared.theta)
-
-    @params.setter
-    def params(self, params: Params) -> None:
-        layout.write(self._network, self._shared.theta, params)
 
     @property
     def last_finite(self) -> Params:
@@ -104,11 +132,13 @@ class FusedLoop:
 
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
-        if x.ndim != 1 or t.ndim != 1 or x.flags.num & t.flags.num & _PLAIN != _PLAIN:
-            rows = 1 if x.ndim == 1 else x.shape[0]
+        rows = 1
+        if x.ndim == 2:
+            rows = x.shape[0]
             self._make_room(rows, 1)
-            return self._take_step(self._network, _row(x), _row(t), rows, guarded, self._alone)
-        return self._take_step(self._network, x, t, 1, guarded, self._alone)
+        if x.ndim == 2 or not (is_plain(x) and is_plain(t)):
+            x, t = _row(x), _row(t)
+        return self._take_step(self._network, x, t, rows, guarded, ALONE)
 
     @functools.cached_property
     def _take_step(self) -> Callable[..., float]:
@@ -131,6 +161,31 @@ class FusedLoop:
         data = Data(_row(x), _row(t), samples)
         return run_in_threads(lambda team: kernel(self._network, data, team), threads)
 
+    def _shape(self, plan: Plan) -> tuple[Any, ...]:
+        """What a small layer has a kernel of its own for."""
+        return (*self._sizes, plan.batch_size == 1, self._slots, *self._names)
+
+    def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
+        """Compile, or read from the cache, what `run` needs.
+
+        Where so many steps, which all loops take together, are worth it, that is a kernel for the
+        shape of this network; other loops of the shape use it as well.
+        """
+        shape = self._shape(plan)
+        if shape in _small_kernels:
+            return
+        if (
+            len(self._sizes) == 2
+            and linear.is_small(*self._sizes)
+            and steps * plan.batch_size >= _WORTH_A_KERNEL
+            and len(_small_kernels) < _MOST_KERNELS
+        ):
+            inputs, outputs, one_sample, slots, *names = shape
+            family = linear.linear_steps(inputs, outputs, one_sample=one_sample, slots=slots)
+            _small_kernels[shape] = entry(family(*names))
+        else:
+            training.train_steps(*self._names)
+
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
         losses = np.empty(stop // plan.record_every - start // plan.record_every)
@@ -145,20 +200,21 @@ class FusedLoop:
             plan.record_every,
         )
         data = Data(_row(x), _row(t), x.shape[0])
-        kernel = _linear_kernel(self._sizes, self._names, plan)
+        small = _small_kernels.get(self._shape(plan))
         with np.errstate(all="ignore"):
-            if kernel:
-                seen = self._run_linear(kernel, data, watch, losses)
+            if small:
+                seen = self._run_small(small, data, watch, losses)
             else:
                 seen = self._run_general(data, watch, losses)
         recorded = losses[: seen.recorded]
         return Segment(seen.step, seen.loss, recorded, seen.reached, seen.diverged_at or None)
 
-    def _run_linear(
+    def _run_small(
         self, kernel: Callable[..., Seen], data: Data, watch: Watch, losses: NDArray[np.float64]
     ) -> Seen:
-        ((w, b),) = self.params
-        theta = np.concatenate([w.reshape(-1), b])
+        state = self.state
+        copies = state.params, *state.slots
+        theta = np.concatenate([array.reshape(-1) for ((w, b),) in copies for array in (w, b)])
         batches = max(1, linear.DRAWS_A_BLOCK // watch.batch_size)
         order = np.empty(batches * watch.batch_size, np.int64)
         epoch_words = np.zeros(EPOCH_WORDS, np.uint64)
@@ -166,7 +222,7 @@ class FusedLoop:
             self._network.arithmetic,
             self._shared.loss,
             self._shared.optimizer,
-            self._dtype.type(self._lr),
+            self._network.memory[self._shared.lr],
             theta,
             data,
             watch,
@@ -174,36 +230,22 @@ class FusedLoop:
             order,
             epoch_words,
         )
-        self.params = ((theta[: w.size].reshape(w.shape), theta[w.size :]),)
+        inputs, outputs = self._sizes
+        params, *slots = (
+            ((copy[:-1].reshape(inputs, outputs), copy[-1]),)
+            for copy in theta.reshape(1 + self._slots, inputs + 1, outputs)
+        )
+        self.state = State(params, tuple(slots))
         return seen
 
     def _run_general(self, data: Data, watch: Watch, losses: NDArray[np.float64]) -> Seen:
-        threads = self._work_together(watch.batch_size, 3 * self._products(watch.batch_size))
+        batch_size = watch.batch_size
+        threads = self._work_together(batch_size, 3 * self._products(batch_size))
         kernel = entry(training.train_steps(*self._names))
-        order = np.empty((threads, watch.batch_size), np.int64)
+        order = np.empty((threads, batch_size), np.int64)
         epoch_words = np.zeros((threads, EPOCH_WORDS), np.uint64)
 
         def work(team: Team) -> Seen:
             return kernel(self._network, data, watch, losses, order, epoch_words, team)
 
         return run_in_threads(work, threads)
-
-
-_shapes_with_kernels: set[tuple[Any, ...]] = set()
-
-
-def _linear_kernel(
-    sizes: tuple[int, ...], names: tuple[str, str], plan: Plan
-) -> Callable[..., Seen] | None:
-    """The kernel for a small layer of constant shape, where one is worth compiling."""
-    inputs, outputs = sizes[0], sizes[-1]
-    if len(sizes) != 2 or not linear.is_small(inputs, outputs):
-        return None
-    shape = inputs, outputs, plan.batch_size == 1, *names
-    if shape not in _shapes_with_kernels:
-        too_short = plan.steps * plan.batch_size < _WORTH_A_KERNEL
-        if too_short or len(_shapes_with_kernels) == _MOST_KERNELS:
-            return None
-        _shapes_with_kernels.add(shape)
-    family = linear.linear_steps(inputs, outputs, one_sample=plan.batch_size == 1)
-    return entry(family(*names))

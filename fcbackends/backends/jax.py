@@ -18,10 +18,12 @@ import numpy as np
 from jax.extend.core import Literal
 from numpy.typing import NDArray
 
-from fcbackends.backends.array_api import namespace_backends
+from fcbackends.backends.array_api import StepLoop, namespace_backends
+from fcbackends.backends.backend import Backend
 from fcbackends.errors import ArgumentTypeError
-from fcbackends.interface import Backend
-from fcbackends.records import Array
+from fcbackends.maths import network
+from fcbackends.maths.arithmetic import Arithmetic, Array
+from fcbackends.maths.network import Method, State
 
 _X64_HINT = "; jax.config.update('jax_enable_x64', True) switches it on"
 
@@ -33,48 +35,76 @@ step takes 1.1 s and the next ones 33 ms. For 784-256-10 on 128 (2622) it took 1
 _UNSIGNED = {"float32": jnp.uint32, "float64": jnp.uint64}
 
 
-def load() -> tuple[Backend, Backend]:
-    """The ordered backend, compiled where that pays, and the native one."""
-    ordered, native = namespace_backends(jnp, "jax", hint=_X64_HINT)
-    step = _compiled(ordered.sgd_step)
-    step_loop: Any = ordered.training_loop
-    compiled = dataclasses.replace(
-        ordered,
-        fc_forward=_compiled(ordered.fc_forward),
-        fc_backward=_compiled(ordered.fc_backward),
-        mean_squared_loss=_compiled(ordered.mean_squared_loss),
-        predict=_compiled(ordered.predict),
-        sgd_step=step,
-        training_loop=functools.partial(step_loop, sgd_step=step, batches=_batches),
+def load() -> tuple[Backend, ...]:
+    """JAX's backends: compiled where that pays, but for the native one."""
+    made = namespace_backends(jnp, "jax", loop=_loop, hint=_X64_HINT)
+    return tuple(b if b.arithmetic == "native" else _compiled_backend(b) for b in made)
+
+
+def _compiled_backend(backend: Backend) -> Backend:
+    predict, sgd_step = _compiled(backend.predict), _compiled(_taking_names(backend.sgd_step))
+    return dataclasses.replace(
+        backend,
+        fc_forward=_compiled(backend.fc_forward),
+        fc_backward=_compiled(backend.fc_backward),
+        mean_squared_loss=_compiled(backend.mean_squared_loss),
+        predict=predict,
+        sgd_step=lambda params, x, t, method: sgd_step(params, x, t, *method),
     )
-    return compiled, native
+
+
+def _loop(arithmetic: Arithmetic) -> Callable[..., StepLoop]:
+    if arithmetic.name == "native":
+        return functools.partial(StepLoop, arithmetic)
+    compiled = _compiled(_taking_names(functools.partial(network.step, arithmetic)))
+
+    def step(state: State, x: Array, t: Array, method: Method) -> tuple[State, Array]:
+        return compiled(state, x, t, *method)
+
+    return functools.partial(StepLoop, arithmetic, step=step, batches=_batches)
+
+
+def _taking_names(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step whose method comes in its parts: the names are no values that JAX could trace."""
+    return lambda start, x, t, *method: step(start, x, t, Method(*method))
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of arrays, compiled as a whole where they are small."""
+    """The function of arrays and, after them, names, compiled as a whole where they are small."""
 
-    def traced(zero: Array, *args: Any) -> Any:
-        closed, results = jax.make_jaxpr(function, return_shape=True)(*args)
-        flat = _evaluate(closed, jax.tree.leaves(args), zero)
-        return jax.tree.unflatten(jax.tree.structure(results), flat)
+    @functools.cache
+    def whole(names: tuple[str, ...]) -> Callable[..., Any]:
+        def traced(zero: Array, *args: Any) -> Any:
+            named = functools.partial(_called_with, function, names)
+            closed, results = jax.make_jaxpr(named, return_shape=True)(*args)
+            flat = _evaluate(closed, jax.tree.leaves(args), zero)
+            return jax.tree.unflatten(jax.tree.structure(results), flat)
 
-    whole = jax.jit(traced)
+        return jax.jit(traced)
 
     def either(*args: Any) -> Any:
+        names = tuple(arg for arg in args if isinstance(arg, str))
+        args = args[: len(args) - len(names)]
         arrays = jax.tree.leaves(args)
         if any(isinstance(array, jax.core.Tracer) for array in arrays):
             # The zero would be a constant there, and products contracted again.
             raise ArgumentTypeError(
-                "`backend` 'jax' must be given arrays with values, got some that JAX is tracing; "
-                "within jax.jit and jax.grad, only arithmetic 'native' can be used"
+                "backend",
+                "be given arrays with values where it is 'jax' (within jax.jit and jax.grad, only "
+                "arithmetic 'native' can be used)",
+                "some that JAX is tracing",
             )
         lengths = [length for array in arrays for length in np.shape(array)]
         # Compiled, the +0.0 that is a sum of no terms is left out where it is added: -0.0 stays.
         if sum(lengths) <= _MOST_LENGTHS and 0 not in lengths:
-            return whole(np.uint32(0), *args)
-        return function(*args)
+            return whole(names)(np.uint32(0), *args)
+        return function(*args, *names)
 
     return either
+
+
+def _called_with(function: Callable[..., Any], names: tuple[str, ...], *args: Any) -> Any:
+    return function(*args, *names)
 
 
 def _evaluate(closed: Any, args: Sequence[Array], zero: Array) -> list[Array]:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
-from fcbackends.backends.array_api import namespace_backends
-from fcbackends.interface import Backend
+from fcbackends.backends.array_api import StepLoop, namespace_backends
+from fcbackends.backends.backend import Backend
+from fcbackends.maths import network
+from fcbackends.maths.arithmetic import Arithmetic
 
 
-def load() -> tuple[Backend, Backend]:
-    """PyTorch's two backends."""
-    ordered, native = namespace_backends(torch, "torch")
-    return _with_loop(ordered), _with_loop(native)
+def load() -> tuple[Backend, ...]:
+    """PyTorch's backends."""
+    return namespace_backends(torch, "torch", loop=_loop)
 
 
-def _with_loop(backend: Backend) -> Backend:
+def _loop(arithmetic: Arithmetic) -> Callable[..., StepLoop]:
     # A fifth to a quarter less time a step. Such tensors can never take part in a gradient, so
     # what callers get is copied outside, or comes from functions that are not wrapped.
-    step = torch.inference_mode()(backend.sgd_step)
-    step_loop: Any = backend.training_loop
-    loop = functools.partial(step_loop, sgd_step=step)
-    return dataclasses.replace(backend, training_loop=loop)
+    step = torch.inference_mode()(functools.partial(network.step, arithmetic))
+    return functools.partial(StepLoop, arithmetic, step=step)

@@ -11,8 +11,6 @@ from typing import Any
 import fcbackends as fcb
 from fcbackends.cli.files import replacing, writable
 from fcbackends.conformance import Verdict, verify
-from fcbackends.errors import ArgumentError
-from fcbackends.records import ArithmeticName
 from fcbackends.report.terminal import print_table
 
 _HEADER = (
@@ -26,7 +24,7 @@ _CASES_WORTH_A_PROCESS = 500
 def verify_backends(
     names: Sequence[str],
     *,
-    arithmetic: ArithmeticName,
+    arithmetic: str,
     cases: int,
     seed: int,
     case: int | None,
@@ -42,10 +40,8 @@ def verify_backends(
     if not names:
         names = [name for name, state in fcb.list_backends().items() if state == "available"]
     for name in names:
-        try:
-            fcb.get_backend(name, arithmetic=arithmetic)
-        except ArgumentError as error:
-            raise ArgumentError(str(error).replace("`backend`", "`BACKEND`")) from None
+        # Before the first is verified, the last is known.
+        fcb.get_backend(name, arithmetic=arithmetic)
     verdicts = []
     for name in names:
         verdict = verify(
@@ -101,6 +97,7 @@ def _remarks(verdict: Verdict) -> Iterator[str]:
 def _write(path: Path, verdicts: Sequence[Verdict], seed: int) -> None:
     content = {
         "fcbackends": fcb.__version__,
+        "contract": fcb.CONTRACT_VERSION,
         "seed": seed,
         "backends": [_as_json(verdict) for verdict in verdicts],
     }
@@ -116,7 +113,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "stated": verdict.stated,
         "observed": verdict.observed,
         "passed": verdict.passed,
-        "self_test": {"class": verdict.self_test, "reason": verdict.self_test.reason},
+        "self_test": {"class": verdict.self_test.letter, "reason": verdict.self_test.reason},
         "golden_runs": verdict.golden_runs,
         "golden_different": list(verdict.golden),
         "cases": tally.cases,

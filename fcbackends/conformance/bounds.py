@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.results import Results
 

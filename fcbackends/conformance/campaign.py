@@ -9,16 +9,16 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from fcbackends import checks
+from fcbackends.backends.backend import Backend, Conformance, ConformanceClass
+from fcbackends.backends.registry import get_backend
+from fcbackends.checks import options
 from fcbackends.conformance.cases import CASES_A_FORM
 from fcbackends.conformance.golden import differing_runs, golden_runs
-from fcbackends.conformance.tally import LEVELS, Finding, Level, Tally, run_cases
+from fcbackends.conformance.running import run_cases
+from fcbackends.conformance.selftest import self_test, taken_dtypes
+from fcbackends.conformance.tally import Finding, Level, Tally
 from fcbackends.errors import ArgumentError
-from fcbackends.interface import Backend
-from fcbackends.records import ArithmeticName
-from fcbackends.registry import get_backend
-from fcbackends.selftest import Conformance, ConformanceClass, self_test, taken_dtypes
-from fcbackends.training import progress_bar
+from fcbackends.training.progress import progress_bar
 
 _CASES_A_PART = 8 * CASES_A_FORM
 _PARTS_A_PROCESS = 60
@@ -55,7 +55,7 @@ class Verdict:
     """
 
     backend: str
-    arithmetic: ArithmeticName
+    arithmetic: str
     seed: int
     stated: ConformanceClass
     self_test: Conformance
@@ -64,21 +64,20 @@ class Verdict:
     tally: Tally
 
     @property
-    def observed(self) -> Level:
+    def observed(self) -> str:
         """The best class that all of it leaves open; "none" where not even the bounds hold."""
-        golden: Level = "C" if self.golden else "A"
-        found: Level = self.self_test.letter
-        return max(found, golden, self.tally.level, key=LEVELS.index)
+        golden = Level.C if self.golden else Level.A
+        return max(Level[self.self_test.letter], golden, self.tally.level).name
 
     @property
     def passed(self) -> bool:
         """Whether it keeps its class."""
-        return LEVELS.index(self.observed) <= LEVELS.index(self.stated)
+        return Level[self.observed] <= Level[self.stated]
 
     @property
     def first(self) -> Finding | None:
         """The first case in which it does not, or else the first where bits differ, if any."""
-        return self.tally.first_below(self.stated) or self.tally.first_below("A")
+        return self.tally.first_below(Level[self.stated]) or self.tally.first_below(Level.A)
 
     @property
     def command(self) -> str:
@@ -86,7 +85,7 @@ class Verdict:
         return command(self.backend, self.arithmetic, self.seed, self.first) if self.first else ""
 
 
-def command(name: str, arithmetic: ArithmeticName, seed: int, finding: Finding) -> str:
+def command(name: str, arithmetic: str, seed: int, finding: Finding) -> str:
     """The command line that shows a case again."""
     native = " --arithmetic native" if arithmetic == "native" else ""
     return f"fcbackends verify {name}{native} --seed {seed} --case {finding.case}"
@@ -100,13 +99,13 @@ def stated_class(backend: Backend) -> ConformanceClass:
     """
     if backend.arithmetic == "native":
         return "C"
-    return "B" if backend.conformance == "B" else "A"
+    return "B" if backend.conformance.letter == "B" else "A"
 
 
 def verify(
     backend: str | Backend,
     *,
-    arithmetic: ArithmeticName = "ordered",
+    arithmetic: str = "ordered",
     cases: int = 1000,
     seed: int = 0,
     first: int = 0,
@@ -150,13 +149,11 @@ def verify(
         processes with a Backend.
     """
     chosen = get_backend(backend, arithmetic=arithmetic)
-    cases, first = checks.count("cases", cases, 0), checks.count("first", first, 0)
-    seed, processes = checks.seed(seed), checks.count("processes", processes, 1)
+    cases, first = options.integer("cases", cases, 0), options.integer("first", first, 0)
+    seed, processes = options.seed(seed), options.integer("processes", processes, 1)
     if processes > 1 and not isinstance(backend, str):
-        raise ArgumentError(
-            "`processes` must be 1 for a Backend, which other processes do not know by a name, "
-            f"got {processes}"
-        )
+        required = "be 1 for a Backend, which other processes do not know by a name"
+        raise ArgumentError("processes", required, f"{processes}")
     dtypes = taken_dtypes(chosen)
     found = self_test(chosen)
     runs = golden_runs(dtypes) if chosen.arithmetic == "ordered" else ()
@@ -212,7 +209,7 @@ def _in_pool(
     except BrokenProcessPool:
         start = min(part.start for part in left.values())
         died = Finding(start, "a case from here on", "the process that ran it died")
-        yield Tally(findings={"none": died})
+        yield Tally(findings={Level.none: died})
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -221,7 +218,5 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _run_part(
-    name: str, arithmetic: ArithmeticName, seed: int, part: range, dtypes: tuple[str, ...]
-) -> Tally:
+def _run_part(name: str, arithmetic: str, seed: int, part: range, dtypes: tuple[str, ...]) -> Tally:
     return run_cases(get_backend(name, arithmetic=arithmetic), seed, part, dtypes)

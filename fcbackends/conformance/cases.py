@@ -8,9 +8,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
+from fcbackends.backends.loop import Plan
 from fcbackends.conformance.layouts import LAYOUTS
 from fcbackends.conformance.values import MAGNITUDES, Draws
-from fcbackends.records import Params, Plan
+from fcbackends.maths.network import Params
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
@@ -43,9 +44,9 @@ class Case(NamedTuple):
     """One case. Its arrays are NumPy's, of `dtype`, and stand in memory as `layout` says.
 
     A layer has x (N, K), and dy and t (N, M), of which the loss is taken, too; a network has one
-    layer or more; a training takes `steps` steps of its plan; a relation holds between results of
-    the backend alone, and draws what more it needs. With `one_sample`, N is 1, and arrays are to be
-    given without that axis.
+    layer or more; a training takes `steps` steps of its plan, and is prepared for `expected_steps`;
+    a relation holds between results of the backend alone, and draws what more it needs. With
+    `one_sample`, N is 1, and arrays are to be given without that axis.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Case(NamedTuple):
     lr: float
     plan: Plan
     steps: int
+    expected_steps: int
     draws: Draws
 
     @property
@@ -116,7 +118,6 @@ def make_case(
     params = tuple((array(k, m), bias(m)) for k, m in itertools.pairwise(sizes))
     x, t, dy = (array(samples, width) for width in (sizes[0], sizes[-1], sizes[-1]))
     plan = Plan(
-        steps=_LONG_RUN if form.long else _MOST_STEPS,
         batch_size=form.batch_size,
         sampling=draws.choice(("replacement", "epoch")),
         seed=draws.integer(0, 2**53 - 1),
@@ -138,6 +139,7 @@ def make_case(
         lr=draws.choice(rates) * (1 + draws.share() / 8),
         plan=plan,
         steps=draws.integer(1, _MOST_STEPS),
+        expected_steps=_LONG_RUN if form.long else _MOST_STEPS,
         draws=draws,
     )
 
@@ -173,9 +175,10 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         sizes[draws.integer(0, layers)] = draws.choice(LARGE_SIZES)
     elif draws.one_in(12):
         samples = draws.choice(LARGE_SIZES)
-    elif kind == "layer" and draws.one_in(16):
-        place = draws.integer(0, 2)
-        if place == 2:
+    elif kind in ("layer", "network") and draws.one_in(16):
+        # A step needs a sample.
+        place = draws.integer(0, layers if kind == "network" else 2)
+        if place > layers:
             samples = 0
         else:
             sizes[place] = 0

@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fcbackends.agreement import digest
-from fcbackends.initialization import init_params
-from fcbackends.interface import Backend
-from fcbackends.records import Sampling
-from fcbackends.sampling import uniforms, word
-from fcbackends.training import train
+from fcbackends.backends.backend import Backend
+from fcbackends.maths.sampling import Sampling, uniforms, word
+from fcbackends.training.initialization import init_params
+from fcbackends.training.runs import train
 
 
 class GoldenRun(NamedTuple):

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.records import Params, Plan
-from fcbackends.sampling import draw_indices
+from fcbackends.backends.loop import Plan
+from fcbackends.maths.network import Method, Params
+from fcbackends.maths.sampling import draw_indices
 
 Floats = NDArray[Any]
 
@@ -67,11 +68,11 @@ def predict(params: Params, x: Floats) -> Floats:
     return fc_forward(_inputs(params, x)[-1], *params[-1])
 
 
-def sgd_step(params: Params, x: Floats, t: Floats, lr: float) -> tuple[Params, Floats]:
+def sgd_step(params: Params, x: Floats, t: Floats, method: Method) -> tuple[Params, Floats]:
     """The parameters after one step, and the loss before it."""
     inputs = _inputs(params, x)
     loss, dy = mean_squared_loss(fc_forward(inputs[-1], *params[-1]), t)
-    rate = dy.dtype.type(lr)
+    rate = dy.dtype.type(method.lr)
     stepped = []
     for a, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
         dw, db, dx = fc_backward(dy, a, w)
@@ -81,7 +82,7 @@ def sgd_step(params: Params, x: Floats, t: Floats, lr: float) -> tuple[Params, F
 
 
 class Trained(NamedTuple):
-    """Where a training loop has come to; see `fcbackends.records.Segment`."""
+    """Where a training loop has come to; see `fcbackends.backends.loop.Segment`."""
 
     params: Params
     steps: int
@@ -91,7 +92,7 @@ class Trained(NamedTuple):
     diverged_at: int | None
 
 
-def train(params: Params, x: Floats, t: Floats, lr: float, plan: Plan, steps: int) -> Trained:
+def train(params: Params, x: Floats, t: Floats, method: Method, plan: Plan, steps: int) -> Trained:
     """The first `steps` steps of a plan, or fewer where it stops them."""
     indices = draw_indices(len(x), 0, steps, plan.batch_size, plan.sampling, plan.seed)
     losses: list[float] = []
@@ -101,7 +102,7 @@ def train(params: Params, x: Floats, t: Floats, lr: float, plan: Plan, steps: in
         return Trained(params, taken, watched, np.array(losses), reached, diverged_at)
 
     for step, rows in enumerate(indices, start=1):
-        stepped, loss = sgd_step(params, x[rows], t[rows], lr)
+        stepped, loss = sgd_step(params, x[rows], t[rows], method)
         if not np.isfinite(loss):
             return trained(step - 1, diverged_at=step)
         params = stepped

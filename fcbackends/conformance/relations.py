@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends import api
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Loop
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import LAYOUTS, laid_out
-from fcbackends.interface import Backend
-from fcbackends.records import Loop
+from fcbackends.maths.network import Method
 
 Pairs: TypeAlias = "dict[str, tuple[Any, Any]]"
 """By the name of the relation: what was found, and what it must equal."""
@@ -179,7 +180,7 @@ def _run_in_parts(backend: Backend, case: Case) -> Pairs:
         params = tuple(
             (backend.asarray(w, case.dtype), backend.asarray(b, case.dtype)) for w, b in case.params
         )
-        return backend.training_loop(params, case.lr / 100)
+        return backend.training_loop(params, Method(case.lr / 100))
 
     x, t = backend.asarray(case.x, case.dtype), backend.asarray(case.t, case.dtype)
     middle = case.draws.integer(0, case.steps)

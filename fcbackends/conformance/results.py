@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fcbackends import api
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Loop, Plan
 from fcbackends.conformance import reference
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import laid_out
-from fcbackends.interface import Backend
-from fcbackends.records import Loop, Params, Plan
-from fcbackends.training import train
+from fcbackends.maths.network import Method, Params
+from fcbackends.training.runs import train
 
 Results: TypeAlias = "dict[str, Any]"
 """By the name of what was called: arrays, or lists of them."""
@@ -54,7 +55,7 @@ def expectations(case: Case, arrays: Callable[[Any], Any] = lambda values: value
     if case.kind == "network":
         return {
             "predict": rows(reference.predict(params, x)),
-            "sgd_step": list(reference.sgd_step(params, x, t, case.lr)),
+            "sgd_step": list(reference.sgd_step(params, x, t, Method(case.lr))),
         }
     ((w, b),) = params
     dw, db, dx = reference.fc_backward(dy, x, w)
@@ -72,7 +73,8 @@ def _trained(backend: Backend, case: Case) -> Results:
         return backend.asarray(values, case.dtype)
 
     params, x, t = bring((case.params, case.x, case.t))
-    loop: Loop = backend.training_loop(params, case.lr)
+    loop: Loop = backend.training_loop(params, Method(case.lr))
+    loop.prepare(x, t, case.plan, case.expected_steps)
     segment = loop.run(x, t, case.plan, 0, case.steps)
     diverged_at = segment.diverged_at or 0
     found = {"steps": _numbers(segment.steps, segment.reached, diverged_at), "params": loop.params}
@@ -113,7 +115,7 @@ def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> l
 
 
 def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results:
-    trained = reference.train(params, x, t, case.lr, case.plan, case.steps)
+    trained = reference.train(params, x, t, Method(case.lr), case.plan, case.steps)
     diverged_at = trained.diverged_at or 0
     found: Results = {
         "steps": _numbers(trained.steps, trained.reached, diverged_at),
@@ -129,7 +131,7 @@ def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results
         loss = trained.loss if case.plan.tol_on == "batch" else whole
         found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
     found["loss of the data"] = _numbers(whole)
-    stepped, before = reference.sgd_step(trained.params, x, t, case.lr)
+    stepped, before = reference.sgd_step(trained.params, x, t, Method(case.lr))
     found["step"] = [_numbers(before), stepped if np.isfinite(before) else trained.params]
     return found
 

@@ -1,26 +1,19 @@
-"""What cases show of a backend, and what several of them show together."""
+"""What cases show of a backend, summed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import enum
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import numpy as np
 
-from fcbackends.agreement import Agreement, as_numpy, compare
-from fcbackends.conformance.bounds import error_shares
-from fcbackends.conformance.cases import Case, make_case
-from fcbackends.conformance.reference import flushing
-from fcbackends.conformance.relations import relation
-from fcbackends.conformance.results import Results, expectations, results
-from fcbackends.errors import ArgumentError
-from fcbackends.interface import Backend
+class Level(enum.IntEnum):
+    """The best class that something seen leaves open; none where not even the bounds hold."""
 
-Level: TypeAlias = Literal["A", "B", "C", "none"]
-"""The best class that something seen leaves open."""
-
-LEVELS: tuple[Level, ...] = ("A", "B", "C", "none")
+    A = 0
+    B = 1
+    C = 2
+    none = 3
 
 
 class Finding(NamedTuple):
@@ -69,11 +62,11 @@ class Tally:
     @property
     def level(self) -> Level:
         """The best class that all cases leave open."""
-        return max(self.findings, key=LEVELS.index, default="A")
+        return max(self.findings, default=Level.A)
 
     def first_below(self, level: Level) -> Finding | None:
         """The first case that rules this class out."""
-        worse = [f for seen, f in self.findings.items() if LEVELS.index(seen) > LEVELS.index(level)]
+        worse = [finding for seen, finding in self.findings.items() if seen > level]
         return min(worse, default=None)
 
     def __add__(self, other: Tally) -> Tally:
@@ -86,142 +79,12 @@ class Tally:
             cases=self.cases + other.cases,
             values=self.values + other.values,
             different=self.different + other.different,
-            max_ulp=_farther(self.max_ulp, other.max_ulp),
+            max_ulp=farther(self.max_ulp, other.max_ulp),
             error_share=max(shares, default=None),
             findings=findings,
         )
 
 
-def run_cases(
-    backend: Backend, seed: int, indices: Iterable[int], dtypes: tuple[str, ...]
-) -> Tally:
-    """Run the cases of these indices, with numbers of these dtypes."""
-    total = Tally()
-    bounded = backend.arithmetic == "native"
-    # Overflows and NaN are among the cases.
-    with np.errstate(all="ignore"):
-        for index in indices:
-            case = make_case(seed, index, dtypes=dtypes, bounded=bounded)
-            total += _run_case(backend, case, index)
-    return total
-
-
-def _run_case(backend: Backend, case: Case, index: int) -> Tally:
-    try:
-        if case.kind == "relation":
-            pairs = relation(backend, case)
-            found = {name: got for name, (got, _) in pairs.items()}
-            wanted = {name: want for name, (_, want) in pairs.items()}
-        else:
-            found, wanted = results(backend, case), expectations(case)
-    except Exception as error:  # whatever somebody's backend raises
-        raised = Finding(index, str(case), f"{type(error).__name__}: {error}")
-        return Tally(cases=1, findings={"none": raised})
-    compared = _compare(found, wanted)
-    level, share = _level(backend, case, found, wanted, compared)
-    findings: dict[Level, Finding] = {}
-    if level != "A":
-        findings[level] = Finding(index, str(case), compared.defect)
-    return Tally(1, compared.values, compared.different, compared.max_ulp, share, findings)
-
-
-class _Compared(NamedTuple):
-    """How results agree with what they must be."""
-
-    values: int
-    different: int
-    max_ulp: int | None
-    alike: bool
-    """Whether all are of the right structure, shape and dtype."""
-    defect: str
-
-
-def _compare(found: Results, wanted: Results) -> _Compared:
-    values, different, alike, defect = 0, 0, True, ""
-    max_ulp: int | None = 0
-    for name, want in wanted.items():
-        count = sum(a.size for a in _leaves(want))
-        values += count
-        try:
-            agreement = compare(found.get(name, []), want)
-        except ArgumentError as error:
-            alike, max_ulp = False, None
-            different += count
-            defect = defect or f"{name}: {error}"
-            continue
-        if agreement.equal:
-            continue
-        different += agreement.different
-        max_ulp = _farther(max_ulp, agreement.max_ulp)
-        defect = defect or _defect(name, found[name], want, agreement)
-    return _Compared(values, different, max_ulp, alike, defect)
-
-
-def _farther(one: int | None, other: int | None) -> int | None:
+def farther(one: int | None, other: int | None) -> int | None:
+    """The larger of two distances; None, where a NaN met a number, is the largest."""
     return None if one is None or other is None else max(one, other)
-
-
-def _defect(name: str, found: Any, want: Any, agreement: Agreement) -> str:
-    """The first value that differs, in full, and how many more there are."""
-    place = agreement.first or ()
-    got, wanted = (float(_at(values, place)).hex() for values in (found, want))
-    far = "NaN" if agreement.max_ulp is None else f"{agreement.max_ulp} ULP"
-    more = f"{agreement.different} differ, by up to {far}"
-    return f"{name} at {list(place)}: got {got}, wanted {wanted} ({more})"
-
-
-def _at(values: Any, place: tuple[int, ...]) -> Any:
-    while isinstance(values, tuple | list):
-        values, place = values[place[0]], place[1:]
-    return as_numpy(values)[place]
-
-
-def _leaves(values: Any) -> Iterator[Any]:
-    if not isinstance(values, tuple | list):
-        yield np.asarray(values)
-        return
-    for value in values:
-        yield from _leaves(value)
-
-
-def _are_flushed(found: Results, wanted: Results, flushed: Results) -> bool:
-    """Whether each value is the one wanted, or what flushing makes of it.
-
-    A compiler may leave out an operation that changes nothing, such as a sum with zero, and with it
-    the flush.
-    """
-    if found.keys() != flushed.keys() or not _compare(found, flushed).alike:
-        return False
-    either = {n: _nearer(found[n], wanted.get(n, flushed[n]), flushed[n]) for n in found}
-    return _compare(found, either).different == 0
-
-
-def _nearer(found: Any, wanted: Any, flushed: Any) -> Any:
-    if isinstance(flushed, tuple | list):
-        return [_nearer(*values) for values in zip(found, wanted, flushed, strict=True)]
-    found, wanted, flushed = as_numpy(found), np.asarray(wanted), np.asarray(flushed)
-    if wanted.shape != flushed.shape:  # a training that stops elsewhere
-        return flushed
-    same = (found == wanted) & (np.signbit(found) == np.signbit(wanted))
-    return np.where(same | (np.isnan(found) & np.isnan(wanted)), wanted, flushed)
-
-
-def _level(
-    backend: Backend, case: Case, found: Results, wanted: Results, compared: _Compared
-) -> tuple[Level, float | None]:
-    """The best class that a case leaves open, and its error's share of its bound, if looked at."""
-    native = backend.arithmetic == "native"
-    equal = compared.alike and compared.different == 0
-    if equal and not native:
-        return "A", None
-    may_flush = not native and case.kind != "relation"
-    if may_flush and _are_flushed(found, wanted, expectations(case, flushing)):
-        return "B", None
-    if not compared.alike:
-        return "none", None
-    if not case.is_bounded:
-        return "C", None
-    share = max(error_shares(case, found).values())
-    if share > 1:
-        return "none", share
-    return "A" if equal else "C", share

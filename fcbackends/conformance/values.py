@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.sampling import word, words
+from fcbackends.maths.sampling import word, words
 
 Choice = TypeVar("Choice")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fcbackends.kernels.jit import inlined, pasted
+from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.views import row
 
 ACTIVATIONS = {"identity": 0, "relu": 1}
@@ -76,13 +76,13 @@ def gradient_factor(loss, samples):
     return 2.0 / samples
 
 
-@pasted
+@inlined
 def loss_of_sample(loss, y, t, dy, factor):
     """One sample's loss; dy, which may be y, receives its gradient times `factor`."""
     return _squared(y, t, dy, factor)
 
 
-@pasted
+@inlined
 def _squared(y, t, dy, factor):
     squares = y.dtype.type(0)
     for m in range(y.shape[0]):
@@ -95,7 +95,7 @@ def _squared(y, t, dy, factor):
 # --- updates -------------------------------------------------------------------------------------
 
 
-@pasted
+@inlined
 def update(optimizer, memory, at, gradient, lr, distance):
     """Move the parameters from `at` on down their gradient.
 
@@ -104,7 +104,7 @@ def update(optimizer, memory, at, gradient, lr, distance):
     _sgd(row(memory, at, gradient.shape[0]), gradient, lr)
 
 
-@pasted
+@inlined
 def _sgd(weights, gradient, lr):
     for i in range(weights.shape[0]):
         weights[i] -= lr * gradient[i]

@@ -1,4 +1,4 @@
-"""The draws of `fcbackends.sampling`, for use inside a kernel."""
+"""The draws of `fcbackends.maths.sampling`, for use inside a kernel."""
 
 from __future__ import annotations
 

@@ -44,9 +44,13 @@ class Team(NamedTuple):
 TEAM = types.NamedTuple((types.int64, types.int64, types.int64[::1]), Team)
 
 
-def new_barrier_state(threads: int) -> NDArray[np.int64]:
+def _barrier_state(threads: int) -> NDArray[np.int64]:
     """Counters for so many threads, and a word that calls the whole thing off."""
     return np.zeros((threads + 1) * _LINE, np.int64)
+
+
+ALONE = Team(0, 1, _barrier_state(1))
+"""A thread that meets no other."""
 
 
 def get_threads() -> int:
@@ -75,10 +79,9 @@ def run_in_threads(work: Callable[[Team], _Result], threads: int) -> _Result:
     `work` is to release the GIL, and not to raise. Where a thread cannot be started, those that
     were are called off at their next barrier.
     """
-    barrier_state = new_barrier_state(threads)
-    alone = Team(0, threads, barrier_state)
     if threads == 1:
-        return work(alone)
+        return work(ALONE)
+    barrier_state = _barrier_state(threads)
     others = [
         threading.Thread(target=work, args=(Team(thread, threads, barrier_state),))
         for thread in range(1, threads)
@@ -88,7 +91,7 @@ def run_in_threads(work: Callable[[Team], _Result], threads: int) -> _Result:
         for other in others:
             other.start()
             started.append(other)
-        return work(alone)
+        return work(Team(0, threads, barrier_state))
     finally:
         barrier_state[threads * _LINE] = 1
         for other in started:

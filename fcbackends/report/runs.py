@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from fcbackends.backends.backend import ConformanceClass
 from fcbackends.errors import ArgumentError
-from fcbackends.selftest import ConformanceClass
 
 STORAGE = Path(".benchmarks")
 """Where pytest-benchmark keeps its runs, in the folder that it was started in."""

@@ -7,7 +7,7 @@ import os
 import pytest
 
 import fcbackends as fcb
-from fcbackends import registry
+from fcbackends.backends import registry
 from tests.broken import backend_of, flushed, reversed_forward
 from tests.oracle import fast
 
@@ -27,7 +27,8 @@ def test_what_is_found_is_written_as_json(command, tmp_path):
     ran = command("verify numpy acme --cases 60 --seed 2 --json found.json")
     assert (ran.status, ran.err) == (1, "")
     found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["fcbackends"], found["seed"]) == (fcb.__version__, 2)
+    assert (found["fcbackends"], found["contract"]) == (fcb.__version__, fcb.CONTRACT_VERSION)
+    assert found["seed"] == 2
     right, wrong = found["backends"]
     assert right["passed"]
     assert right == right | {
@@ -123,5 +124,7 @@ def test_a_library_that_is_not_installed_is_refused_with_what_installs_it(comman
     monkeypatch.setitem(registry._loaders, "not_there", lambda: None)
     ran = command("verify numpy not_there")
     assert (ran.status, ran.out) == (2, "")
-    text = "`BACKEND` 'not_there' is not installed: pip install 'fcbackends[not-there]'"
-    assert ran.err == f"fcbackends: {text}\n"
+    assert ran.err == (
+        "fcbackends: `BACKEND` must be a backend whose library is installed, got 'not_there', not "
+        "installed: pip install 'fcbackends[not-there]'\n"
+    )

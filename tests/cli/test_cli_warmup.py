@@ -23,7 +23,7 @@ def kernels(out):
 def test_what_was_compiled_is_read_by_the_next_process(start, tmp_path):
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     process = start("warmup --dtype float32", env=environment)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     compiled = kernels(out)
     assert {name for name, _, _ in compiled} == FAMILIES.keys()
@@ -32,7 +32,7 @@ def test_what_was_compiled_is_read_by_the_next_process(start, tmp_path):
 
     # One process reads them all, and then compiles: nothing that a kernel links to is missing.
     process = start("warmup --dtype float32 --dtype float64 --dtype float32", env=environment)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
     read, others = kernels(out)[: len(compiled)], kernels(out)[len(compiled) :]
     assert [(name, dtype) for name, dtype, _ in read] == [k[:2] for k in compiled]
@@ -66,7 +66,7 @@ def test_small_layers_by_their_sizes(command):
 def test_a_folder_that_cannot_be_written(start, tmp_path):
     (tmp_path / "a file").write_text("")
     process = start("warmup", env={"NUMBA_CACHE_DIR": str(tmp_path / "a file")})
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (1, "")
     assert re.fullmatch(r"fcbackends: compiled kernels cannot be kept \(.+\): .+\n", err)
     assert str(tmp_path / "a file" / "fcbackends") in err
@@ -75,6 +75,6 @@ def test_a_folder_that_cannot_be_written(start, tmp_path):
 @pytest.mark.parametrize("line", ["warmup", "warmup --dtype float64"])
 def test_without_a_compiler(start, line):
     process = start(line, env={"NUMBA_DISABLE_JIT": "1"})
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (2, "")
     assert err == "fcbackends: `NUMBA_DISABLE_JIT` must be 0 or left out, got '1'\n"

@@ -12,7 +12,8 @@ from fcbackends.conformance.cases import CASES_A_FORM, make_case
 from fcbackends.conformance.layouts import LAYOUTS, laid_out
 from fcbackends.conformance.reference import flushing
 from fcbackends.conformance.results import expectations, results
-from fcbackends.conformance.tally import run_cases
+from fcbackends.conformance.running import run_cases
+from fcbackends.conformance.tally import Level
 from fcbackends.conformance.values import FORMATS, MAGNITUDES, Draws
 from tests import broken
 from tests.broken import backend_of
@@ -313,8 +314,8 @@ def test_another_shape_dtype_or_structure_is_a_finding_of_no_class(wrong):
     backend = backend_of(fast)
     backend = dataclasses.replace(backend, predict=lambda params, x: wrong(fast.predict(params, x)))
     tally = run_cases(backend, 0, range(60), BOTH)
-    assert tally.level == "none"
-    assert tally.findings["none"].description.startswith(("network", "relation"))
+    assert tally.level is Level.none
+    assert tally.findings[Level.none].description.startswith(("network", "relation"))
 
 
 def test_another_shape_of_no_values_is_a_finding():
@@ -323,7 +324,7 @@ def test_another_shape_of_no_values_is_a_finding():
         backend, fc_forward=lambda x, w, b: fast.forward(x, w, b)[:, : -1 if len(x) == 0 else None]
     )
     empty = next(i for i in range(0, 9999, CASES_A_FORM) if len(make_case(0, i).x) == 0)
-    assert run_cases(backend, 0, [empty], BOTH).level == "none"
+    assert run_cases(backend, 0, [empty], BOTH).level is Level.none
 
 
 def test_findings_of_parts_add_up_whatever_their_order():

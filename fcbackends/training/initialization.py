@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends import checks, sampling
-from fcbackends.records import Params
+from fcbackends.checks import options
+from fcbackends.maths import sampling
+from fcbackends.maths.network import Params
 
 
 def init_params(sizes: Sequence[int], *, seed: int = 0, dtype: str = "float64") -> Params:
@@ -19,7 +20,7 @@ def init_params(sizes: Sequence[int], *, seed: int = 0, dtype: str = "float64") 
     A weight of a layer with K inputs is uniform in [-r, r) with r = sqrt(6 / K) (He et al.,
     "Delving deep into rectifiers", 2015). It is computed in float64 as (2 u - 1) * r and rounded
     once to `dtype`, with u from SplitMix64 under the key word(seed, 1 + layer) of
-    `fcbackends.sampling`: the same bits on every machine and NumPy version.
+    `fcbackends.maths.sampling`: the same bits on every machine and NumPy version.
 
     Parameters
     ----------
@@ -46,18 +47,17 @@ def init_params(sizes: Sequence[int], *, seed: int = 0, dtype: str = "float64") 
     >>> [(w.shape, b.shape) for w, b in fcb.init_params((2, 8, 3))]
     [((2, 8), (8,)), ((8, 3), (3,))]
     """
-    sizes = checks.layer_sizes(sizes)
-    seed = checks.seed(seed)
-    dtype = checks.dtype_name(dtype)
+    return he_uniform(options.layer_sizes(sizes), options.seed(seed), options.dtype_name(dtype))
+
+
+def he_uniform(sizes: tuple[int, ...], seed: int, dtype: str) -> Params:
+    """The parameters that `init_params` draws."""
     return tuple(
-        (
-            _he_uniform(k, m, sampling.word(seed, 1 + layer)).astype(dtype),
-            np.zeros(m, dtype=dtype),
-        )
+        (_weights(k, m, sampling.word(seed, 1 + layer)).astype(dtype), np.zeros(m, dtype=dtype))
         for layer, (k, m) in enumerate(itertools.pairwise(sizes))
     )
 
 
-def _he_uniform(inputs: int, outputs: int, key: int) -> NDArray[np.float64]:
+def _weights(inputs: int, outputs: int, key: int) -> NDArray[np.float64]:
     unit = 2 * sampling.uniforms(key, inputs * outputs) - 1
     return (unit * math.sqrt(6 / inputs)).reshape(inputs, outputs)

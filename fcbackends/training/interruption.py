@@ -1,4 +1,9 @@
-"""Ctrl-C as a question that a loop asks, so that it can end between two steps."""
+"""Ctrl-C as a question that a run asks, so that it can end between two steps.
+
+Ctrl-C is the caller's: a run ends between two steps and then raises KeyboardInterrupt, which ends
+the caller's loop as well. Who asks for the result so far, with `on_interrupt` "return", gets it
+instead, and decides what goes on.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Literal, TypeAlias
+
+OnInterrupt: TypeAlias = Literal["raise", "return"]
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
     """A with-block in which Ctrl-C raises nothing; the function given says whether it came.
 
-    A second Ctrl-C raises KeyboardInterrupt as ever. Outside the main thread, and where the program
+    It is to be asked after the block as well: Ctrl-C may come after its last question inside. A
+    second Ctrl-C raises KeyboardInterrupt as ever. Outside the main thread, and where the program
     has a handler of its own, nothing changes.
     """
     came = threading.Event()

@@ -9,26 +9,22 @@ comparison would be flushed as well.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.agreement import compare, digest
-from fcbackends.errors import ArgumentError, ArgumentTypeError
-from fcbackends.records import Plan
-from fcbackends.sampling import uniforms
-
-if TYPE_CHECKING:
-    from fcbackends.interface import Backend
-
-ConformanceClass: TypeAlias = Literal["A", "B", "C"]
+from fcbackends.backends.backend import Backend, Conformance
+from fcbackends.backends.loop import Plan
+from fcbackends.errors import ArgumentTypeError
+from fcbackends.maths.network import Method
+from fcbackends.maths.sampling import uniforms
 
 _DTYPES = ("float32", "float64")
-_RATE = 0.3
-_PLAN = Plan(
-    steps=3, batch_size=4, sampling="epoch", seed=1, tol=None, tol_on="batch", record_every=1
-)
+_METHOD = Method(lr=0.3)
+_STEPS = 3
+_PLAN = Plan(batch_size=4, sampling="epoch", seed=1, tol=None, tol_on="batch", record_every=1)
 
 _DIGESTS = {
     "float32": {
@@ -49,27 +45,6 @@ _DIGESTS = {
     },
 }
 """Of what `_results` gives, by dtype and function; the tests' scalar loops end on them as well."""
-
-
-class Conformance(str):
-    """The class "A", "B" or "C" of a backend, with the reason for it.
-
-    Attributes
-    ----------
-    letter : {"A", "B", "C"}
-        The class, of the type `str` itself.
-    reason : str
-        What the self-test found.
-    """
-
-    reason: str
-    letter: ConformanceClass
-
-    def __new__(cls, letter: ConformanceClass, reason: str) -> Conformance:
-        """A class, and the reason for it."""
-        self = super().__new__(cls, letter)
-        self.letter, self.reason = letter, reason
-        return self
 
 
 def self_test(backend: Backend) -> Conformance:
@@ -155,7 +130,7 @@ def _probes(backend: Backend, dtype: str) -> Iterator[tuple[str, Any, Any]]:
     yield "ReLU changes the sign of a zero", activated, np.array([[-0.0]], dtype)
     # The first layer's output is -0, whose gradient is +0, so that its weight stays -0.
     layers = (bring([[-0.0]]), bring([-0.0])), (bring([[1]]), bring([1]))
-    stepped = backend.sgd_step(layers, bring([[1]]), bring([[2]]), 1.0).params[0][0]
+    stepped = backend.sgd_step(layers, bring([[1]]), bring([[2]]), Method(1.0)).params[0][0]
     yield "ReLU's gradient is not +0", stepped, np.array([[-0.0]], dtype)
 
 
@@ -170,15 +145,15 @@ def _results(backend: Backend, dtype: str) -> dict[str, Any]:
     x, t, w, b = numbers(17, 19), numbers(17, 5), numbers(19, 5), numbers(5)
     params = ((numbers(19, 7), numbers(7)), (numbers(7, 5), b))
     y = backend.fc_forward(x, w, b)
-    loop = backend.training_loop(params, _RATE)
+    loop = backend.training_loop(params, _METHOD)
     losses = [loop.step(x, t), loop.step(x[0, ...], t[0, ...]), loop.loss(x, t)]
-    segment = loop.run(x, t, _PLAN, 0, _PLAN.steps)
+    segment = loop.run(x, t, _PLAN, 0, _STEPS)
     return {
         "fc_forward": y,
         "fc_backward": list(backend.fc_backward(t, x, w)),
         "mean_squared_loss": list(backend.mean_squared_loss(y, t)),
         "predict": backend.predict(params, x),
-        "sgd_step": list(backend.sgd_step(params, x, t, _RATE)),
+        "sgd_step": list(backend.sgd_step(params, x, t, _METHOD)),
         "training_loop": [loop.params, np.array(losses), segment.losses],
     }
 
@@ -205,13 +180,13 @@ def _flushes(backend: Backend, dtype: str) -> bool:
     kept = [
         (backend.fc_forward(bring(subnormals), unit, bring([-0.0])), subnormals),
         (backend.mean_squared_loss(y, t).dy, of_bits(half, half)),
-        (backend.sgd_step((layer,), zero, unit, 1.0).params[0][0], of_bits(5)),
+        (backend.sgd_step((layer,), zero, unit, Method(1.0)).params[0][0], of_bits(5)),
     ]
     flushed = False
     for got, want in kept:
         if compare(got, want).equal:
             continue
         if not compare(got, np.copysign(np.zeros_like(want), want)).equal:
-            raise ArgumentError(f"subnormal numbers go wrong in {dtype}")
+            raise ArithmeticError(f"subnormal numbers go wrong in {dtype}")
         flushed = True
     return flushed

@@ -29,10 +29,12 @@ The batch of step s (from 0) holds the draws at the positions p = s * batch_size
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.records import Sampling
+Sampling: TypeAlias = Literal["replacement", "epoch"]
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 ROUNDS = 8

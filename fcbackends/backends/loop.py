@@ -1,49 +1,19 @@
-"""The records that pass between the layers: what a backend takes and gives."""
+"""A network under training: what a backend's loop promises, and what it is asked for."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
-Array: TypeAlias = Any
-"""An array of any library that follows the Python array API."""
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Params, State
+from fcbackends.maths.sampling import Sampling
 
-Params: TypeAlias = "tuple[tuple[Array, Array], ...]"
-"""One (w, b) pair a layer: w of shape (inputs, outputs), b of shape (outputs,)."""
-
-ArithmeticName: TypeAlias = Literal["ordered", "native"]
-Sampling: TypeAlias = Literal["replacement", "epoch"]
 LossScope: TypeAlias = Literal["batch", "data"]
 
 
-class FCGradients(NamedTuple):
-    """Gradients of the loss with respect to one layer's weights, bias and input."""
-
-    dw: Array
-    db: Array
-    dx: Array
-
-
-class LossAndGradient(NamedTuple):
-    """The mean squared loss (0-d) and its gradient with respect to y."""
-
-    loss: Array
-    dy: Array
-
-
-class StepResult(NamedTuple):
-    """The parameters after one SGD step, and the batch's loss before it."""
-
-    params: Params
-    loss: Array
-
-
 class Plan(NamedTuple):
-    """How a training loop draws, watches and stops; the same for all its segments.
+    """How a training loop draws, watches and stops; the same for all its segments."""
 
-    `steps` is how many may be taken in all, by all networks that are trained at once.
-    """
-
-    steps: int
     batch_size: int
     sampling: Sampling
     seed: int
@@ -69,18 +39,28 @@ class Segment(NamedTuple):
 
 
 class Loop(Protocol):
-    """A network under training: its parameters, and the two ways to move them on."""
+    """A network under training: its state, and the two ways to move it on.
+
+    All arrays are of the backend's library and of the network's dtype, in any memory layout.
+    """
+
+    @property
+    def state(self) -> State:
+        """A copy of all that steps change; setting it takes the loop back, or on from there."""
+
+    @state.setter
+    def state(self, state: State) -> None: ...
 
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
 
-    @params.setter
-    def params(self, params: Params) -> None: ...
-
     @property
     def last_finite(self) -> Params:
         """A copy of the last parameters that `step` saw and whose values are all finite."""
+
+    def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
+        """Compile, or warm, what `run` needs for about so many steps, taken by all loops alike."""
 
     def step(self, x: Array, t: Array) -> float:
         """Take one step on the batch x (N, K), t (N, M), or one sample x (K,), t (M,).

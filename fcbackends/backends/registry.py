@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -10,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
-from fcbackends.errors import ArgumentError, ArgumentTypeError, refuse_mix, shown
-from fcbackends.interface import Backend
-from fcbackends.records import ArithmeticName
+from fcbackends import arrays
+from fcbackends.backends.array_api import namespace_backends
+from fcbackends.backends.backend import Backend
+from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
+from fcbackends.maths.arithmetic import ARITHMETICS
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -23,44 +24,22 @@ Loader: TypeAlias = Callable[[], "Backend | Sequence[Backend]"]
 
 ENTRY_POINT_GROUP = "fcbackends.backends"
 ENVIRONMENT_VARIABLE = "FCBACKENDS_BACKEND"
+DEFAULT = "numba"
+"""What computes with NumPy's arrays, and with what is no array."""
 
 _chosen: ContextVar[str | Backend | None] = ContextVar("fcbackends_backend", default=None)
 
 
-def _load_numba() -> Backend:
-    from fcbackends.backends import numba
-
-    return numba.BACKEND
-
-
-def _load_torch() -> Sequence[Backend]:
-    from fcbackends.backends import torch
-
-    return torch.load()
+def _load_module(name: str) -> Sequence[Backend]:
+    """The backends of a library that has a module of its own here."""
+    return importlib.import_module(f"fcbackends.backends.{name}").load()
 
 
-def _load_jax() -> Sequence[Backend]:
-    from fcbackends.backends import jax
-
-    return jax.load()
-
-
-def _load_dask() -> Sequence[Backend]:
-    from fcbackends.backends import dask
-
-    return dask.load()
+def _load_namespace(name: str) -> Sequence[Backend]:
+    """The backends of a library that needs nothing but the array-API code."""
+    return namespace_backends(importlib.import_module(name), name)
 
 
-def _namespace_loader(name: str) -> Loader:
-    def load() -> Sequence[Backend]:
-        from fcbackends.backends import array_api
-
-        return array_api.namespace_backends(importlib.import_module(name), name)
-
-    return load
-
-
-# The libraries that come with an array-API backend: name -> what installs it.
 _libraries = {
     "numpy": "numpy",
     "array_api_strict": "array-api-strict",
@@ -69,15 +48,16 @@ _libraries = {
     "dask": "fcbackends[dask]",
     "cupy": "fcbackends[cupy]",
 }
+"""The array libraries that come with a backend: name -> what installs it."""
 
 _loaders: dict[str, Loader] = {
-    "numpy": _namespace_loader("numpy"),
-    "numba": _load_numba,
-    "array_api_strict": _namespace_loader("array_api_strict"),
-    "torch": _load_torch,
-    "jax": _load_jax,
-    "dask": _load_dask,
-    "cupy": _namespace_loader("cupy"),
+    "numpy": functools.partial(_load_namespace, "numpy"),
+    "numba": functools.partial(_load_module, "numba"),
+    "array_api_strict": functools.partial(_load_namespace, "array_api_strict"),
+    "torch": functools.partial(_load_module, "torch"),
+    "jax": functools.partial(_load_module, "jax"),
+    "dask": functools.partial(_load_module, "dask"),
+    "cupy": functools.partial(_load_namespace, "cupy"),
 }
 _loaded: dict[str, tuple[Backend, ...]] = {}
 
@@ -106,11 +86,9 @@ def register_backend(name: str, loader: Loader) -> None:
     True
     """
     if not isinstance(name, str) or not name:
-        raise ArgumentTypeError(f"`name` must be a non-empty string, got {shown(name)}")
+        raise ArgumentTypeError("name", "be a non-empty string", shown(name))
     if not callable(loader):
-        raise ArgumentTypeError(
-            f"`loader` must be a function that returns a Backend, got {shown(loader)}"
-        )
+        raise ArgumentTypeError("loader", "be a function that returns a Backend", shown(loader))
     _loaders[name] = loader
     _loaded.pop(name, None)
     _libraries.pop(name, None)
@@ -134,10 +112,8 @@ def list_backends() -> dict[str, str]:
     return {name: _state(name) for name in _known_loaders()}
 
 
-def get_backend(
-    name: str | Backend | None = None, *, arithmetic: ArithmeticName = "ordered"
-) -> Backend:
-    """The backend of that name, or the one a call on NumPy arrays would get.
+def get_backend(name: str | Backend | None = None, *, arithmetic: str = "ordered") -> Backend:
+    """The backend of that name, or the one that a call on NumPy arrays would get.
 
     Parameters
     ----------
@@ -163,30 +139,34 @@ def get_backend(
     >>> fcb.get_backend("numpy", arithmetic="native").name
     'numpy'
     """
-    return _resolve(name, arithmetic, default="numba")
+    if arithmetic not in ARITHMETICS:
+        raise ArgumentError("arithmetic", one_of(ARITHMETICS), shown(arithmetic))
+    argument = "backend"
+    if name is None:
+        argument, name = _from_outside()
+    return _offered(DEFAULT if name is None else name, arithmetic, argument)
 
 
-def backend_for(backend: str | Backend | None, **arrays: Any) -> Backend:
+def backend_for(backend: str | Backend | None, **named: Any) -> Backend:
     """The backend of a call: by keyword, with-block, environment variable, or the arrays' library.
 
     NumPy arrays, and what is no array at all, go to "numba"; other libraries to their own.
     """
-    if backend is None and _chosen.get() is None and not os.environ.get(ENVIRONMENT_VARIABLE):
-        return library_backend(**arrays)
-    return _resolve(backend, "ordered", default="numba")
+    argument = "backend"
+    if backend is None:
+        argument, backend = _from_outside()
+    return library_backend(**named) if backend is None else _offered(backend, "ordered", argument)
 
 
-def library_backend(**arrays: Any) -> Backend:
+def library_backend(**named: Any) -> Backend:
     """The backend of the arrays' own library, "numba" for NumPy's and for what is no array."""
-    return _resolve(_common_library(arrays), "ordered", default="numba")
-
-
-def library_of(array: Any) -> str:
-    """The name of an array's library."""
-    import array_api_compat
-
-    module = array_api_compat.array_namespace(array).__name__
-    return module.removeprefix("array_api_compat.").partition(".")[0]
+    library = arrays.common_library(named)
+    if library == "numpy":
+        return _offered(DEFAULT, "ordered", "backend")
+    if library in _loaders:
+        return _offered(library, "ordered", "backend")
+    array = next(array for array in named.values() if arrays.is_foreign(array))
+    return namespace_backends(arrays.namespace_of(array), library)[0]
 
 
 @contextlib.contextmanager
@@ -218,34 +198,32 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
         _chosen.reset(token)
 
 
-def _resolve(name: str | Backend | None, arithmetic: str, *, default: str) -> Backend:
-    if arithmetic not in ("ordered", "native"):
-        raise ArgumentError(
-            f"`arithmetic` must be one of 'ordered', 'native', got {shown(arithmetic)}"
-        )
-    argument = "backend"
-    if name is None:
-        name = _chosen.get()
-    if name is None and (name := os.environ.get(ENVIRONMENT_VARIABLE) or None):
-        argument = ENVIRONMENT_VARIABLE
-    if name is None:
-        name = default
+def _from_outside() -> tuple[str, str | Backend | None]:
+    """What the innermost with-block, or else the environment, chooses; and what it is called."""
+    chosen = _chosen.get()
+    if chosen is None and (name := os.environ.get(ENVIRONMENT_VARIABLE)):
+        return ENVIRONMENT_VARIABLE, name
+    return "backend", chosen
+
+
+def _offered(name: str | Backend, arithmetic: str, argument: str) -> Backend:
+    """The backend of that name with this arithmetic."""
     if isinstance(name, Backend):
         # A Backend in hand was chosen with its arithmetic; "ordered" is only the default here.
         if arithmetic in ("ordered", name.arithmetic):
             return name
         offered: tuple[Backend, ...] = (name,)
-        name = name.name
     elif isinstance(name, str):
         offered = _load(name, argument)
     else:
-        raise ArgumentTypeError(f"`backend` must be a name or a Backend, got {shown(name)}")
+        raise ArgumentTypeError("backend", "be a name or a Backend", shown(name))
     for backend in offered:
         if backend.arithmetic == arithmetic:
             return backend
-    choices = ", ".join(repr(b.arithmetic) for b in offered)
+    choices = ", ".join(repr(backend.arithmetic) for backend in offered)
+    name = name.name if isinstance(name, Backend) else name
     raise ArgumentError(
-        f"`arithmetic` must be one that backend {name!r} offers ({choices}), got {arithmetic!r}"
+        "arithmetic", f"be one that backend {name!r} offers ({choices})", repr(arithmetic)
     )
 
 
@@ -254,18 +232,18 @@ def _load(name: str, argument: str) -> tuple[Backend, ...]:
         return _loaded[name]
     loader = _loaders.get(name) or _known_loaders().get(name)
     if loader is None:
+        raise ArgumentError(argument, one_of(_known_loaders()), repr(name))
+    if (state := _state(name)) != "available":
         raise ArgumentError(
-            f"`{argument}` must be one of {', '.join(map(repr, _known_loaders()))}, got {name!r}"
+            argument, "be a backend whose library is installed", f"{name!r}, {state}"
         )
-    state = _state(name)
-    if state != "available":
-        raise ArgumentError(f"`{argument}` {name!r} is {state}")
     result = loader()
     backends = tuple(result) if isinstance(result, Sequence) else (result,)
-    if not backends or not all(isinstance(b, Backend) for b in backends):
+    if not backends or not all(isinstance(backend, Backend) for backend in backends):
         raise ArgumentTypeError(
-            f"the loader of backend {name!r} must return a Backend or a sequence of them, "
-            f"got {shown(result)}"
+            argument,
+            "be one whose loader returns a Backend or a sequence of them",
+            f"{shown(result)} from that of {name!r}",
         )
     _loaded[name] = backends
     return backends
@@ -288,29 +266,3 @@ def _known_loaders() -> dict[str, Loader]:
 
 def _entry_point_loader(entry_point: EntryPoint) -> Loader:
     return lambda: entry_point.load()()
-
-
-def _common_library(arrays: dict[str, Any]) -> str | Backend | None:
-    """The backend of the arrays' own library, None for NumPy's and for what is no array."""
-    others = {name: a for name, a in arrays.items() if type(a) is not np.ndarray}
-    if not others:
-        return None
-    import array_api_compat
-
-    foreign = {
-        name: array
-        for name, array in others.items()
-        if array_api_compat.is_array_api_obj(array) and not array_api_compat.is_numpy_array(array)
-    }
-    if not foreign:
-        return None
-    libraries = {name: library_of(array) for name, array in foreign.items()}
-    if len(set(libraries.values())) > 1:
-        refuse_mix("arrays of one library", libraries, ArgumentTypeError)
-    (library,) = set(libraries.values())
-    if library in _loaders:
-        return library
-    from fcbackends.backends import array_api
-
-    namespace = array_api_compat.array_namespace(*foreign.values())
-    return array_api.namespace_backends(namespace, library)[0]

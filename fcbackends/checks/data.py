@@ -1,0 +1,227 @@
+"""Arguments that are arrays: of which library, dtype, device and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fcbackends import arrays
+from fcbackends.arrays import DTYPES, dtype_of
+from fcbackends.backends.backend import Backend
+from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Params, is_finite
+from fcbackends.maths.sampling import MAX_SAMPLES
+
+_READY = {np.dtype(name): name for name in DTYPES}
+_HOLD_NUMBERS = "hold float64, float32 or integer values"
+_NONE: Mapping[str, Any] = {}
+
+
+def together(
+    backend: Backend,
+    dtype: str | None = None,
+    of_integers: str = "float64",
+    beside: Mapping[str, Any] = _NONE,
+    **named: Any,
+) -> list[Array]:
+    """The arguments as arrays of the backend's library, all of one real floating dtype.
+
+    That is `dtype`, where given, and else the one floating dtype among them; integers are cast to
+    it, or to `of_integers` where all are integers. They are all on one device, which is that of
+    the arrays in `beside` as well.
+    """
+    values = list(named.values())
+    if _are_ready(backend, dtype, values):
+        return values
+    brought = {name: _bring(backend, name, value) for name, value in named.items()}
+    kinds = {name: dtype_of(array) for name, array in brought.items()}
+    for name, kind in kinds.items():
+        if kind not in DTYPES and not kind.startswith(("int", "uint")):
+            raise ArgumentTypeError(name, _HOLD_NUMBERS, f"dtype {kind}")
+    floats = {name: kind for name, kind in kinds.items() if kind in DTYPES}
+    if len(set(floats.values())) > 1:
+        raise ArgumentTypeError(tuple(floats), "be of one floating dtype", floats)
+    target = dtype or next(iter(floats.values()), of_integers)
+    device = arrays.common_device({**named, **beside}, backend.owns)
+
+    def cast(array: Array, kind: str) -> Array:
+        # NumPy calls arrays of the other byte order by the same name.
+        native = getattr(array.dtype, "isnative", True)
+        if kind == target and native and backend.owns(array):
+            return array
+        return arrays.on_device(backend.asarray(array, target), device)
+
+    return [cast(array, kinds[name]) for name, array in brought.items()]
+
+
+def _are_ready(backend: Backend, dtype: str | None, values: list[Any]) -> bool:
+    """Whether all are NumPy's, of one native dtype, and the backend's own: nothing is to do."""
+    if type(values[0]) is not np.ndarray:
+        return False
+    kind = values[0].dtype
+    return (
+        kind in _READY
+        and (dtype is None or _READY[kind] == dtype)
+        and all(type(value) is np.ndarray and value.dtype is kind for value in values)
+        and backend.owns(values[0])
+    )
+
+
+def _bring(backend: Backend, name: str, value: Any) -> Array:
+    """The value as an array of NumPy or the backend's library; one of another is refused."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiu":
+        return value
+    if arrays.is_foreign(value):
+        if not backend.owns(value):
+            required = f"be an array of backend {backend.name!r} or of NumPy"
+            raise ArgumentTypeError(name, required, f"one of {arrays.library_of(value)}")
+        if not all(isinstance(length, int) for length in value.shape):
+            required = "be of known shape (Dask's compute_chunk_sizes() finds it)"
+            raise ArgumentError(name, required, f"shape {tuple(value.shape)}")
+        return backend.asarray(value)
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentTypeError(name, "be an array without a mask", "a masked array")
+    try:
+        plain = np.asarray(value)
+    except ValueError:
+        raise ArgumentError(name, "be an array of numbers", shown(value)) from None
+    if plain.dtype.kind not in "fiu":
+        raise ArgumentTypeError(name, _HOLD_NUMBERS, f"dtype {plain.dtype}")
+    return plain
+
+
+def is_one_sample(name: str, array: Array, *, columns: int | None = None) -> bool:
+    """Whether x, y, t or dy is one sample, (K,), and not a batch (N, K); refused otherwise."""
+    shape = tuple(array.shape)
+    width = "K" if columns is None else str(columns)
+    if len(shape) not in (1, 2) or (columns is not None and shape[-1] != columns):
+        required = f"be of shape ({width},) for one sample or (N, {width})"
+        raise ArgumentError(name, required, f"{shape}")
+    return len(shape) == 1
+
+
+def at_least_one_sample(name: str, array: Array) -> None:
+    """Check that there is a sample: a mean over none is not defined."""
+    if array.ndim == 2 and array.shape[0] == 0:
+        raise ArgumentError(name, "be of at least one sample", f"shape {tuple(array.shape)}")
+
+
+def same_samples(first: str, a: Array, second: str, b: Array) -> None:
+    """Check that two arrays hold the same number of samples, or one sample both."""
+    if a.ndim != b.ndim or (a.ndim == 2 and a.shape[0] != b.shape[0]):
+        got = f"shapes {tuple(a.shape)} and {tuple(b.shape)}"
+        raise ArgumentError((first, second), "hold the same samples", got)
+
+
+def same_shape(first: str, a: Array, second: str, b: Array) -> None:
+    """Check that two arrays are of one shape."""
+    if tuple(a.shape) != tuple(b.shape):
+        got = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        raise ArgumentError((first, second), "be of the same shape", got)
+
+
+def weights(w: Array, *, rows: int | None = None, name: str = "w") -> None:
+    """Check w: (K, M), with one row for each input."""
+    shape = tuple(w.shape)
+    if len(shape) != 2 or (rows is not None and shape[0] != rows):
+        raise ArgumentError(name, f"be of shape ({'K' if rows is None else rows}, M)", f"{shape}")
+
+
+def bias(b: Array, *, outputs: int, name: str = "b") -> None:
+    """Check b: (M,), with one value for each output."""
+    if tuple(b.shape) != (outputs,):
+        raise ArgumentError(name, f"be of shape ({outputs},)", f"{tuple(b.shape)}")
+
+
+def training_data(
+    backend: Backend, x: Any, t: Any, dtype: str, beside: Mapping[str, Any]
+) -> tuple[Array, Array]:
+    """X (N, K) and t (N, M), no length of them zero, cast to `dtype`."""
+    x, t = together(backend, dtype, beside=beside, x=x, t=t)
+    for name, array, width in (("x", x, "K"), ("t", t, "M")):
+        if array.ndim != 2 or 0 in array.shape:
+            required = f"be of shape (N, {width}) and not empty"
+            raise ArgumentError(name, required, f"shape {tuple(array.shape)}")
+    same_samples("x", x, "t", t)
+    if x.shape[0] > MAX_SAMPLES:
+        required = f"be of at most {MAX_SAMPLES} samples"
+        raise ArgumentError("x", required, f"shape {tuple(x.shape)}")
+    return x, t
+
+
+def rows(backend: Backend, values: Any, x: Array) -> Array:
+    """Rows of the data x that one network is trained on, as indices that stand beside it."""
+    samples = x.shape[0]
+    required = f"be a non-empty sequence of integers from 0 to {samples - 1} for each network"
+    try:
+        indices = arrays.as_numpy(values)
+    except (TypeError, ValueError):
+        indices = np.empty(0)
+    if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+        raise ArgumentError("rows", required, shown(values))
+    if indices.min() < 0 or indices.max() >= samples:
+        outside = indices[(indices < 0) | (indices >= samples)]
+        raise ArgumentError("rows", required, f"{outside[0]} among them")
+    device = arrays.common_device({"x": x}, backend.owns)
+    return arrays.on_device(backend.asarray(indices.astype(np.int64)), device)
+
+
+def leaves(values: Any) -> dict[str, Any]:
+    """The arrays of well-formed parameters by name; whatever else there is, `params` refuses."""
+    if not isinstance(values, tuple | list):
+        return {}
+    return {
+        f"params[{layer}].{part}": value
+        for layer, pair in enumerate(values)
+        if isinstance(pair, tuple | list)
+        for part, value in zip("wb", pair, strict=False)
+    }
+
+
+def params(
+    backend: Backend,
+    values: Any,
+    of_integers: str = "float64",
+    beside: Mapping[str, Any] = _NONE,
+) -> Params:
+    """A network's parameters: pairs (w, b) whose sizes chain, of one dtype."""
+    pairs = values if isinstance(values, tuple | list) else ()
+    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        required = "be a non-empty sequence of (w, b) pairs"
+        raise ArgumentError("params", required, shown(values))
+    flat = together(backend, of_integers=of_integers, beside=beside, **leaves(pairs))
+    made = tuple(zip(flat[0::2], flat[1::2], strict=True))
+    inputs = None
+    for layer, (w, b) in enumerate(made):
+        weights(w, rows=inputs, name=f"params[{layer}].w")
+        inputs = w.shape[1]
+        bias(b, outputs=inputs, name=f"params[{layer}].b")
+    return made
+
+
+def trainable(network: Params) -> None:
+    """Check that parameters have at least one value a layer, all of them finite."""
+    for layer, (w, _) in enumerate(network):
+        if 0 in w.shape:
+            raise ArgumentError(f"params[{layer}].w", "be not empty", f"shape {tuple(w.shape)}")
+    if not is_finite(arrays.namespace_of(network[0][0]), network):
+        raise ArgumentError("params", "be finite", "NaN or infinity among them")
+
+
+def for_network(backend: Backend, like: Array, **named: Any) -> list[Array]:
+    """The arguments as arrays that a network takes: of the dtype of `like`, on its device."""
+    dtype = dtype_of(like)
+    made = together(backend, of_integers=dtype, beside={"params": like}, **named)
+    if dtype_of(made[0]) != dtype:
+        got = f"{dtype} and {dtype_of(made[0])}"
+        raise ArgumentTypeError(("params", next(iter(named))), "be of the same dtype", got)
+    return made
+
+
+def fits(sizes: tuple[int, int], x: Array, t: Array) -> None:
+    """Check that the data's columns are as many as a network's inputs and outputs."""
+    is_one_sample("x", x, columns=sizes[0])
+    is_one_sample("t", t, columns=sizes[1])

@@ -1,0 +1,183 @@
+"""Arguments that are numbers, names or sequences of them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fcbackends import arrays
+from fcbackends.arrays import DTYPES
+from fcbackends.backends.loop import LossScope, Plan
+from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
+from fcbackends.maths.sampling import MAX_SAMPLES, Sampling
+
+_MAX_POSITION = 2**63 - 1
+
+
+def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of the names that there are."""
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(name, one_of(choices), shown(value))
+    return value
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """A whole number from `low` to `high`."""
+    limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+    required = f"be an integer {limits}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentTypeError(name, required, shown(value)) from None
+    if isinstance(value, bool) or number < low or (high is not None and number > high):
+        raise ArgumentError(name, required, shown(value))
+    return number
+
+
+def _real(name: str, value: Any, required: str) -> float:
+    if not isinstance(value, str | bytes):
+        try:
+            return float(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise ArgumentTypeError(name, required, shown(value))
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of float32 or float64, from that name or any library's dtype."""
+    name = dtype
+    if dtype is not None and not isinstance(dtype, str):
+        try:
+            name = np.dtype(dtype).name
+        except TypeError:
+            name = arrays.dtype_of(dtype)
+    return choice("dtype", name, DTYPES)
+
+
+def seed(value: Any) -> int:
+    """A seed of the sample draws and the first parameters."""
+    return integer("seed", value, 0, 2**64 - 1)
+
+
+def layer_sizes(sizes: Any) -> tuple[int, ...]:
+    """The sizes of a network's layers, inputs first."""
+    required = "be a sequence of at least two positive integers, inputs first and outputs last"
+    if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
+        raise ArgumentTypeError("sizes", required, shown(sizes))
+    sizes = tuple(sizes)
+    if len(sizes) < 2:
+        raise ArgumentError("sizes", required, shown(sizes))
+    return tuple(integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
+
+
+def hidden_sizes(hidden: Any) -> tuple[int, ...]:
+    """The sizes of the layers between inputs and outputs."""
+    if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
+        required = "be a sequence of positive integers, one a hidden layer"
+        raise ArgumentTypeError("hidden", required, shown(hidden))
+    return tuple(integer(f"hidden[{i}]", size, 1) for i, size in enumerate(hidden))
+
+
+def entries(**named: Any) -> list[tuple[Any, ...]]:
+    """One tuple for each network, of one entry of each sequence and of what serves them all."""
+    lengths = {
+        name: len(values)
+        for name, values in named.items()
+        if hasattr(values, "__len__")
+        and getattr(values, "ndim", 1) > 0
+        and not isinstance(values, str | bytes)
+    }
+    if not lengths:
+        required = "be sequences with one entry a network, at least one of them"
+        raise ArgumentError(tuple(named), required, dict.fromkeys(named, "for all networks"))
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        got = {name: f"of {length}" for name, length in lengths.items()}
+        raise ArgumentError(tuple(lengths), "be of one length of at least 1", got)
+    (count,) = set(lengths.values())
+    columns = [
+        list(values) if name in lengths else [values] * count for name, values in named.items()
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def learning_rate(lr: Any, dtype: str) -> float:
+    """A learning rate that stays finite and positive in `dtype`."""
+    required = f"be a finite number > 0 in {dtype}"
+    rate = _real("lr", lr, required)
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = float(np.dtype(dtype).type(rate))
+    if not (math.isfinite(rounded) and rounded > 0):
+        raise ArgumentError("lr", required, shown(lr))
+    return rate
+
+
+def plan(
+    *,
+    samples: int,
+    start: int,
+    max_steps: int,
+    batch_size: Any,
+    tol: Any,
+    tol_on: Any,
+    sampling: Any,
+    seed: Any,
+    record_every: Any,
+) -> Plan:
+    """How a run of `max_steps` steps draws, watches and stops."""
+    size, way = _batches(samples, start, "max_steps", max_steps, batch_size, sampling)
+    tolerance = None
+    if tol is not None:
+        required = "be None or a finite number >= 0"
+        tolerance = _real("tol", tol, required)
+        if not (math.isfinite(tolerance) and tolerance >= 0):
+            raise ArgumentError("tol", required, shown(tol))
+    scope: LossScope = choice("tol_on", tol_on, ("batch", "data"))  # type: ignore[assignment]
+    if record_every is not None:
+        # What lies beyond the last possible step is as good as never.
+        every = min(integer("record_every", record_every, 1), _MAX_POSITION)
+    elif scope == "data":
+        every = -(-samples // size)
+    else:
+        every = max(1, max_steps // 1000)
+    number = integer("seed", seed, 0, 2**64 - 1)
+    return Plan(size, way, number, tolerance, scope, every)
+
+
+def progress(value: Any) -> bool | None:
+    """Whether a progress bar is shown."""
+    if not (value is None or isinstance(value, bool | np.bool_)):
+        raise ArgumentError("progress", "be None, True or False", shown(value))
+    return None if value is None else bool(value)
+
+
+def returns(on_interrupt: Any) -> bool:
+    """Whether Ctrl-C leads to the result so far, and not to KeyboardInterrupt."""
+    return choice("on_interrupt", on_interrupt, ("raise", "return")) == "return"
+
+
+def draws(
+    n_samples: Any, start: Any, steps: Any, batch_size: Any, sampling: Any
+) -> tuple[int, int, int, int, Sampling]:
+    """The arguments of the sample draws."""
+    samples = integer("n_samples", n_samples, 1, MAX_SAMPLES)
+    first = integer("start", start, 0)
+    count = integer("steps", steps, 0)
+    return samples, first, count, *_batches(samples, first, "steps", count, batch_size, sampling)
+
+
+def _batches(
+    samples: int, start: int, name: str, steps: int, batch_size: Any, sampling: Any
+) -> tuple[int, Sampling]:
+    size = integer("batch_size", batch_size, 1)
+    way: Sampling = choice("sampling", sampling, ("replacement", "epoch"))  # type: ignore[assignment]
+    if way == "epoch" and size > samples:
+        required = f"be at most the {samples} samples where each epoch takes each once"
+        raise ArgumentError("batch_size", required, shown(batch_size))
+    if (start + steps) * size > _MAX_POSITION:
+        required = "be such that all draws (steps times batch size) number at most 2**63 - 1"
+        raise ArgumentError(name, required, f"{start + steps} steps of {size}")
+    return size, way

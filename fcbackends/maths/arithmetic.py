@@ -1,0 +1,76 @@
+"""Ways to multiply matrices and to sum: in the contract's order, or as the library does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of any library that follows the Python array API."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How a library's arrays are multiplied and summed, by name.
+
+    Attributes
+    ----------
+    name : str
+        What it is chosen by: "ordered" keeps the contract to the bit, "native" only error bounds.
+    xp : module
+        The library's functions, named as the array API names them.
+    matmul : callable
+        (a (N, K), b (K, M)) -> (N, M), the sums over k.
+    sum_first : callable
+        (a (N, ...)) -> (...), the sums over n.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ordered(np).matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
+    array([[11.]])
+    """
+
+    name: str
+    xp: Any
+    matmul: Callable[[Array, Array], Array]
+    sum_first: Callable[[Array], Array]
+
+
+def ordered(xp: Any) -> Arithmetic:
+    """One rounding a product and one a sum; sums ascend, and start with their first term."""
+    library = native(xp)
+
+    def matmul(a: Array, b: Array) -> Array:
+        terms = a.shape[1]
+        if terms == 0:
+            return library.matmul(a, b)  # +0.0, on the arrays' device
+        # Sums in place, and one index a term: up to a fifth less time than new arrays and slices.
+        columns, rows = a.T[:, :, None], b[:, None, :]
+        total = columns[0, ...] * rows[0, ...]
+        for k in range(1, terms):
+            total += columns[k, ...] * rows[k, ...]
+        return total
+
+    def sum_first(a: Array) -> Array:
+        terms = a.shape[0]
+        if terms == 0:
+            return library.sum_first(a)  # +0.0, on the arrays' device
+        if terms == 1:
+            return a[0, ...]  # a view
+        total = a[0, ...] + a[1, ...]
+        for n in range(2, terms):
+            total += a[n, ...]
+        return total
+
+    return Arithmetic("ordered", xp, matmul, sum_first)
+
+
+def native(xp: Any) -> Arithmetic:
+    """The library's own matmul and sums."""
+    return Arithmetic("native", xp, xp.matmul, lambda a: xp.sum(a, axis=0, dtype=a.dtype))
+
+
+ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {"ordered": ordered, "native": native}
+"""By name: (the library's functions) -> its arithmetic."""

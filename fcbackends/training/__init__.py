@@ -1,0 +1,1 @@
+"""Training: networks held open, whole runs, and many runs at once."""

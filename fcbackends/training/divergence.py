@@ -1,0 +1,51 @@
+"""The way back to the last parameters whose values are all finite."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fcbackends import arrays
+from fcbackends.backends.loop import Loop, Plan
+from fcbackends.maths import network
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import State
+
+
+class Checkpoint(NamedTuple):
+    """A step after which all parameters were finite, and the loop's state then."""
+
+    step: int
+    state: State
+
+    def moved_on(self, loop: Loop, step: int) -> Checkpoint:
+        """The loop's state now, after `step`, if its parameters are finite; else this one."""
+        now = Checkpoint(step, loop.state)
+        return now if _is_finite(now.state) else self
+
+    def go_back(self, loop: Loop, x: Array, t: Array, plan: Plan, last: int) -> int:
+        """Take a loop, now after step `last`, back to the last step with finite parameters.
+
+        Values can overflow in the update of a step whose loss was finite, and hide behind a ReLU
+        for some steps. Looking at each update would slow every run; since the draws are a pure
+        function of the step, the steps after the checkpoint are instead taken again, in halves.
+        """
+        if _is_finite(loop.state):
+            return last
+        unwatched = plan._replace(tol=None, tol_on="batch", record_every=last + 1)
+        finite, not_finite = self, last
+        while not_finite - finite.step > 1:
+            middle = (finite.step + not_finite) // 2
+            loop.state = finite.state
+            loop.run(x, t, unwatched, finite.step, middle)
+            moved = finite.moved_on(loop, middle)
+            if moved is finite:
+                not_finite = middle
+            else:
+                finite = moved
+        loop.state = finite.state
+        return finite.step
+
+
+def _is_finite(state: State) -> bool:
+    params = state.params
+    return network.is_finite(arrays.namespace_of(params[0][0]), params)

@@ -1,0 +1,172 @@
+"""Many networks of one shape at once, each with the bits that it would have alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fcbackends import arrays
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Loop, LossScope, Plan
+from fcbackends.checks import data, options
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Method
+from fcbackends.maths.sampling import Sampling
+from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.pacing import Outcome, run_segments
+from fcbackends.training.problem import checked
+from fcbackends.training.progress import progress_bar
+from fcbackends.training.results import TrainResult, result_of
+
+
+class _Task(NamedTuple):
+    """One network to train, on all rows of the data where it has none of its own."""
+
+    plan: Plan
+    lr: float
+    rows: Array | None
+
+
+def train_many(
+    x: Any,
+    t: Any,
+    *,
+    seed: int | Sequence[int] = 0,
+    lr: float | Sequence[float],
+    rows: Sequence[Any] | None = None,
+    hidden: Sequence[int] = (),
+    params: Any = None,
+    batch_size: int = 1,
+    max_steps: int = 100_000,
+    tol: float | None = None,
+    tol_on: LossScope = "batch",
+    sampling: Sampling = "replacement",
+    dtype: str = "float64",
+    backend: str | Backend | None = None,
+    record_every: int | None = None,
+    progress: bool | None = None,
+    on_interrupt: OnInterrupt = "raise",
+) -> tuple[TrainResult, ...]:
+    """Train many networks of one shape, on all cores that the backend may use.
+
+    `seed`, `lr` and `rows` may each be a sequence with one entry for each network; what is not a
+    sequence serves them all. Network i has the bits of
+
+        train(x[rows[i]], t[rows[i]], seed=seed[i], lr=lr[i], ...)
+
+    Parameters
+    ----------
+    x, t : array (N, K) and (N, M)
+        Inputs and targets, one sample a row; cast once to `dtype`.
+    seed : int or sequence of int
+        Of each network's draws and first parameters.
+    lr : float or sequence of float
+        Each network's learning rate.
+    rows : sequence of integer arrays, optional
+        The rows of the data that each network is trained on, in this order; all by default.
+    params : sequence of (w, b), optional
+        First parameters for all networks, instead of those of their seeds.
+    hidden, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, record_every
+        As for `train`.
+    progress : bool, optional
+        As for `train`; the bar counts networks.
+    on_interrupt : {"raise", "return"}
+        As for `train`. Networks whose turn had not come when Ctrl-C came are returned with their
+        first parameters, no steps and a loss of NaN.
+
+    Returns
+    -------
+    tuple of TrainResult
+        In the order of the sequences. Where `train` would raise DivergenceError, the stop_reason
+        is "diverged", params are the last finite ones, after `steps` steps, loss is NaN, and the
+        history holds the finite losses up to there.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Where an argument is not of the form above; nothing has then been done.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fcbackends as fcb
+    >>> x = np.arange(20.0).reshape(10, 2) % 7
+    >>> t = x @ np.array([[3.0], [5.0]]) + 2
+    >>> results = fcb.train_many(x, t, seed=[0, 1, 2], lr=0.01, max_steps=1000)
+    >>> alone = fcb.train(x, t, seed=1, lr=0.01, max_steps=1000)
+    >>> fcb.compare(results[1].params, alone.params).equal
+    True
+    """
+    problem = checked(x, t, hidden, params, dtype, backend)
+    max_steps = options.integer("max_steps", max_steps, 1)
+    tasks = []
+    for one_seed, one_lr, one_rows in options.entries(seed=seed, lr=lr, rows=rows):
+        own = None if one_rows is None else data.rows(problem.backend, one_rows, problem.x)
+        plan = options.plan(
+            samples=(problem.x if own is None else own).shape[0],
+            start=0,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            tol=tol,
+            tol_on=tol_on,
+            sampling=sampling,
+            seed=one_seed,
+            record_every=record_every,
+        )
+        tasks.append(_Task(plan, options.learning_rate(one_lr, problem.dtype), own))
+    shown = options.progress(progress)
+    returns = options.returns(on_interrupt)
+    chosen = problem.backend
+
+    def loop_of(task: _Task) -> Loop:
+        return chosen.training_loop(problem.first_params(task.plan.seed), Method(task.lr))
+
+    def train_one(task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
+        loop = loop_of(task)
+        outcome = Outcome(0, math.nan, np.empty(0), "interrupted")
+        if not interrupted():
+            own_x, own_t = (_taken(array, task.rows) for array in (problem.x, problem.t))
+            outcome = run_segments(
+                loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted
+            )
+        return result_of(outcome, loop.params, task.plan, 0)
+
+    # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
+    loop_of(tasks[0]).prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))
+    with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
+        threads = min(chosen.get_threads(), len(tasks))
+        results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))
+    if interrupted() and not returns:
+        raise KeyboardInterrupt
+    return results
+
+
+def _in_threads(
+    backend: Backend,
+    threads: int,
+    train_one: Callable[[_Task, Callable[[], bool]], TrainResult],
+    tasks: Sequence[_Task],
+    interrupted: Callable[[], bool],
+    advanced: Callable[[int], object],
+) -> Iterator[TrainResult]:
+    """The tasks' results in their order, each task on one thread of so many."""
+    if threads == 1:
+        for task in tasks:
+            yield train_one(task, interrupted)
+            advanced(1)
+        return
+    # Imported here: it is a third of the time that importing fcbackends takes.
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(threads, initializer=backend.set_threads, initargs=(1,)) as pool:
+        futures = [pool.submit(train_one, task, interrupted) for task in tasks]
+        for _ in as_completed(futures):
+            advanced(1)
+        yield from (future.result() for future in futures)
+
+
+def _taken(array: Array, rows: Array | None) -> Array:
+    return array if rows is None else arrays.namespace_of(array).take(array, rows, axis=0)

@@ -1,0 +1,71 @@
+"""The data, sizes and first parameters that trainings begin with, each checked once."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fcbackends.arrays import dtype_of
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.registry import backend_for
+from fcbackends.checks import data, options
+from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Params
+from fcbackends.training.initialization import he_uniform
+
+
+class Problem(NamedTuple):
+    """What is trained, on which data, and what computes.
+
+    Attributes
+    ----------
+    backend : Backend
+        What computes.
+    x, t : array (N, K) and (N, M)
+        The data, in arrays of the backend's.
+    sizes : tuple of int
+        The layers' sizes, inputs first.
+    dtype : str
+        Of all arithmetic.
+    given : tuple of (w, b) or None
+        The first parameters; None for those of a seed.
+    """
+
+    backend: Backend
+    x: Array
+    t: Array
+    sizes: tuple[int, ...]
+    dtype: str
+    given: Params | None
+
+    def first_params(self, seed: int) -> Params:
+        """The parameters to begin with, of the backend's library and beside the data."""
+        if self.given is not None:
+            return self.given
+        made = he_uniform(self.sizes, seed, self.dtype)
+        return data.params(self.backend, made, beside={"x": self.x})
+
+
+def checked(
+    x: Any, t: Any, hidden: Any, params: Any, dtype: Any, backend: str | Backend | None
+) -> Problem:
+    """The problem that the arguments of `train` and `train_many` pose."""
+    leaves = data.leaves(params)
+    chosen = backend_for(backend, x=x, t=t, **leaves)
+    dtype = options.dtype_name(dtype)
+    x, t = data.training_data(chosen, x, t, dtype, leaves)
+    between = options.hidden_sizes(hidden)
+    if params is None:
+        return Problem(chosen, x, t, (x.shape[1], *between, t.shape[1]), dtype, None)
+    network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
+    kind = dtype_of(network[0][0])
+    if kind != dtype:
+        raise ArgumentTypeError("params", f"be of `dtype` {dtype}", kind)
+    inside = tuple(w.shape[1] for w, _ in network[:-1])
+    if between and between != inside:
+        required = f"be left out, or the sizes {inside} of `params`"
+        raise ArgumentError("hidden", required, f"{between}")
+    data.trainable(network)
+    sizes = (network[0][0].shape[0], *inside, network[-1][0].shape[1])
+    data.fits((sizes[0], sizes[-1]), x, t)
+    return Problem(chosen, x, t, sizes, dtype, network)

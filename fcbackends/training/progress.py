@@ -1,0 +1,33 @@
+"""A progress bar, where somebody looks on."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+_DELAY_SECONDS = 2.0
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, unit: str, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    """A with-block with a progress bar, if it is to be shown; the function given moves it on.
+
+    Parameters
+    ----------
+    total : int
+        How many units there are.
+    unit : str
+        What they are.
+    progress : bool or None
+        Always, never, or (None) after two seconds on a terminal.
+    """
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if not (on_terminal if progress is None else progress):
+        yield lambda count: None
+        return
+    from tqdm.auto import tqdm
+
+    delay = 0.0 if progress else _DELAY_SECONDS
+    with tqdm(total=total, unit=unit, unit_scale=True, delay=delay) as bar:
+        yield bar.update

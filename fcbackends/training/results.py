@@ -1,0 +1,60 @@
+"""What a run of training ends with."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.backends.loop import Plan
+from fcbackends.maths.network import Params
+from fcbackends.training.pacing import Outcome
+
+
+class History(NamedTuple):
+    """The watched loss over a run: step numbers, counted from 1, and the losses there."""
+
+    steps: NDArray[np.int64]
+    losses: NDArray[np.float64]
+
+
+class TrainResult(NamedTuple):
+    """What a run of training ends with.
+
+    Attributes
+    ----------
+    params : tuple of (w, b)
+        The trained parameters.
+    loss : float
+        With `tol_on` "batch" the last batch's loss, under the parameters before its step; with
+        "data" the whole data's loss under `params`.
+    steps : int
+        The number of the last step, counted from 1 over all runs of a Trainer.
+    stop_reason : str
+        "tolerance", "max_steps", or "interrupted" (by Ctrl-C); of `train_many` also "diverged".
+    history : History
+        The loss at each multiple of `record_every` and at the last step.
+    """
+
+    params: Params
+    loss: float
+    steps: int
+    stop_reason: str
+    history: History
+
+
+def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> TrainResult:
+    """What a run of training after step `first` ends with."""
+    last, every = outcome.steps, plan.record_every
+    steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
+    losses = outcome.losses
+    if outcome.diverged_at is not None:
+        # Backends differ in what they last looked at, and records may lie on either side.
+        count = min(len(steps), len(losses))
+        history = History(steps[:count], losses[:count])
+        return TrainResult(params, math.nan, last, outcome.stop_reason, history)
+    if last % every != 0:
+        steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
+    return TrainResult(params, outcome.loss, last, outcome.stop_reason, History(steps, losses))

@@ -1,0 +1,161 @@
+"""Whole runs of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Loop, LossScope, Plan
+from fcbackends.checks import options
+from fcbackends.errors import DivergenceError
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Method, Params
+from fcbackends.maths.sampling import Sampling
+from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.pacing import Outcome, run_segments
+from fcbackends.training.problem import checked
+from fcbackends.training.progress import progress_bar
+from fcbackends.training.results import TrainResult, result_of
+
+
+def train(
+    x: Any,
+    t: Any,
+    *,
+    hidden: Sequence[int] = (),
+    params: Any = None,
+    lr: float,
+    batch_size: int = 1,
+    max_steps: int = 100_000,
+    tol: float | None = None,
+    tol_on: LossScope = "batch",
+    sampling: Sampling = "replacement",
+    seed: int = 0,
+    dtype: str = "float64",
+    backend: str | Backend | None = None,
+    record_every: int | None = None,
+    progress: bool | None = None,
+    on_interrupt: OnInterrupt = "raise",
+) -> TrainResult:
+    """Train a fully connected network by SGD on the mean squared loss.
+
+    Step s, counted from 1, draws its batch as a pure function of (seed, s), takes one `sgd_step`
+    on it, and then stops where the watched loss is at most `tol`. Backends of the same arithmetic
+    end on the same bits, after the same number of steps.
+
+    Parameters
+    ----------
+    x : array (N, K)
+        Inputs, one sample a row; cast once to `dtype`.
+    t : array (N, M)
+        Targets; cast once to `dtype`.
+    hidden : sequence of int
+        The sizes of the layers between inputs and outputs; without any, a linear regression.
+    params : sequence of (w, b), optional
+        The first parameters, of dtype `dtype`; `init_params((K, *hidden, M), seed=seed,
+        dtype=dtype)` by default. They are not changed.
+    lr : float
+        Learning rate: finite and > 0 in `dtype`.
+    batch_size : int
+        Samples a step.
+    max_steps : int
+        The most steps to take.
+    tol : float, optional
+        Stop where the watched loss is at most this.
+    tol_on : {"batch", "data"}
+        What is watched: the loss of each step's batch, before the update, or the whole data's,
+        after it, at each multiple of `record_every`. One batch can meet `tol` by luck.
+    sampling : {"replacement", "epoch"}
+        Draw each sample from all, or go through a new permutation of them all in each epoch; a
+        batch may run on into the next epoch.
+    seed : int
+        Of the draws and of the first parameters, from 0 to 2**64 - 1.
+    dtype : {"float64", "float32"}
+        Of all arithmetic.
+    backend : str, Backend or None
+        What computes; see `get_backend`.
+    record_every : int, optional
+        The steps between two entries of the history; by default a thousandth of `max_steps`, or
+        with `tol_on` "data" as many as one epoch has, ceil(N / batch_size).
+    progress : bool, optional
+        A progress bar on stderr: always, never, or (None) after two seconds on a terminal.
+    on_interrupt : {"raise", "return"}
+        What Ctrl-C leads to, once the step under way is done: KeyboardInterrupt, or the result so
+        far, with stop_reason "interrupted".
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Where an argument is not of the form above; nothing has then been done.
+    DivergenceError
+        Where the loss stops being finite; it names the step and keeps the last finite parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fcbackends as fcb
+    >>> x = np.arange(20.0).reshape(10, 2) % 7
+    >>> t = x @ np.array([[3.0], [5.0]]) + 2
+    >>> result = fcb.train(x, t, lr=0.01, tol=1e-20, tol_on="data")
+    >>> result.stop_reason
+    'tolerance'
+    >>> np.round(result.params[0][0], 6)
+    array([[3.],
+           [5.]])
+    """
+    problem = checked(x, t, hidden, params, dtype, backend)
+    rate = options.learning_rate(lr, problem.dtype)
+    max_steps = options.integer("max_steps", max_steps, 1)
+    plan = options.plan(
+        samples=problem.x.shape[0],
+        start=0,
+        max_steps=max_steps,
+        batch_size=batch_size,
+        tol=tol,
+        tol_on=tol_on,
+        sampling=sampling,
+        seed=seed,
+        record_every=record_every,
+    )
+    shown = options.progress(progress)
+    returns = options.returns(on_interrupt)
+    loop = problem.backend.training_loop(problem.first_params(plan.seed), Method(rate))
+    outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
+    return ended(outcome, loop.params, plan, 0, interrupted, returns)
+
+
+def run_loop(
+    loop: Loop, x: Array, t: Array, plan: Plan, first: int, stop: int, progress: bool | None
+) -> tuple[Outcome, bool]:
+    """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came."""
+    # What has to be compiled is compiled before Ctrl-C is held back.
+    loop.prepare(x, t, plan, stop - first)
+    with (
+        interruptible() as interrupted,
+        progress_bar(stop - first, "step", progress) as advanced,
+    ):
+        outcome = run_segments(
+            loop, x, t, plan, first, stop, interrupted=interrupted, advanced=advanced
+        )
+    return outcome, interrupted()
+
+
+def ended(
+    outcome: Outcome, params: Params, plan: Plan, first: int, interrupted: bool, returns: bool
+) -> TrainResult:
+    """The result of a run after step `first`, or what is raised instead.
+
+    `interrupted` says whether Ctrl-C came, be it after the last step, and `returns` whether there
+    is a result all the same.
+    """
+    if interrupted and not returns:
+        raise KeyboardInterrupt
+    if outcome.diverged_at is not None:
+        raise DivergenceError(outcome.diverged_at, params)
+    stop_reason = "interrupted" if interrupted else outcome.stop_reason
+    return result_of(outcome._replace(stop_reason=stop_reason), params, plan, first)

@@ -1,0 +1,207 @@
+"""A network held open: for data that arrives in pieces, and to go on later."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from fcbackends import arrays
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.loop import Loop, LossScope
+from fcbackends.backends.registry import backend_for
+from fcbackends.checks import data, options
+from fcbackends.errors import DivergenceError
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Method, Params
+from fcbackends.maths.sampling import Sampling
+from fcbackends.training.interruption import OnInterrupt
+from fcbackends.training.results import TrainResult
+from fcbackends.training.runs import ended, run_loop
+
+
+class Trainer:
+    """A network under training, held open: for data that arrives in pieces, and to go on later.
+
+    Threads may share one: their steps and runs are taken one after another.
+
+    Parameters
+    ----------
+    params : sequence of (w, b)
+        The first parameters, one pair a layer: w (inputs, outputs), b (outputs,), float32 or
+        float64, all finite. They are not changed.
+    lr : float
+        Learning rate: finite and > 0; rounded once to the dtype of `params`.
+    backend : str, Backend or None
+        What computes; see `get_backend`.
+
+    Attributes
+    ----------
+    steps : int
+        How many steps have been taken.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Where an argument is not of the form above.
+
+    Examples
+    --------
+    >>> import fcbackends as fcb
+    >>> trainer = fcb.Trainer(fcb.init_params((2, 1)), lr=0.1)
+    >>> for x in ([0.0, 1.0], [1.0, 0.0], [1.0, 1.0]):
+    ...     loss = trainer.step(x, [x[0] + x[1]])
+    >>> trainer.steps
+    3
+    """
+
+    __slots__ = (
+        "_backend",
+        "_dtype",
+        "_like",
+        "_lock",
+        "_loop",
+        "_lr",
+        "_plain",
+        "_sizes",
+        "_steps",
+    )
+
+    def __init__(self, params: Any, *, lr: float, backend: str | Backend | None = None) -> None:
+        chosen = backend_for(backend, **data.leaves(params))
+        network = data.params(chosen, params)
+        data.trainable(network)
+        self._backend = chosen
+        self._dtype = arrays.dtype_of(network[0][0])
+        self._lr = options.learning_rate(lr, self._dtype)
+        self._steps = 0
+        self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
+        # No view: it would keep the whole.
+        self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
+        takes_numpy = chosen.owns(np.empty(0))
+        self._plain = np.dtype(self._dtype) if takes_numpy else None
+        self._loop: Loop = chosen.training_loop(network, Method(self._lr))
+        self._lock = threading.Lock()
+
+    @property
+    def backend(self) -> Backend:
+        """What computes."""
+        return self._backend
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, as it was given."""
+        return self._lr
+
+    @property
+    def steps(self) -> int:
+        """How many steps have been taken."""
+        return self._steps
+
+    @property
+    def params(self) -> Params:
+        """A copy of the parameters as they stand."""
+        with self._lock:
+            return self._loop.params
+
+    def step(self, x: Any, t: Any) -> float:
+        """Take one step on data that has just come.
+
+        Parameters
+        ----------
+        x : array (K,) or (N, K)
+            Inputs of one sample, or of a batch.
+        t : array (M,) or (N, M)
+            Its targets.
+
+        Returns
+        -------
+        float
+            The loss before the step.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            Where shapes or dtypes do not fit the network.
+        DivergenceError
+            Where the loss is not finite: the step is not taken.
+        """
+        if not self._are_plain(x, t):
+            x, t = self._checked(x, t)
+        with self._lock:
+            loss = self._loop.step(x, t)
+            # The difference of a finite number with itself, and of no other, is zero.
+            if loss - loss != 0.0:
+                raise DivergenceError(self._steps + 1, self._loop.last_finite)
+            self._steps += 1
+        return loss
+
+    def _are_plain(self, x: Any, t: Any) -> bool:
+        """Whether they are one sample and its target that need no check."""
+        dtype = self._plain
+        return (
+            type(x) is type(t) is np.ndarray
+            and x.dtype is dtype
+            and t.dtype is dtype
+            and x.shape == self._sizes[:1]
+            and t.shape == self._sizes[1:]
+        )
+
+    def _checked(self, x: Any, t: Any) -> tuple[Array, Array]:
+        x, t = data.for_network(self._backend, self._like, x=x, t=t)
+        data.fits(self._sizes, x, t)
+        data.same_samples("x", x, "t", t)
+        data.at_least_one_sample("x", x)
+        return x, t
+
+    def run(
+        self,
+        x: Any,
+        t: Any,
+        *,
+        batch_size: int = 1,
+        max_steps: int = 100_000,
+        tol: float | None = None,
+        tol_on: LossScope = "batch",
+        sampling: Sampling = "replacement",
+        seed: int = 0,
+        record_every: int | None = None,
+        progress: bool | None = None,
+        on_interrupt: OnInterrupt = "raise",
+    ) -> TrainResult:
+        """Take up to `max_steps` further steps on samples drawn from x and t.
+
+        The arguments, the result and the errors are those of `train`. The draws go on from
+        `steps`: two runs of 500 steps give the bits of one of 1000. Where a run raises
+        KeyboardInterrupt, the steps that it took are kept.
+        """
+        x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
+        data.fits(self._sizes, x, t)
+        max_steps = options.integer("max_steps", max_steps, 1)
+        shown = options.progress(progress)
+        returns = options.returns(on_interrupt)
+        with self._lock:
+            first = self._steps
+            plan = options.plan(
+                samples=x.shape[0],
+                start=first,
+                max_steps=max_steps,
+                batch_size=batch_size,
+                tol=tol,
+                tol_on=tol_on,
+                sampling=sampling,
+                seed=seed,
+                record_every=record_every,
+            )
+            before = self._loop.state
+            try:
+                outcome, interrupted = run_loop(
+                    self._loop, x, t, plan, first, first + max_steps, shown
+                )
+            except BaseException:
+                # How far a run came that something broke off inside is not known.
+                self._loop.state = before
+                raise
+            self._steps = outcome.steps
+            return ended(outcome, self._loop.params, plan, first, interrupted, returns)
