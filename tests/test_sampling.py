@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fcbackends as fcb
-from fcbackends.backends import numba
+from fcbackends.backends import fused_loop
 from fcbackends.backends.loop import Plan
 from fcbackends.maths.network import Method
 from tests import oracle
@@ -83,8 +83,8 @@ def test_any_draw_equals_the_published_formula(drawn, seed, sampling):
 @pytest.fixture(params=["a kernel for the shape", "the general kernel"])
 def _kernels(request, monkeypatch):
     of_shape = request.param == "a kernel for the shape"
-    monkeypatch.setattr(numba, "_WORTH_A_KERNEL", 1 if of_shape else 10**9)
-    monkeypatch.setattr(numba, "_shapes_with_kernels", set())
+    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1 if of_shape else 10**9)
+    monkeypatch.setattr(fused_loop, "_small_kernels", {})
 
 
 def new_loop():
@@ -144,7 +144,7 @@ def test_all_threads_of_a_loop_draw_alike(monkeypatch):
     loop = new_loop()
     for n in (100, 2**16 + 1):
         for threads in (1, 3, 2):
-            monkeypatch.setattr(numba, "_threads", lambda products, threads=threads: threads)
+            monkeypatch.setattr(fused_loop, "threads_for", lambda products, n=threads: n)
             assert_draws(loop, n, 96, n // 96 - threads, 5, seed=1)
 
 

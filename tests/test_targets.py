@@ -18,13 +18,13 @@ CODE = """
 import json
 import numpy as np
 import fcbackends as fcb
-from fcbackends.backends import numba as backend
+from fcbackends.backends import fused_loop
 from fcbackends.conformance.golden import differing_runs, golden_runs
-from fcbackends.kernels import jit, linear, tiles
+from fcbackends.kernels import jit, threads, tiles
 
-backend._WORTH_A_KERNEL = 70
-backend._PRODUCTS_A_THREAD = 10_000
-backend.get_threads = lambda: 2
+fused_loop._WORTH_A_KERNEL = 70
+threads._PRODUCTS_A_THREAD = 10_000
+threads.get_threads = lambda: 2
 
 def layer(name, dtype, size):
     samples, inputs, outputs = size
@@ -62,16 +62,19 @@ kernels = {
     for dtype in DTYPES
     if len(TRAININGS) > 1 or name.startswith("layers")
 }
-for inputs, outputs, one_sample, dtype in backend._shapes_with_kernels:
-    family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
-    kernels[f"{family.__name__} {dtype}"] = family(dtype)
+worth_their_own = len(fused_loop._small_kernels)
+for inputs, outputs, one_sample, slots, dtype, arithmetic in fused_loop._small_kernels:
+    family = fused_loop.linear.linear_steps(
+        inputs, outputs, one_sample=one_sample, slots=slots
+    )
+    kernels[f"{family.__name__} {dtype}"] = family(dtype, arithmetic)
 
-def golden(threads):
+def golden(count):
     # The golden runs that end on another digest, without kernels of constant shapes.
-    backend._WORTH_A_KERNEL = 10**9
-    backend.get_threads = lambda: threads
+    fused_loop._WORTH_A_KERNEL = 10**9
+    threads.get_threads = lambda: count
     runs = golden_runs(DTYPES) if len(TRAININGS) > 1 else ()
-    return differing_runs(runs, backend.load())
+    return differing_runs(runs, fcb.get_backend("numba"))
 
 def of(inspect):
     return {name: list(inspect(kernel).values()) for name, kernel in kernels.items()}
@@ -80,9 +83,9 @@ print(json.dumps({
     "same": [a == b for a, b in zip(got, want, strict=True)],
     "digests": want,
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
-    "threads": backend._threads(10_000),
-    "golden": [golden(threads) for threads in (1, 2)],
-    "own kernels": len(backend._shapes_with_kernels),
+    "threads": threads.threads_for(10_000),
+    "golden": [golden(count) for count in (1, 2)],
+    "own kernels": worth_their_own,
     "code": of(lambda kernel: kernel.inspect_asm()),
     "ir": of(lambda kernel: kernel.inspect_llvm()),
 }))

@@ -132,6 +132,6 @@ def entry(kernel: Any) -> Callable[..., Any]:
     Of an array it checks no more than its axes and the size of its numbers.
     """
     if numba.config.DISABLE_JIT:
-        return kernel  # type: ignore[no-any-return]
+        return kernel
     (compiled,) = kernel.overloads.values()
-    return compiled.entry_point  # type: ignore[no-any-return]
+    return compiled.entry_point

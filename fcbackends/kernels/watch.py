@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 from numba import types
 
 from fcbackends.kernels.elements import is_finite
@@ -17,7 +18,7 @@ class Watch(NamedTuple):
     each `record_every`-th; at most `tol`, it ends the run.
     """
 
-    key: int
+    key: np.uint64
     start: int
     stop: int
     batch_size: int
