@@ -135,7 +135,10 @@ def test_a_library_that_is_not_installed_is_refused_with_what_installs_it(comman
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_ctrl_c(start, processes):
+    import termios
+
     terminal, stderr = os.openpty()
+    termios.tcsetwinsize(stderr, (24, 80))
     line = f"verify numpy --cases 1000000 --processes {processes}"
     process = start(line, stderr=stderr, start_new_session=True)
     os.close(stderr)
