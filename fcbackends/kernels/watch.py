@@ -89,10 +89,11 @@ def after_step(watch, seen, loss, losses, keeps):
     step = seen.step + 1
     is_due = seen.until_record == 1
     until_record = watch.record_every if is_due else seen.until_record - 1
-    if watch.on_data and not is_due:
-        return Seen(step, seen.loss, seen.recorded, until_record, False, 0)
-    if not is_finite(loss):
-        return Seen(step, loss, seen.recorded, until_record, False, step)
+    if watch.on_data:
+        if not is_due:
+            return Seen(step, seen.loss, seen.recorded, until_record, False, 0)
+        if not is_finite(loss):
+            return Seen(step, loss, seen.recorded, until_record, False, step)
     recorded = seen.recorded
     if is_due:
         if keeps:
