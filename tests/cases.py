@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64")
 BACKENDS = ("numpy", "numba")
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-LONG_RUN = 100 if JIT_OFF else 1000
+LONG_RUN = 100 if JIT_OFF else 300
 """Steps of a long run: kernels without their compilation are Python loops."""
 
 QUICK_EXAMPLES = 40

@@ -21,11 +21,12 @@ SOURCE = Path(__file__).parents[1]
 CODE = """
 import numpy as np
 import fcbackends as fcb
-y = fcb.fc_forward(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([5.0]))
-loss, dy = fcb.mean_squared_loss(y, np.array([[15.0]]))
-print(y, loss, fcb.digest((y, dy)))
+for dtype in ("float64", "float32"):
+    y, t = (np.array([[value]], dtype) for value in (16, 15))
+    loss, dy = fcb.mean_squared_loss(y, t)
+    print(loss, fcb.digest(dy))
 """
-RIGHT = f"[[16.]] 1.0 {fcb.digest((np.array([[16.0]]), np.array([[2.0]])))}\n"
+RIGHT = "".join(f"1.0 {fcb.digest(np.array([[2.0]], dtype))}\n" for dtype in ("float64", "float32"))
 
 
 def start(cache, code=CODE, *options, cwd=SOURCE, **environment):
@@ -125,9 +126,7 @@ def test_a_spoiled_file_is_compiled_anew(cache, spoil):
     run_without_a_word(cache)
     again = files(cache)
     assert again.keys() == made.keys()
-    assert len(again[path]) > 1000
-    run_without_a_word(cache)
-    assert files(cache) == again
+    assert len(storage.read(path)) > 1000
 
 
 @pytest.mark.parametrize(
@@ -141,9 +140,9 @@ def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
 
 
 def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
-    started = [start(tmp_path / "new" / "cache") for _ in range(4)]
+    started = [start(tmp_path / "new" / "cache") for _ in range(3)]
     ended = [(*process.communicate(timeout=600), process.returncode) for process in started]
-    assert ended == [(RIGHT, "", 0)] * 4
+    assert ended == [(RIGHT, "", 0)] * 3
     assert len(files(tmp_path)) == 2
     run_without_a_word(tmp_path / "new" / "cache")
 
@@ -235,8 +234,10 @@ def test_a_build_that_goes_while_it_is_in_use_comes_again(cache):
     removes = f"""
 import shutil
 from fcbackends.kernels import layers
-layers.mean_squared_loss("float64")
+layers.loss_and_gradient("float64")
 shutil.rmtree({str(cache)!r})
 """
     run_without_a_word(cache, removes + CODE)
-    assert [path.name for path in files(cache)] == ["layers.forward-float64.kernel"]
+    assert [path.name for path in files(cache)] == [
+        "layers.loss_and_gradient-ordered-float32.kernel"
+    ]

@@ -228,7 +228,7 @@ def test_a_stale_compiled_kernel_is_found(tmp_path):
     shutil.copytree(SOURCE / "fcbackends", tmp_path / "fcbackends")
     kernels = tmp_path / "fcbackends/kernels/layers.py"
     right = kernels.read_text()
-    kernels.write_text(right.replace("return total * one_over_n", "return total * two_over_n"))
+    kernels.write_text(right.replace("(1.0 / samples)", "(2.0 / samples)"))
     assert kernels.read_text() != right
     caches = tmp_path / "wrong", tmp_path / "right"
     for cache, source in zip(caches, (tmp_path, SOURCE), strict=True):

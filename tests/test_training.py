@@ -512,7 +512,9 @@ def test_single_steps_leave_no_memory_behind(backend):
 
 
 @needs_jit
-def test_a_long_run_takes_no_more_memory_than_a_short_one():
+def test_a_long_run_takes_no_more_memory_than_a_short_one(monkeypatch):
+    # On a clock that stands still, a run has as many segments on any machine.
+    monkeypatch.setattr("time.perf_counter", lambda: 0.0)
     x, t = linear_data()
     peaks = []
     # The first two compile: a kernel for any shape, and, for many steps, one for this shape.
@@ -527,7 +529,8 @@ def test_a_long_run_takes_no_more_memory_than_a_short_one():
 
 
 @needs_jit
-def test_compiled_steps_allocate_nothing():
+def test_compiled_steps_allocate_nothing(monkeypatch):
+    monkeypatch.setattr("time.perf_counter", lambda: 0.0)
     runtime = pytest.importorskip("numba.core.runtime")
     nrt = pytest.importorskip("numba.core.runtime._nrt_python")
     case = problem(16, (5, 8, 3), 40, "float64")
@@ -545,8 +548,8 @@ def test_compiled_steps_allocate_nothing():
     finally:
         if not enabled:
             nrt.memsys_disable_stats()
-    # A few a segment, of which a run has some dozens.
-    assert after.alloc - before.alloc < LONG_RUN
+    # A few a segment, of which a run on that clock has a handful.
+    assert after.alloc - before.alloc < 100
     assert after.alloc - before.alloc == after.free - before.free
 
 

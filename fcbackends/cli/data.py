@@ -43,7 +43,13 @@ class Table:
     _floats: Callable[[Sequence[int]], NDArray[np.float64]]
 
     def numbers(self, columns: Sequence[int]) -> NDArray[np.float64]:
-        """The columns as an array (rows, len(columns)) of finite numbers."""
+        """The columns as an array (rows, len(columns)) of finite numbers.
+
+        Raises
+        ------
+        ArgumentError
+            Where a value is missing, no number or not finite.
+        """
         values = self._floats(columns)
         finite = np.isfinite(values)
         if not finite.all():
@@ -56,6 +62,11 @@ class Table:
         """The positions of columns given by names, indices and index ranges a:b.
 
         Each text is a name, or a list of names, indices and ranges with commas between them.
+
+        Raises
+        ------
+        ArgumentError
+            Where one of them names no column.
         """
         positions: list[int] = []
         for text in texts:
@@ -77,10 +88,8 @@ class Table:
             if chosen and all(-self.width <= (end or 0) <= self.width for end in ends):
                 return chosen
         there = f"{', '.join(map(repr, self.names))}, or " if self.names else ""
-        raise ArgumentError(
-            f"`--target` must name columns that are there ({there}an index from "
-            f"{-self.width} to {self.width - 1}, or a range a:b of these), got {item!r}"
-        )
+        there += f"an index from {-self.width} to {self.width - 1}, or a range a:b of these"
+        raise ArgumentError("--target", f"name columns that are there ({there})", repr(item))
 
 
 def read_table(name: str, header: bool | None = None) -> Table:
@@ -91,13 +100,20 @@ def read_table(name: str, header: bool | None = None) -> Table:
     name : str
         The file, for error texts the command line's `DATA`.
     header : bool, optional
-        Whether a .csv file's first line holds names. Where it is left out, it must, and a first
-        line of numbers is refused.
+        Whether a .csv file's first line holds names. Where it is left out, the line must hold a
+        text in each column that is no number.
+
+    Raises
+    ------
+    ArgumentError
+        Where the file cannot be read as what its suffix says, has no rows, or is not a table of
+        numbers.
     """
     path = readable(name, "DATA", SUFFIXES)
     suffix = path.suffix.lower()
     if header is not None and suffix != ".csv":
-        raise ArgumentError(f"`--header` and `--no-header` are for .csv files, got {name!r}")
+        option = "--header" if header else "--no-header"
+        raise ArgumentError(option, "come with a .csv file", repr(name))
     try:
         if suffix == ".csv":
             table = _csv_table(path, header)
@@ -112,11 +128,10 @@ def read_table(name: str, header: bool | None = None) -> Table:
     except (Exception, pl.exceptions.PanicException) as error:
         # What a damaged or foreign file leads to in four readers is not to be listed.
         reason = str(error).partition("\n\n")[0] or type(error).__name__
-        raise ArgumentError(
-            f"`DATA` must be a readable {suffix} file, got {name!r}: {reason}"
-        ) from None
+        required = f"be a readable {suffix} file"
+        raise ArgumentError("DATA", required, f"{name!r}: {reason}") from None
     if not table.rows or not table.width:
-        raise ArgumentError(f"`DATA` must have at least one row of numbers, got none in {name!r}")
+        raise ArgumentError("DATA", "have at least one row of numbers", f"none in {name!r}")
     return table
 
 
@@ -128,19 +143,30 @@ def _csv_table(path: Path, header: bool | None) -> Table:
         _refuse_ragged(content)
         raise
     names = tuple((name or "").strip() for name in frame.row(0))
-    if header is None and all(map(_is_number, names)):
-        raise ArgumentError(
-            "`DATA` must have names in its first line, got numbers: add `--no-header` if they "
-            "are data, or `--header` if they are names"
-        )
+    if header is None:
+        _refuse_unless_names(names)
     if header is False:
         return _frame_table(frame, None)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ArgumentError(
-            f"`DATA` must have a name of its own for each column, got {twice!r} twice"
-        )
+        raise ArgumentError("DATA", "have a name of its own for each column", f"{twice!r} twice")
     return _frame_table(frame.slice(1), names)
+
+
+def _refuse_unless_names(cells: Sequence[str]) -> None:
+    """Refuse a first line in which a cell is empty or a number: whether it is data is not sure."""
+    doubtful = [column for column, cell in enumerate(cells) if not cell or _is_number(cell)]
+    if not doubtful:
+        return
+    first = cells[doubtful[0]]
+    got = f"{repr(first) if first else 'no value'} in {_label(None, doubtful[0])}"
+    if all(map(_is_number, cells)):
+        got = "numbers"
+    raise ArgumentError(
+        "DATA",
+        "have names in its first line",
+        f"{got}: add `--no-header` if it holds data, or `--header` if it holds names",
+    )
 
 
 def _frame_table(frame: pl.DataFrame, names: tuple[str, ...] | None) -> Table:
@@ -158,7 +184,7 @@ def _float_series(series: pl.Series, label: str) -> pl.Series:
         series = series.str.strip_chars()
         present = series.replace("", None)
     elif not series.dtype.is_numeric():
-        raise ArgumentError(f"`DATA` must hold numbers, got {series.dtype} in {label}")
+        raise ArgumentError("DATA", "hold numbers", f"{series.dtype} in {label}")
     numbers = present.cast(pl.Float64, strict=False)
     if numbers.null_count():
         row = int(numbers.is_null().arg_max() or 0)
@@ -179,25 +205,25 @@ def _array_table(path: Path) -> Table:
     if {"x", "t"} <= arrays.keys():
         x, t = (_matrix(arrays[name], name, (1, 2)) for name in "xt")
         if len(x) != len(t):
-            raise ArgumentError(f"`x` and `t` must have as many rows, got {len(x)} and {len(t)}")
+            raise ArgumentError(("x", "t"), "have as many rows", f"{len(x)} and {len(t)}")
         values = np.hstack([x, t])
         targets = tuple(range(x.shape[1], values.shape[1]))
     elif len(arrays) == 1:
         values, targets = _matrix(next(iter(arrays.values())), "DATA", (2,)), None
     else:
         there = ", ".join(map(repr, arrays)) or "none"
-        raise ArgumentError(f"`DATA` must hold arrays 'x' and 't', or one 2-D array, got {there}")
+        raise ArgumentError("DATA", "hold arrays 'x' and 't', or one 2-D array", there)
     return Table(len(values), values.shape[1], None, targets, lambda columns: values[:, columns])
 
 
 def _matrix(array: Any, argument: str, dimensions: tuple[int, ...]) -> NDArray[np.float64]:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-        kind = array.dtype if isinstance(array, np.ndarray) else "no array"
-        raise ArgumentError(f"`{argument}` must hold integers or floats, got {kind}")
+        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else "no array"
+        raise ArgumentError(argument, "hold integers or floats", kind)
     if array.ndim not in dimensions:
-        raise ArgumentError(f"`{argument}` must be 2-D, got shape {array.shape}")
+        raise ArgumentError(argument, "be 2-D", f"shape {array.shape}")
     if 0 in array.shape:
-        raise ArgumentError(f"`{argument}` must not be empty, got shape {array.shape}")
+        raise ArgumentError(argument, "not be empty", f"shape {array.shape}")
     return array.reshape(len(array), -1).astype(np.float64)
 
 
@@ -206,9 +232,8 @@ def _label(names: tuple[str, ...] | None, column: int) -> str:
 
 
 def _refuse_value(got: str, label: str, row: int, rows: int) -> NoReturn:
-    raise ArgumentError(
-        f"`DATA` must hold finite numbers only, got {got} in {label}, row {row + 1} of {rows}"
-    )
+    where = f"{label}, row {row + 1} of {rows}"
+    raise ArgumentError("DATA", "hold finite numbers only", f"{got} in {where}")
 
 
 def _refuse_ragged(content: bytes) -> None:
@@ -217,10 +242,8 @@ def _refuse_ragged(content: bytes) -> None:
     width = len(next(lines))
     for line in lines:
         if len(line) > width:
-            raise ArgumentError(
-                f"`DATA` must have as many values in each line as in the first ({width}), "
-                f"got {len(line)} in line {lines.line_num}"
-            )
+            required = f"have as many values in each line as in the first ({width})"
+            raise ArgumentError("DATA", required, f"{len(line)} in line {lines.line_num}")
 
 
 def _is_number(text: str) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table, read_table
-from fcbackends.cli.files import writable
-from fcbackends.cli.model import Floats, Model, Scaling, cast
+from fcbackends.cli.files import apart, writable
+from fcbackends.cli.model import Model
+from fcbackends.cli.scaling import Floats, Scaling, cast
 from fcbackends.report.terminal import print_table
 
 DEFAULT_BATCH = 32
@@ -28,29 +28,6 @@ _STOPPED = {
     "max_steps": "all steps taken",
     "interrupted": "interrupted",
 }
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of `fcbackends train DATA`, as its help describes them."""
-
-    header: bool | None
-    target: tuple[str, ...]
-    hidden: tuple[int, ...] | None
-    lr: float
-    batch: int | None
-    steps: int | None
-    epochs: int | None
-    tol: float | None
-    tol_on: Literal["batch", "data"]
-    sampling: Literal["replacement", "epoch"]
-    standardize: Literal["inputs", "targets", "both"] | None
-    holdout: float | None
-    seed: int
-    dtype: Literal["float32", "float64"]
-    backend: str | None
-    out: str | None
-    plot: str | None
 
 
 @dataclass(frozen=True)
@@ -74,82 +51,110 @@ class Prepared:
     held_out: Part | None
 
 
-def train_file(data: str, options: Options) -> None:
+def train_file(
+    data: str,
+    *,
+    header: bool | None,
+    target: Sequence[str],
+    hidden: Sequence[int] | None,
+    batch_size: int | None,
+    max_steps: int | None,
+    epochs: int | None,
+    standardize: str | None,
+    holdout: float | None,
+    seed: int,
+    dtype: str,
+    backend: str | None,
+    out: str | None,
+    plot: str | None,
+    **how: Any,
+) -> None:
     """Train on a file, write what was asked for and print a report.
 
-    Raises KeyboardInterrupt at the end if the training was interrupted: what there was by then is
-    written and reported.
+    The options are those that the command's help describes; `how` goes to `fcbackends.train`.
+
+    Raises
+    ------
+    ArgumentError
+        Where an option or the file is refused; nothing has then been done.
+    DivergenceError
+        Where the loss, at last also that of all rows trained on or held out, is not finite:
+        nothing is written.
+    KeyboardInterrupt
+        At the end, if the training was: what there was by then is written and reported.
     """
-    out = writable(options.out, "--out", [".safetensors"]) if options.out else None
-    picture = _picture_path(options.plot)
-    backend = fcb.get_backend(options.backend)
-    prepared = _prepare(read_table(data, options.header), options)
-    batch, steps = _batch_and_steps(options, len(prepared.training.x))
-    train = functools.partial(
-        fcb.train,
-        prepared.training.x,
-        prepared.training.t,
-        hidden=options.hidden or (),
-        lr=options.lr,
-        batch_size=batch,
-        tol=options.tol,
-        tol_on=options.tol_on,
-        sampling=options.sampling,
-        seed=options.seed,
-        dtype=options.dtype,
-        backend=backend,
-    )
+    model_path = writable(out, "--out", [".safetensors"]) if out else None
+    picture = _picture_path(plot)
+    apart([("--out", out), ("--plot", plot)], [("DATA", data)])
+    chosen = fcb.get_backend(backend)
+    table = read_table(data, header)
+    prepared = _prepare(table, _targets(table, target), standardize, holdout, seed, dtype)
+    x, t = prepared.training.x, prepared.training.t
+    batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(x))
+    sizes = (x.shape[1], *(hidden or ()), t.shape[1])
+    params = fcb.init_params(sizes, seed=seed, dtype=dtype)
+    # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
+    _, first_loss = _evaluate(params, prepared.training, chosen)
     started = time.perf_counter()
-    first = train(max_steps=1)
-    if first.stop_reason == "interrupted":
-        raise KeyboardInterrupt
-    # Before the training, so that Ctrl-C does not wait for it.
-    _evaluate(first.params, prepared.training.x[:1], prepared.training.t[:1], backend)
-    ready = time.perf_counter()
-    result = train(max_steps=steps)
-    ended = time.perf_counter()
+    result = fcb.train(
+        x,
+        t,
+        params=params,
+        batch_size=batch,
+        max_steps=steps,
+        seed=seed,
+        dtype=dtype,
+        backend=chosen,
+        on_interrupt="return",
+        **how,
+    )
+    seconds = time.perf_counter() - started
 
     model = Model(
         params=tuple((as_numpy(w), as_numpy(b)) for w, b in result.params),
-        names=prepared.table.names,
+        names=table.names,
         targets=prepared.targets,
         inputs=prepared.inputs,
         outputs=prepared.outputs,
     )
-    if out:
-        model.save(out)
+    losses = _losses(model, prepared, chosen, result)
+    if model_path:
+        model.save(model_path)
     if picture:
         from fcbackends.cli.plot import plot_loss
 
-        plot_loss(result.history, f"loss of the {options.tol_on}", picture)
+        plot_loss(result.history, f"loss of the {how['tol_on']}", picture)
     print_table(
         [
             *_describe(model, prepared),
-            ("backend", f"{backend.name}, {options.dtype}"),
+            ("backend", f"{chosen.name}, {dtype}"),
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
-            (
-                "time",
-                f"{ended - ready:.3g} s, after {ready - started:.3g} s of loading or compiling",
-            ),
-            *_losses(model, prepared, backend),
+            ("time", f"{seconds:.3g} s, with loading or compiling"),
+            ("initial loss", f"{first_loss:.6g}"),
+            *losses,
             ("digest", fcb.digest(model.params)),
-            *(("written", path) for path in (options.out, options.plot) if path),
+            *(("written", path) for path in (out, plot) if path),
         ]
     )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
 
 
-def _prepare(table: Table, options: Options) -> Prepared:
-    targets = _targets(table, options.target)
+def _prepare(
+    table: Table,
+    targets: tuple[int, ...],
+    scaled: str | None,
+    holdout: float | None,
+    seed: int,
+    dtype: str,
+) -> Prepared:
     x = table.numbers([column for column in range(table.width) if column not in targets])
     t = table.numbers(targets)
-    trained_on, held_out = _split(table.rows, options.holdout, options.seed)
-    scaled = options.standardize
+    trained_on, held_out = _split(table.rows, holdout, seed)
     inputs = Scaling.fit(x[trained_on]) if scaled in ("inputs", "both") else None
     outputs = Scaling.fit(t[trained_on]) if scaled in ("targets", "both") else None
-    network_x = cast(inputs.apply(x) if inputs else x, options.dtype)
-    network_t = cast(outputs.apply(t) if outputs else t, options.dtype)
+    network_x = cast(inputs.apply(x) if inputs else x, dtype)
+    network_t = cast(outputs.apply(t) if outputs else t, dtype)
     training, rest = (
         Part(network_x[rows], network_t[rows], t[rows]) for rows in (trained_on, held_out)
     )
@@ -167,15 +172,12 @@ def _picture_path(name: str | None) -> Path | None:
 
 def _targets(table: Table, texts: Sequence[str]) -> tuple[int, ...]:
     if texts and table.targets:
-        raise fcb.ArgumentError(
-            f"`--target` must not come with a file whose array 't' holds the targets, got "
-            f"{', '.join(texts)!r}"
-        )
+        required = "not come with a file whose array 't' holds the targets"
+        raise fcb.ArgumentError("--target", required, repr(", ".join(texts)))
     targets = table.targets or table.select(texts or ["-1"])
     if len(targets) == table.width:
-        raise fcb.ArgumentError(
-            f"`--target` must leave a feature column, got all columns ({table.width})"
-        )
+        got = f"all columns ({table.width})"
+        raise fcb.ArgumentError("--target", "leave a feature column", got)
     return targets
 
 
@@ -187,25 +189,23 @@ def _split(
         return np.arange(rows), np.arange(0)
     held = round(share * rows) if 0 < share < 1 else 0
     if not 0 < held < rows:
-        raise fcb.ArgumentError(
-            f"`--holdout` must be a share between 0 and 1 that leaves rows on both sides of the "
-            f"split, got {share} of {rows} rows"
-        )
+        required = "be a share between 0 and 1 that leaves rows on both sides of the split"
+        raise fcb.ArgumentError("--holdout", required, f"{share} of {rows} rows")
     order = fcb.sample_indices(rows, steps=1, batch_size=rows, sampling="epoch", seed=seed)[0]
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def _batch_and_steps(options: Options, rows: int) -> tuple[int, int]:
-    batch = min(DEFAULT_BATCH, rows) if options.batch is None else options.batch
-    if options.steps is not None and options.epochs is not None:
+def _batch_and_steps(
+    batch: int | None, steps: int | None, epochs: int | None, rows: int
+) -> tuple[int, int]:
+    batch = min(DEFAULT_BATCH, rows) if batch is None else batch
+    if steps is None:
+        return batch, math.ceil((DEFAULT_EPOCHS if epochs is None else epochs) * rows / batch)
+    if epochs is not None:
         raise fcb.ArgumentError(
-            f"`--steps` and `--epochs` must not come together, got {options.steps} and "
-            f"{options.epochs}"
+            ("--steps", "--epochs"), "not come together", f"{steps} and {epochs}"
         )
-    if options.steps is not None:
-        return batch, options.steps
-    epochs = DEFAULT_EPOCHS if options.epochs is None else options.epochs
-    return batch, math.ceil(epochs * rows / max(batch, 1))
+    return batch, steps
 
 
 def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
@@ -226,19 +226,26 @@ def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
     ]
 
 
-def _losses(model: Model, prepared: Prepared, backend: fcb.Backend) -> Iterator[tuple[str, str]]:
+def _losses(
+    model: Model, prepared: Prepared, backend: fcb.Backend, result: fcb.TrainResult
+) -> list[tuple[str, str]]:
+    """What is said of the losses of all rows; DivergenceError where one is not finite."""
+    said = []
     for name, part in (("training", prepared.training), ("held-out", prepared.held_out)):
         if part is None:
             continue
-        y, loss = _evaluate(model.params, part.x, part.t, backend)
+        y, loss = _evaluate(model.params, part, backend)
+        if not math.isfinite(loss):
+            raise fcb.DivergenceError(result.steps, result.params)
         text = f"{loss:.6g}"
         if model.outputs:
             own = fcb.mean_squared_loss(model.restore(y), part.own_t, backend=backend).loss
             text += f" standardised, {float(own):.6g} in the targets' own units"
-        yield f"{name} loss", text
+        said.append((f"{name} loss", text))
+    return said
 
 
-def _evaluate(params: Any, x: Floats, t: Floats, backend: fcb.Backend) -> tuple[Floats, float]:
+def _evaluate(params: Any, part: Part, backend: fcb.Backend) -> tuple[Floats, float]:
     """The network's outputs, and their loss."""
-    y = as_numpy(fcb.predict(params, x, backend=backend))
-    return y, float(fcb.mean_squared_loss(y, t, backend=backend).loss)
+    y = as_numpy(fcb.predict(params, part.x, backend=backend))
+    return y, float(fcb.mean_squared_loss(y, part.t, backend=backend).loss)

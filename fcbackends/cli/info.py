@@ -9,22 +9,27 @@ import platform
 import numpy as np
 
 import fcbackends as fcb
+from fcbackends.backends.registry import ENVIRONMENT_VARIABLE
 from fcbackends.report.terminal import print_table
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "array-api-compat")
 
 
 def show_info() -> None:
-    """Print the backends with their states and classes, versions, CPU, BLAS and the cache."""
+    """Print backends with states and classes, what is chosen, versions, CPU, BLAS and cache."""
     states = fcb.list_backends()
     print_table(
         [(name, state, *_conformance(name, state)) for name, state in states.items()],
         ("backend", "state", "class", "self-test"),
     )
     print()
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
+    unknown = "" if not chosen or chosen in states else " (no such backend)"
     print_table(
         [
             ("fcbackends", fcb.__version__),
+            ("contract", f"version {fcb.CONTRACT_VERSION}"),
+            (ENVIRONMENT_VARIABLE, f"{chosen}{unknown}" if chosen else "not set"),
             ("Python", platform.python_version()),
             *((package, importlib.metadata.version(package)) for package in _PACKAGES),
             ("CPU", _cpu()),
@@ -42,7 +47,7 @@ def _conformance(name: str, state: str) -> tuple[str, str]:
         found = fcb.get_backend(name).conformance
     except Exception as error:  # whatever another package's loader may raise
         return "", f"{type(error).__name__}: {error}"
-    return found
+    return found.letter, found.reason
 
 
 def _cpu() -> str:

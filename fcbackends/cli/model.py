@@ -1,4 +1,4 @@
-"""A trained network with what is needed to apply it: columns and scales."""
+"""A trained network in a file, with what is needed to apply it: columns and scales."""
 
 from __future__ import annotations
 
@@ -17,47 +17,14 @@ import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
 from fcbackends.cli.files import readable, replacing
+from fcbackends.cli.scaling import Floats, Scaling, cast
 
 FORMAT = "fcbackends"
 VERSION = 1
+FIRST_CONTRACT = 1
+"""Of the files that do not name theirs; their weights mean the same."""
 
-Floats: TypeAlias = NDArray[np.floating]
 NumpyParams: TypeAlias = tuple[tuple[Floats, Floats], ...]
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """A mean and a scale for each column."""
-
-    mean: Floats
-    scale: Floats
-
-    @classmethod
-    def fit(cls, values: NDArray[np.float64]) -> Scaling:
-        """The columns' means and standard deviations; a constant column keeps the scale 1."""
-        mean = _ordered_sum(values) / len(values)
-        scale = np.sqrt(_ordered_sum((values - mean) ** 2) / len(values))
-        if not np.isfinite(scale).all():
-            raise fcb.ArgumentError(
-                "`--standardize` must have values whose squares are finite in float64, "
-                f"got a largest of {np.abs(values).max()}"
-            )
-        constant = (values == values[0]).all(axis=0) | (scale == 0)
-        return cls(mean, np.where(constant, 1.0, scale))
-
-    def apply(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """From the columns' own units to mean 0 and scale 1."""
-        return (values - self.mean) / self.scale
-
-    def undo(self, values: Floats) -> NDArray[np.float64]:
-        """From mean 0 and scale 1 to the columns' own units."""
-        return values * self.scale + self.mean
-
-
-def _ordered_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The columns' sums in the rows' order, so that every machine gets the same bits."""
-    total: NDArray[np.float64] = np.add.accumulate(values, axis=0)[-1]
-    return total
 
 
 @dataclass(frozen=True)
@@ -98,23 +65,29 @@ class Model:
         return [self.names[c] if self.names else f"y{i}" for i, c in enumerate(self.targets)]
 
     def columns_in(self, table: Table) -> tuple[int, ...]:
-        """Where the features are in another table: by name, or by position without names."""
+        """Where the features are in another table: by name, or by position without names.
+
+        Raises
+        ------
+        ArgumentError
+            Where the table lacks one of them.
+        """
         if self.names and table.names:
             wanted = [self.names[column] for column in self.features]
             if missing := [name for name in wanted if name not in table.names]:
-                raise fcb.ArgumentError(
-                    f"`DATA` must have the model's columns, got none named "
-                    f"{', '.join(map(repr, missing))} (there are "
-                    f"{', '.join(map(repr, table.names))})"
-                )
+                lacking, there = (", ".join(map(repr, n)) for n in (missing, table.names))
+                got = f"none named {lacking} (there are {there})"
+                raise fcb.ArgumentError("DATA", "have the model's columns", got)
             return tuple(table.names.index(name) for name in wanted)
         if table.width == self.width:
             return self.features
         if table.width == len(self.features):
             return tuple(range(table.width))
         raise fcb.ArgumentError(
-            f"`DATA` must have the model's {len(self.features)} feature columns, or these and "
-            f"its {len(self.targets)} targets as in training, got {table.width} columns"
+            "DATA",
+            f"have the model's {len(self.features)} feature columns, or these and its "
+            f"{len(self.targets)} targets as in training",
+            f"{table.width} columns",
         )
 
     def prepare(self, x: NDArray[np.float64]) -> Floats:
@@ -137,7 +110,12 @@ class Model:
         for side, scaling in (("inputs", self.inputs), ("outputs", self.outputs)):
             if scaling:
                 tensors[f"{side}.mean"], tensors[f"{side}.scale"] = scaling.mean, scaling.scale
-        about = {"version": VERSION, "names": self.names, "targets": self.targets}
+        about = {
+            "version": VERSION,
+            "contract": fcb.CONTRACT_VERSION,
+            "names": self.names,
+            "targets": self.targets,
+        }
         # One entry of metadata only: the order of several is not the same in every run.
         content = save(
             {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
@@ -147,18 +125,14 @@ class Model:
             temporary.write_bytes(content)
 
 
-def cast(values: NDArray[np.float64], dtype: str) -> Floats:
-    """The values in the network's dtype; what is not finite there is refused."""
-    converted = values.astype(dtype)
-    if not np.isfinite(converted).all():
-        raise fcb.ArgumentError(
-            f"`DATA` must fit {dtype}, got {values[~np.isfinite(converted)][0]}"
-        )
-    return converted
-
-
 def load(name: str) -> Model:
-    """Read a model file that `Model.save` wrote."""
+    """Read a model file that `Model.save` wrote.
+
+    Raises
+    ------
+    ArgumentError
+        Where it is not there, damaged, not such a file, or of a contract that is not known yet.
+    """
     path = readable(name, "MODEL")
     try:
         with safe_open(path, framework="numpy") as file:
@@ -167,6 +141,10 @@ def load(name: str) -> Model:
             tensors = {name: file.get_tensor(name) for name in names}
         if about["version"] != VERSION:
             raise ValueError(f"version {about['version']!r}, and this is for version {VERSION}")
+        contract = about.get("contract", FIRST_CONTRACT)
+        if contract not in range(FIRST_CONTRACT, fcb.CONTRACT_VERSION + 1):
+            known = f"this fcbackends knows {fcb.CONTRACT_VERSION}"
+            raise ValueError(f"contract version {contract!r}; {known}")
         layers = sum(name.endswith(".w") for name in tensors)
         params = tuple((tensors[f"layer{i}.w"], tensors[f"layer{i}.b"]) for i in range(layers))
         inputs, outputs = (
@@ -182,9 +160,8 @@ def load(name: str) -> Model:
     except Exception as error:
         # A foreign file can go wrong in any of these lines.
         reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
-        raise fcb.ArgumentError(
-            f"`MODEL` must be a file written by `fcbackends train --out`, got {name!r}: {reason}"
-        ) from None
+        required = "be a file written by `fcbackends train --out`"
+        raise fcb.ArgumentError("MODEL", required, f"{name!r}: {reason}") from None
 
 
 def _check(model: Model) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from fcbackends.cli.data import read_table
-from fcbackends.cli.files import replacing, writable
+from fcbackends.cli.files import apart, replacing, writable
 from fcbackends.cli.model import load
 
 SUFFIXES = (".csv", ".parquet", ".npy")
@@ -15,6 +15,7 @@ SUFFIXES = (".csv", ".parquet", ".npy")
 def predict_file(model_name: str, data: str, header: bool | None, out: str | None) -> None:
     """Write the predictions, in the targets' own units, to a file or as CSV to stdout."""
     path = writable(out, "--out", SUFFIXES) if out else None
+    apart([("--out", out)], [("MODEL", model_name), ("DATA", data)])
     model = load(model_name)
     table = read_table(data, header)
     y = model.predict(table.numbers(model.columns_in(table)))

@@ -11,7 +11,6 @@ from typing import Any
 import fcbackends as fcb
 from fcbackends.cli.files import replacing, writable
 from fcbackends.conformance import Verdict, verify
-from fcbackends.errors import ArgumentError
 from fcbackends.report.terminal import print_table
 
 _HEADER = (
@@ -41,10 +40,8 @@ def verify_backends(
     if not names:
         names = [name for name, state in fcb.list_backends().items() if state == "available"]
     for name in names:
-        try:
-            fcb.get_backend(name, arithmetic=arithmetic)
-        except ArgumentError as error:
-            raise error.renamed({"backend": "BACKEND"}) from None
+        # Before the first is verified, the last is known.
+        fcb.get_backend(name, arithmetic=arithmetic)
     verdicts = []
     for name in names:
         verdict = verify(
@@ -100,6 +97,7 @@ def _remarks(verdict: Verdict) -> Iterator[str]:
 def _write(path: Path, verdicts: Sequence[Verdict], seed: int) -> None:
     content = {
         "fcbackends": fcb.__version__,
+        "contract": fcb.CONTRACT_VERSION,
         "seed": seed,
         "backends": [_as_json(verdict) for verdict in verdicts],
     }

@@ -24,16 +24,16 @@ def warm_up(dtypes: Sequence[str], shapes: Iterable[tuple[int, int]]) -> None:
     """
     if numba.config.DISABLE_JIT:
         setting = os.environ.get("NUMBA_DISABLE_JIT")
-        raise ArgumentError(f"`NUMBA_DISABLE_JIT` must be 0 or left out, got {setting!r}")
+        raise ArgumentError("NUMBA_DISABLE_JIT", "be 0 or left out", repr(setting))
     fcb.get_backend("numba")  # whose import makes the families
     families = dict(FAMILIES)
     for inputs, outputs in shapes:
         if not linear.is_small(inputs, outputs):
-            raise ArgumentError(
-                "`--sizes` must be inputs and outputs with at most "
-                f"{linear.MOST_WEIGHTS} weights and biases, (inputs + 1) * outputs, "
-                f"got {inputs}-{outputs}"
+            required = (
+                f"be inputs and outputs with at most {linear.MOST_WEIGHTS} weights and biases, "
+                "(inputs + 1) * outputs"
             )
+            raise ArgumentError("--sizes", required, f"{inputs}-{outputs}")
         for one_sample in (True, False):
             family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
             families[f"linear.{family.__name__}"] = family

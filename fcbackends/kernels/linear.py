@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from fcbackends.kernels.arithmetic import plus_product
+from fcbackends.kernels.elements import gradient_factor, is_finite, loss_of_sample, update
 from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.network import is_finite
 from fcbackends.kernels.sampling import draw_samples
-from fcbackends.kernels.views import local, matrix, prefetch
+from fcbackends.kernels.training import data_type
+from fcbackends.kernels.views import local, prefetch, row
+from fcbackends.kernels.watch import (
+    WATCH,
+    after_step,
+    asks_for_data,
+    begin,
+    diverged,
+    goes_on,
+)
 
 MOST_WEIGHTS = 32
 """With a gradient for each, what the registers hold."""
@@ -34,144 +44,103 @@ def is_small(inputs: int, outputs: int) -> bool:
     return (inputs + 1) * outputs <= MOST_WEIGHTS
 
 
-def _signature(real: types.Float) -> tuple[types.Type, ...]:
-    row = types.Array(real, 1, "C", readonly=True)
+def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, ...]:
     return (
+        arithmetic,
+        types.int64,
+        types.int64,
+        real,
         real[::1],
-        row,
-        row,
+        data_type(real),
+        WATCH,
         types.float64[::1],
         types.int64[::1],
         types.uint64[::1],
-        real,
-        types.uint64,
-        types.int64,
-        types.int64,
-        types.int64,
-        types.boolean,
-        types.boolean,
-        types.float64,
-        types.int64,
+        types.uint16[::1],
     )
 
 
 @functools.cache
-def linear_steps(inputs: int, outputs: int, *, one_sample: bool) -> Callable[[str], Any]:
-    """The family of kernels, by dtype, for a layer of this shape and batches of one or of any."""
+def linear_steps(
+    inputs: int, outputs: int, *, one_sample: bool, slots: int = 0
+) -> Callable[..., Any]:
+    """The family of kernels for a layer of this shape and batches of one or of any.
+
+    `slots` is how many numbers the optimizer keeps beside each weight.
+    """
     size = (inputs + 1) * outputs
-    new_weights, new_row = local(size), local(outputs)
+    new_state, new_gradient, new_output = local((1 + slots) * size), local(size), local(outputs)
 
     @inlined
-    def squares_and_gradient(wb, x, t, dy, two_over_n):
-        """The squared error of one sample; dy receives its gradient."""
-        squares = wb.dtype.type(-0.0)
+    def loss_of(arithmetic, loss, wb, data, sample, dy, factor):
+        """The loss of one sample; dy receives its gradient."""
+        x, t = row(data.x, sample * inputs, inputs), row(data.t, sample * outputs, outputs)
         for m in range(outputs):
             y = wb.dtype.type(-0.0)
             for k in range(inputs):
-                y += x[k] * wb[k * outputs + m]
-            d = (y + wb[inputs * outputs + m]) - t[m]
-            squares += d * d
-            dy[m] = d * two_over_n
-        return squares
+                y = plus_product(arithmetic, y, x[k], wb[k * outputs + m])
+            dy[m] = y + wb[inputs * outputs + m]
+        return loss_of_sample(loss, dy, t, dy, factor)
 
     @inlined
-    def data_loss(wb, x, t, dy):
-        samples = t.shape[0] // outputs
-        one = wb.dtype.type(1)
+    def data_loss(arithmetic, loss, wb, data, dy):
         total = wb.dtype.type(-0.0)
-        for sample in range(samples):
-            total += squares_and_gradient(
-                wb,
-                matrix(x, sample * inputs, 1, inputs)[0],
-                matrix(t, sample * outputs, 1, outputs)[0],
-                dy,
-                one,
-            )
-        return total * wb.dtype.type(1.0 / samples)
+        for sample in range(data.samples):
+            total += loss_of(arithmetic, loss, wb, data, sample, dy, total)
+        return total * wb.dtype.type(1.0 / data.samples)
 
     def steps(
-        theta,
-        x,
-        t,
-        losses,
-        order,
-        epoch_words,
-        lr,
-        key,
-        start,
-        stop,
-        batch_size,
-        by_epoch,
-        on_data,
-        tol,
-        record_every,
+        arithmetic, loss, optimizer, lr, theta, data, watch, losses, order, epoch_words, epoch_order
     ):
         """As `train_steps`, on weights `theta`; `order` has room for some batches' draws."""
-        samples = t.shape[0] // outputs
-        batch = 1 if one_sample else batch_size
-        one_over_n, two_over_n = theta.dtype.type(1.0 / batch), theta.dtype.type(2.0 / batch)
-        wb, gradient, dy = new_weights(theta), new_weights(theta), new_row(theta)
-        for i in range(size):
+        batch = 1 if one_sample else watch.batch_size
+        real = theta.dtype.type
+        one_over_n, factor = real(1.0 / batch), real(gradient_factor(loss, batch))
+        wb, gradient, dy = new_state(theta), new_gradient(theta), new_output(theta)
+        for i in range((1 + slots) * size):
             wb[i] = theta[i]
         steps_a_block = order.shape[0] // batch
         place = block_end = 0
-        loss = 0.0
-        recorded = 0
-        until_record = record_every - start % record_every
-        reached = False
-        diverged = 0
-        step = start
-        while step < stop:
+        seen = begin(watch)
+        while goes_on(watch, seen):
             if place == block_end:
-                block_end = min(steps_a_block, stop - step) * batch
-                draw_samples(order, 0, block_end, step * batch, samples, key, by_epoch, epoch_words)
+                block_end = min(steps_a_block, watch.stop - seen.step) * batch
+                position = seen.step * batch
+                draw_samples(
+                    order, 0, block_end, position, data.samples, watch.key, watch.by_epoch,
+                    epoch_words, epoch_order,
+                )  # fmt: skip
                 place = 0
-            total = theta.dtype.type(-0.0)
+            total = real(-0.0)
             for i in range(size):
                 gradient[i] = -0.0
-            for n in range(batch):
-                ahead = order[min(place + n + DRAWS_AHEAD, block_end - 1)]
-                prefetch(x, ahead * inputs)
-                prefetch(t, ahead * outputs)
-                prefetch(t, ahead * outputs + outputs - 1)
-                sample = order[place + n]
-                x_n = matrix(x, sample * inputs, 1, inputs)[0]
-                t_n = matrix(t, sample * outputs, 1, outputs)[0]
-                total += squares_and_gradient(wb, x_n, t_n, dy, two_over_n)
+            for n in range(place, place + batch):
+                ahead = order[min(n + DRAWS_AHEAD, block_end - 1)]
+                prefetch(data.x, ahead * inputs)
+                prefetch(data.t, ahead * outputs)
+                prefetch(data.t, ahead * outputs + outputs - 1)
+                sample = order[n]
+                total += loss_of(arithmetic, loss, wb, data, sample, dy, factor)
+                x = row(data.x, sample * inputs, inputs)
                 for k in range(inputs):
                     for m in range(outputs):
-                        gradient[k * outputs + m] += x_n[k] * dy[m]
+                        i = k * outputs + m
+                        gradient[i] = plus_product(arithmetic, gradient[i], x[k], dy[m])
                 for m in range(outputs):
                     gradient[inputs * outputs + m] += dy[m]
             place += batch
             batch_loss = total * one_over_n
             if not is_finite(batch_loss):
-                diverged = step + 1
+                seen = diverged(seen)
                 break
-            for i in range(size):
-                wb[i] -= lr * gradient[i]
-            step += 1
-
-            until_record -= 1
-            look = until_record == 0
-            if look:
-                until_record = record_every
-            if not on_data:
-                loss = np.float64(batch_loss)
-            elif look:
-                loss = np.float64(data_loss(wb, x, t, dy))
-                if not is_finite(loss):
-                    diverged = step
-                    break
-            if look:
-                losses[recorded] = loss
-                recorded += 1
-            if loss <= tol and (look or not on_data):
-                reached = True
-                break
-        for i in range(size):
+            update(optimizer, wb, 0, gradient, lr, size)
+            watched = np.float64(batch_loss)
+            if asks_for_data(watch, seen):
+                watched = np.float64(data_loss(arithmetic, loss, wb, data, dy))
+            seen = after_step(watch, seen, watched, losses, True)
+        for i in range((1 + slots) * size):
             theta[i] = wb[i]
-        return step, loss, recorded, reached, diverged
+        return seen
 
     batches = "one" if one_sample else "any"
     steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}"

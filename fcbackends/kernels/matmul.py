@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from fcbackends.kernels.elements import activate
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
-from fcbackends.kernels.views import matrix
+from fcbackends.kernels.views import row
 
 _wide_8, _wide_4, _wide_2, _wide_1 = (tile(rows, VECTORS) for rows in (8, 4, 2, 1))
 _edge_8, _edge_4, _edge_2, _edge_1 = (tile(rows, 1, masked=True) for rows in (8, 4, 2, 1))
@@ -37,16 +38,15 @@ PANEL_BYTES = _TERMS_A_BLOCK * PANEL_ROW_BYTES
 NO_BIAS = -1
 
 
-class Finish(NamedTuple):
-    """What becomes of a row of sums: a bias is added, then ReLU applied.
+class Epilogue(NamedTuple):
+    """What becomes of a row of sums: a bias is added, and then it is activated.
 
-    The bias stands at `bias` in the buffer, unless that is NO_BIAS; `activates` is 1 or 0, for
-    Numba compiles a function anew for each constant truth value that it is called with.
+    The bias stands at `bias` in the buffer, unless that is NO_BIAS.
     """
 
     buffer: Any
     bias: int
-    activates: int
+    activation: int
 
 
 @inlined
@@ -67,28 +67,18 @@ def from_row(operand, row):
     return at(operand, operand.at + row * operand.row)
 
 
-@inlined
-def relu(values):
-    """Put 0 where values < 0."""
-    # A store whatever the value vectorises; a branch on the value is mispredicted half the time.
-    zero = values.dtype.type(0)
-    for i in range(values.shape[0]):
-        value = values[i]
-        values[i] = zero if value < 0 else value
-
-
 @called
-def multiply(c, a, b, rows, terms, columns, panel, finish):
-    """C = a b, for rows x terms and terms x columns, and what `finish` makes of it.
+def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue):
+    """c = a b, for rows x terms and terms x columns, and what `epilogue` makes of it.
 
-    The others are Operands; c's columns stand side by side, b's in panels, and `panel` has room
+    The matrices are Operands; c's columns stand side by side, b's in panels, and `panel` has room
     for PANEL_BYTES. Without terms, the sums are zero.
     """
     if terms == 0:
         for i in range(rows):
             for j in range(columns):
                 c.buffer[c.at + i * c.row + j] = 0
-        _finish(c, 0, rows, columns, finish)
+        _finish(c, 0, rows, columns, epilogue)
         return
     itemsize = c.buffer.itemsize
     width = panel_width(itemsize)
@@ -98,83 +88,89 @@ def multiply(c, a, b, rows, terms, columns, panel, finish):
         long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
             place = b.at + start // width * b.column
-            _long_1(at(c, c.at + start), a, at(b, place), terms, False, 0)
-            _finish(c, start, rows, long, finish)
+            _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, False, 0)
+            _finish(c, start, rows, long, epilogue)
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES
-    for row in range(0, rows, ROWS_A_BLOCK):
-        block = min(ROWS_A_BLOCK, rows - row)
+    for first in range(0, rows, ROWS_A_BLOCK):
+        block = min(ROWS_A_BLOCK, rows - first)
         for term in range(0, terms, _TERMS_A_BLOCK):
             depth = min(_TERMS_A_BLOCK, terms - term)
-            a_here = at(a, a.at + row * a.row + term * a.column)
+            a_here = at(a, a.at + first * a.row + term * a.column)
             for column in range(start, columns, width):
                 used = min(width, columns - column)
-                c_here = at(c, c.at + row * c.row + column)
+                c_here = at(c, c.at + first * c.row + column)
                 b_here = at(b, b.at + term * b.row + column // width * b.column)
                 if packs:
                     copied = Operand(panel.buffer, panel.at, width, 0)
                     for p in range(depth):
                         copy_row(from_row(copied, p), from_row(b_here, p), used)
                     b_here = copied
-                _multiply_panel(c_here, a_here, b_here, block, depth, term > 0, used)
+                _multiply_panel(arithmetic, c_here, a_here, b_here, block, depth, term > 0, used)
                 if term + depth == terms:
-                    _finish(from_row(c, row), column, block, used, finish)
+                    _finish(from_row(c, first), column, block, used, epilogue)
 
 
 @called
-def _finish(c, first, rows, columns, finish):
+def _finish(c, first, rows, columns, epilogue):
     """Finish so many columns of c from `first` on, while they are in the cache."""
     for i in range(rows):
-        row = matrix(c.buffer, c.at + i * c.row + first, 1, columns)[0]
-        if finish.bias != NO_BIAS:
-            bias = matrix(finish.buffer, finish.bias + first, 1, columns)[0]
+        sums = row(c.buffer, c.at + i * c.row + first, columns)
+        if epilogue.bias != NO_BIAS:
+            bias = row(epilogue.buffer, epilogue.bias + first, columns)
             for j in range(columns):
-                row[j] += bias[j]
-        if finish.activates != 0:
-            relu(row)
+                sums[j] += bias[j]
+        activate(epilogue.activation, sums)
 
 
 @called
-def _multiply_panel(c, a, b, rows, terms, goes_on, columns):
+def _multiply_panel(arithmetic, c, a, b, rows, terms, accumulate, columns):
     """The columns of c that one panel of b gives: a whole panel's width of them, or fewer."""
     lanes = VECTOR_BYTES // c.buffer.itemsize
     if columns == VECTORS * lanes:
-        _multiply_wide(c, a, b, rows, terms, goes_on)
+        _multiply_wide(arithmetic, c, a, b, rows, terms, accumulate)
         return
     for column in range(0, columns, lanes):
         _multiply_edge(
-            at(c, c.at + column), a, at(b, b.at + column), rows, terms, goes_on, columns - column
+            arithmetic,
+            at(c, c.at + column),
+            a,
+            at(b, b.at + column),
+            rows,
+            terms,
+            accumulate,
+            columns - column,
         )
 
 
 @called
-def _multiply_wide(c, a, b, rows, terms, goes_on):
+def _multiply_wide(arithmetic, c, a, b, rows, terms, accumulate):
     i = 0
     if ROWS == 8:
         while i + 8 <= rows:
-            _wide_8(from_row(c, i), from_row(a, i), b, terms, goes_on, 0)
+            _wide_8(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
             i += 8
     while i + 4 <= rows:
-        _wide_4(from_row(c, i), from_row(a, i), b, terms, goes_on, 0)
+        _wide_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
         i += 4
     if i + 2 <= rows:
-        _wide_2(from_row(c, i), from_row(a, i), b, terms, goes_on, 0)
+        _wide_2(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
         i += 2
     if i < rows:
-        _wide_1(from_row(c, i), from_row(a, i), b, terms, goes_on, 0)
+        _wide_1(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
 
 
 @called
-def _multiply_edge(c, a, b, rows, terms, goes_on, columns):
+def _multiply_edge(arithmetic, c, a, b, rows, terms, accumulate, columns):
     i = 0
     while i + 8 <= rows:
-        _edge_8(from_row(c, i), from_row(a, i), b, terms, goes_on, columns)
+        _edge_8(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
         i += 8
     if i + 4 <= rows:
-        _edge_4(from_row(c, i), from_row(a, i), b, terms, goes_on, columns)
+        _edge_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
         i += 4
     if i + 2 <= rows:
-        _edge_2(from_row(c, i), from_row(a, i), b, terms, goes_on, columns)
+        _edge_2(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
         i += 2
     if i < rows:
-        _edge_1(from_row(c, i), from_row(a, i), b, terms, goes_on, columns)
+        _edge_1(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)

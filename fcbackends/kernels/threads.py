@@ -2,8 +2,8 @@
 
 All threads run the same code on the same numbers and decide alike; an element of a result is
 computed by one of them from first term to last, so that its bits do not depend on their number.
-They meet at `barrier`, which takes no lock: `meeting` counts, in a cache line for each thread,
-how often it has arrived.
+They meet at `barrier`, which takes no lock: its state counts, in a cache line for each thread,
+how often that has arrived.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from llvmlite import ir
@@ -26,59 +26,99 @@ _Result = TypeVar("_Result")
 _LINE = 8
 """Words of 8 bytes in a cache line."""
 
+_PRODUCTS_A_THREAD = 4_000_000
+"""Multiply-adds, some 0.1 ms of them, that are worth a further thread."""
+
 _TURNS_BEFORE_YIELDING = 4096
 """A thread that waits longer may be waiting for one that has no core: it gives up its own."""
 
 
-def new_meeting(threads: int) -> NDArray[np.int64]:
+class Team(NamedTuple):
+    """A thread, from 0 on, of so many that share one kernel's work, and where they meet."""
+
+    thread: int
+    threads: int
+    barrier_state: Any
+
+
+TEAM = types.NamedTuple((types.int64, types.int64, types.int64[::1]), Team)
+
+
+def _barrier_state(threads: int) -> NDArray[np.int64]:
     """Counters for so many threads, and a word that calls the whole thing off."""
     return np.zeros((threads + 1) * _LINE, np.int64)
 
 
-def run_in_threads(
-    work: Callable[[int], _Result], threads: int, meeting: NDArray[np.int64] | None = None
-) -> _Result:
-    """Let `work(thread)` run in so many threads at once; returns what the caller's own returns.
+ALONE = Team(0, 1, _barrier_state(1))
+"""A thread that meets no other."""
+
+
+def get_threads() -> int:
+    """How many threads this thread's calls may use, where that pays: Numba's own setting."""
+    from numba import get_num_threads
+
+    return int(get_num_threads())
+
+
+def set_threads(count: int) -> None:
+    """Set how many threads this thread's calls may use."""
+    from numba import set_num_threads
+
+    set_num_threads(count)
+
+
+def threads_for(products: int) -> int:
+    """How many threads are worth their while for so many multiply-adds."""
+    worth = 1 + products // _PRODUCTS_A_THREAD
+    return worth if worth == 1 else min(worth, get_threads())
+
+
+def run_in_threads(work: Callable[[Team], _Result], threads: int) -> _Result:
+    """Let `work(team)` run in so many threads at once; returns what the caller's own returns.
 
     `work` is to release the GIL, and not to raise. Where a thread cannot be started, those that
-    were are called off at their next barrier, if there is a `meeting`.
+    were are called off at their next barrier.
     """
     if threads == 1:
-        return work(0)
-    others = [threading.Thread(target=work, args=(thread,)) for thread in range(1, threads)]
+        return work(ALONE)
+    barrier_state = _barrier_state(threads)
+    others = [
+        threading.Thread(target=work, args=(Team(thread, threads, barrier_state),))
+        for thread in range(1, threads)
+    ]
     started = []
     try:
         for other in others:
             other.start()
             started.append(other)
-        return work(0)
+        return work(Team(0, threads, barrier_state))
     finally:
-        if meeting is not None:
-            meeting[threads * _LINE] = 1
+        barrier_state[threads * _LINE] = 1
         for other in started:
             other.join()
 
 
 @inlined
-def share(count, unit, thread, threads):
+def share(count, unit, team):
     """The first and the last + 1 of a thread's share of `count` things, in whole units."""
     units = (count + unit - 1) // unit
-    first = units * thread // threads * unit
-    last = units * (thread + 1) // threads * unit
+    first = units * team.thread // team.threads * unit
+    last = units * (team.thread + 1) // team.threads * unit
     return min(first, count), min(last, count)
 
 
 @called
-def barrier(meeting, thread, threads):
+def barrier(team):
     """Wait until all threads are here; False where it is called off."""
-    if threads == 1:
+    if team.threads == 1:
         return True
-    arrived = meeting[thread * _LINE] + 1
-    _publish(meeting, thread * _LINE, arrived)
-    for other in range(threads):
+    state = team.barrier_state
+    arrived = state[team.thread * _LINE] + 1
+    _publish(state, team.thread * _LINE, arrived)
+    for other in range(team.threads):
         turns = 0
-        while _observe(meeting, other * _LINE) < arrived:
-            if _observe(meeting, threads * _LINE) != 0:
+        while _observe(state, other * _LINE) < arrived:
+            if _observe(state, team.threads * _LINE) != 0:
                 return False
             turns += 1
             if turns == _TURNS_BEFORE_YIELDING:

@@ -1,9 +1,9 @@
 """The micro-kernel of all matrix products: a tile of sums held in vector registers.
 
 `tile(rows, vectors)` is the operation c[i, j] = sum_p a[i, p] * b[p, j] for so many rows of c and
-so many vectors of its columns: the sum's index runs outermost, each term is one product and one
-sum a lane, and what is summed stays in registers. Vectors are of LLVM's own types, as wide as the
-target's registers, and nothing is contracted: every lane rounds as a scalar would.
+so many vectors of its columns: the sum's index runs outermost, each term joins its sum as the
+kernel's arithmetic has it, and what is summed stays in registers. Vectors are of LLVM's own types,
+as wide as the target's registers: every lane rounds as a scalar would.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Operand(NamedTuple):
 def tile(rows: int, vectors: int, *, masked: bool = False) -> Callable[..., None]:
     """The operation for one size of tile, for use inside a kernel.
 
-    It is called as (c, a, b, terms, goes_on, columns), the first three each an Operand of which
-    the tile is the first rows and columns; in c columns stand side by side. Where `goes_on`,
+    It is called as (arithmetic, c, a, b, terms, accumulate, columns), with three Operands of which
+    the tile is the first rows and columns; in c columns stand side by side. Where `accumulate`,
     the sums go on from what stands in c. Where `masked`, only the first `columns` columns are read
     and written; otherwise all of the vectors are.
     """
@@ -71,24 +71,22 @@ def tile(rows: int, vectors: int, *, masked: bool = False) -> Callable[..., None
 
 def _compiled_tile(rows: int, vectors: int, masked: bool) -> Any:
     @intrinsic
-    def compiled(
-        typing_context: Any, c: Any, a: Any, b: Any, terms: Any, goes_on: Any, columns: Any
-    ) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def compiled(typing_context, arithmetic, c, a, b, terms, accumulate, columns):
+        def codegen(context, builder, signature, args):
             number = context.get_data_type(c.types[0].dtype)
             itemsize = context.get_abi_sizeof(number)
             count, used = (
-                context.cast(builder, args[i], signature.args[i], types.intp) for i in (3, 5)
+                context.cast(builder, args[i], signature.args[i], types.intp) for i in (4, 6)
             )
             emitter = _Emitter(builder, number, itemsize, used if masked else None)
             to, left, right = (
                 _Place(context, builder, kind, value)
-                for kind, value in zip((c, a, b), args[:3], strict=True)
+                for kind, value in zip((c, a, b), args[1:4], strict=True)
             )
-            emitter.emit(rows, vectors, to, left, right, count, args[4])
+            emitter.emit(arithmetic.instance_class, rows, vectors, to, left, right, count, args[5])
             return context.get_dummy_value()
 
-        return types.void(c, a, b, terms, goes_on, columns), codegen
+        return types.void(arithmetic, c, a, b, terms, accumulate, columns), codegen
 
     return compiled
 
@@ -154,9 +152,7 @@ class _Emitter:
         self._vector = ir.VectorType(number, self._lanes)
         self._mask = None if columns is None else self._first_lanes(columns)
 
-    def emit(
-        self, rows: int, vectors: int, c: _Place, a: _Place, b: _Place, terms: Any, goes_on: Any
-    ) -> None:
+    def emit(self, arithmetic, rows, vectors, c, a, b, terms, accumulate):
         builder = self._builder
         zero = _INDEX(0)
         a_rows = [a.in_row(row) for row in range(rows)]
@@ -170,7 +166,7 @@ class _Emitter:
         resume, head, body, done = (
             builder.append_basic_block(name) for name in ("resume", "head", "body", "done")
         )
-        builder.cbranch(goes_on, resume, head)
+        builder.cbranch(accumulate, resume, head)
         builder.position_at_end(resume)
         before = [self.load(place) for place in c_places]
         builder.branch(head)
@@ -181,7 +177,6 @@ class _Emitter:
         for counter in (term, a_offset, b_offset):
             counter.add_incoming(zero, entry)
             counter.add_incoming(zero, resume)
-        # -0.0 plus a first term is that term, to the bit.
         nothing = self._all_lanes(-0.0)
         for running, previous in zip(sums, before, strict=True):
             running.add_incoming(nothing, entry)
@@ -198,7 +193,7 @@ class _Emitter:
             for v, b_vector in enumerate(b_vectors):
                 running = sums[row * vectors + v]
                 running.add_incoming(
-                    builder.fadd(running, builder.fmul(factor, b_vector)), builder.block
+                    arithmetic.emit(builder, running, factor, b_vector), builder.block
                 )
         for counter, stride in ((term, _INDEX(1)), (a_offset, a.column), (b_offset, b.row)):
             counter.add_incoming(builder.add(counter, stride), builder.block)
@@ -248,9 +243,7 @@ class _Emitter:
 
 
 def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., None]:
-    def interpreted(
-        c: Operand, a: Operand, b: Operand, terms: int, goes_on: bool, columns: int
-    ) -> None:
+    def interpreted(arithmetic, c, a, b, terms, accumulate, columns):
         vector = lanes(c.buffer.itemsize)
         width = columns if masked else vectors * vector
         column = np.arange(width)
@@ -258,10 +251,10 @@ def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., No
         b_places = b.at + column // panel * b.column + column % panel
         for row in range(rows):
             place = slice(c.at + row * c.row, c.at + row * c.row + width)
-            total = c.buffer[place] if goes_on else np.full(width, -0.0, c.buffer.dtype)
+            total = c.buffer[place] if accumulate else np.full(width, -0.0, c.buffer.dtype)
             for p in range(terms):
                 factor = a.buffer[a.at + row * a.row + p * a.column]
-                total = total + factor * b.buffer[b_places + p * b.row]
+                total = arithmetic.interpret(total, factor, b.buffer[b_places + p * b.row])
             c.buffer[place] = total
 
     return interpreted

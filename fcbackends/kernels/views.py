@@ -1,4 +1,4 @@
-"""Views of memory at no run-time cost inside a kernel."""
+"""Memory at no run-time cost inside a kernel: views of it, room on the stack, prefetching."""
 
 from __future__ import annotations
 
@@ -15,60 +15,83 @@ from numpy.typing import NDArray
 # Slicing and reshaping inside a kernel counts references and checks bounds; and a flat index
 # with an offset is tested for being negative at each access, which stops vectorisation. A view
 # made here costs two multiplications, and LLVM sees that its loop indices are not negative.
-@intrinsic
-def _compiled_matrix(
-    typing_context: Any,
-    buffer: types.Array,
-    offset: types.Integer,
-    rows: types.Integer,
-    columns: types.Integer,
-) -> Any:
-    view_type = types.Array(buffer.dtype, 2, "C")
+def _view(context: Any, builder: Any, kind: types.Array, data: Any, shape: list[Any]) -> Any:
+    """The array of type `kind` whose elements stand one after another from `data` on."""
+    size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    strides = [context.get_constant(types.intp, size)]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(length, strides[0]))
+    view = context.make_array(kind)(context, builder)
+    context.populate_array(
+        view,
+        data=data,
+        shape=cgutils.pack_array(builder, shape),
+        strides=cgutils.pack_array(builder, strides),
+        itemsize=strides[-1],
+        meminfo=cgutils.get_null_value(context.get_value_type(types.MemInfoPointer(types.voidptr))),
+    )
+    return view._getvalue()
+
+
+def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
+    """A view of so many dimensions as there are numbers after the first, which says where."""
+    kind = types.Array(buffer.dtype, len(numbers) - 1, "C")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source = context.make_array(buffer)(context, builder, args[0])
-        start, n_rows, n_columns = (
-            context.cast(builder, value, kind, types.intp)
-            for value, kind in zip(args[1:], (offset, rows, columns), strict=True)
+        start, *shape = (
+            context.cast(builder, value, number, types.intp)
+            for value, number in zip(args[1:], numbers, strict=True)
         )
-        item_type = context.get_data_type(buffer.dtype)
-        item_size = context.get_constant(types.intp, context.get_abi_sizeof(item_type))
-        view = context.make_array(view_type)(context, builder)
-        context.populate_array(
-            view,
-            data=builder.gep(source.data, [start]),
-            shape=cgutils.pack_array(builder, [n_rows, n_columns]),
-            strides=cgutils.pack_array(builder, [builder.mul(n_columns, item_size), item_size]),
-            itemsize=item_size,
-            meminfo=cgutils.get_null_value(
-                context.get_value_type(types.MemInfoPointer(types.voidptr))
-            ),
-        )
-        return view._getvalue()
+        return _view(context, builder, kind, builder.gep(source.data, [start]), shape)
 
-    return view_type(buffer, offset, rows, columns), codegen
+    return kind(buffer, *numbers), codegen
+
+
+@intrinsic
+def _compiled_row(typing_context: Any, buffer: Any, at: Any, length: Any) -> Any:
+    return _view_at(buffer, at, length)
+
+
+@intrinsic
+def _compiled_matrix(typing_context: Any, buffer: Any, at: Any, rows: Any, columns: Any) -> Any:
+    return _view_at(buffer, at, rows, columns)
 
 
 @intrinsic
 def _compiled_flat(typing_context: Any, array: types.Array) -> Any:
-    view_type = types.Array(array.dtype, 1, "C")
+    kind = types.Array(array.dtype, 1, "C")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source = context.make_array(array)(context, builder, args[0])
-        view = context.make_array(view_type)(context, builder)
-        context.populate_array(
-            view,
-            data=source.data,
-            shape=cgutils.pack_array(builder, [source.nitems]),
-            strides=cgutils.pack_array(builder, [source.itemsize]),
-            itemsize=source.itemsize,
-            meminfo=cgutils.get_null_value(
-                context.get_value_type(types.MemInfoPointer(types.voidptr))
-            ),
-        )
-        return view._getvalue()
+        return _view(context, builder, kind, source.data, [source.nitems])
 
-    return view_type(array), codegen
+    return kind(array), codegen
+
+
+def _interpreted_row(buffer: NDArray[Any], at: int, length: int) -> NDArray[Any]:
+    """The `length` numbers from `at` on of a flat buffer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> _interpreted_row(np.arange(7.0), 1, 2)
+    array([1., 2.])
+    """
+    return buffer[at : at + length]
+
+
+def _interpreted_matrix(buffer: NDArray[Any], at: int, rows: int, columns: int) -> NDArray[Any]:
+    """The rows x columns matrix, row after row, that starts at `at` of a flat buffer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> _interpreted_matrix(np.arange(7.0), 1, 2, 3)
+    array([[1., 2., 3.],
+           [4., 5., 6.]])
+    """
+    return buffer[at : at + rows * columns].reshape(rows, columns)
 
 
 def _interpreted_flat(array: NDArray[Any]) -> NDArray[Any]:
@@ -83,19 +106,7 @@ def _interpreted_flat(array: NDArray[Any]) -> NDArray[Any]:
     return array.reshape(-1)
 
 
-def _interpreted_matrix(buffer: NDArray[Any], offset: int, rows: int, columns: int) -> NDArray[Any]:
-    """The rows x columns matrix, row after row, that starts at `offset` of a flat buffer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> _interpreted_matrix(np.arange(7.0), 1, 2, 3)
-    array([[1., 2., 3.],
-           [4., 5., 6.]])
-    """
-    return buffer[offset : offset + rows * columns].reshape(rows, columns)
-
-
+row: Any = _interpreted_row if config.DISABLE_JIT else _compiled_row
 matrix: Any = _interpreted_matrix if config.DISABLE_JIT else _compiled_matrix
 flat: Any = _interpreted_flat if config.DISABLE_JIT else _compiled_flat
 
@@ -110,26 +121,14 @@ def local(size: int) -> Any:
 
     @intrinsic
     def compiled(typing_context: Any, buffer: types.Array) -> Any:
-        view_type = types.Array(buffer.dtype, 1, "C")
+        kind = types.Array(buffer.dtype, 1, "C")
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            item_type = context.get_data_type(buffer.dtype)
-            item_size = context.get_constant(types.intp, context.get_abi_sizeof(item_type))
-            room = cgutils.alloca_once(builder, item_type, size=size)
-            view = context.make_array(view_type)(context, builder)
-            context.populate_array(
-                view,
-                data=room,
-                shape=cgutils.pack_array(builder, [context.get_constant(types.intp, size)]),
-                strides=cgutils.pack_array(builder, [item_size]),
-                itemsize=item_size,
-                meminfo=cgutils.get_null_value(
-                    context.get_value_type(types.MemInfoPointer(types.voidptr))
-                ),
-            )
-            return view._getvalue()
+            number = context.get_data_type(buffer.dtype)
+            room = cgutils.alloca_once(builder, number, size=size)
+            return _view(context, builder, kind, room, [context.get_constant(types.intp, size)])
 
-        return view_type(buffer), codegen
+        return kind(buffer), codegen
 
     return compiled
 

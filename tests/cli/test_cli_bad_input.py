@@ -23,6 +23,8 @@ OPTIONS = (
     "--header, --no-header, --target, --hidden, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
     "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --out, --plot, --help"
 )
+NAMES = "`DATA` must have names in its first line"
+ADD = "add `--no-header` if it holds data, or `--header` if it holds names"
 SHARE = "must be a share between 0 and 1 that leaves rows on both sides of the split"
 SIZES = "must be layer sizes from 1 to 1000000 with commas between them, such as 64,32"
 
@@ -31,6 +33,9 @@ CSV = {
     "long": "a,b\n1,2\n\n3,4,5\n",
     "short": "a,b\n1,2\n3\n",
     "numbers": "1,-2e3\n3,4\n",
+    "gap": "1,,3\n4,5,6\n",
+    "text": "1,2,x3\n4,5,6\n",
+    "unnamed": ",b,y\n1,2,3\n",
     "words": "a,kind,y\n1,,3\n1,x,3\n",
     "nan": "a,y\n1,2\nNaN,3\n",
     "inf": "a,y\n1,2\n4,-inf\n",
@@ -103,6 +108,7 @@ def write_models(folder):
         "ok": (tensors, about),
         "bare": (tensors, None),
         "newer": (tensors, {"version": 2}),
+        "contract": (tensors, {**about, "contract": fcb.CONTRACT_VERSION + 1}),
         "layerless": ({}, about),
         "biasless": ({"layer0.w": w}, about),
         "misfit": ({**tensors, "layer1.w": np.ones((3, 1)), "layer1.b": b}, about),
@@ -123,10 +129,13 @@ CASES = {
     "'verify', 'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
-    "train ok.csv more": "Got unexpected extra argument (more)",
-    "info more": "Got unexpected extra argument (more)",
-    "warmup more": "Got unexpected extra argument (more)",
-    "warmup --dtype": "Option `--dtype` requires an argument.",
+    "train ok.csv more": "`train` must be followed by [OPTIONS] [DATA] and nothing else, got "
+    "'more' as well",
+    "info more": "`info` must be followed by [OPTIONS] and nothing else, got 'more' as well",
+    "warmup more and more": "`warmup` must be followed by [OPTIONS] and nothing else, got 'more "
+    "and more' as well",
+    "compare a b --interleave=yes": "`--interleave` must come without a value, got one",
+    "warmup --dtype": "`--dtype` must come with a value, got none",
     "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
     "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --help, got '--size'",
     "warmup --sizes 2": "`--sizes` must be two whole numbers of at least 1, such as 2-3, got '2'",
@@ -136,9 +145,9 @@ CASES = {
     "got '2-3-4'",
     "warmup --sizes 31-2": "`--sizes` must be inputs and outputs with at most 32 weights and "
     "biases, (inputs + 1) * outputs, got 31-2",
-    "train ok.csv --lr": "Option `--lr` requires an argument.",
-    "predict": "Missing argument `MODEL`.",
-    "predict ok.safetensors": "Missing argument `DATA`.",
+    "train ok.csv --lr": "`--lr` must come with a value, got none",
+    "predict": "`MODEL` must be given, got nothing",
+    "predict ok.safetensors": "`DATA` must be given, got nothing",
     "train --lr 3": f"`--lr` must come with a file to train on, {WITHOUT_DATA}",
     "train --epochs 3 --out m": f"`--epochs` must come with a file to train on, {WITHOUT_DATA}",
     "train --tol-on data": f"`--tol-on` must come with a file to train on, {WITHOUT_DATA}",
@@ -150,8 +159,8 @@ CASES = {
     "train ok.csv --lr 0": "`--lr` must be a finite number > 0 in float64, got 0.0",
     "train ok.csv --lr -1": "`--lr` must be a finite number > 0 in float64, got -1.0",
     "train ok.csv --batch 0": "`--batch` must be a whole number of at least 1, got '0'",
-    "train ok.csv --batch 5": "`--batch` must be at most the 4 samples with `--sampling` 'epoch', "
-    "got 5",
+    "train ok.csv --batch 5": "`--batch` must be at most the 4 samples where each epoch takes "
+    "each once, got 5",
     "train ok.csv --steps 1e6": "`--steps` must be a whole number of at least 1, got '1e6'",
     "train ok.csv --epochs -1": "`--epochs` must be a whole number of at least 1, got '-1'",
     "train ok.csv --steps 5 --epochs 2": "`--steps` and `--epochs` must not come together, got 5 "
@@ -214,8 +223,17 @@ CASES = {
     "train short.csv": "`DATA` must hold finite numbers only, got no value in column 'b', row 2 "
     "of 2",
     "train numbers.csv": "`DATA` must have names in its first line, got numbers: add "
-    "`--no-header` if they are data, or `--header` if they are names",
-    "train ok.npy --no-header": "`--header` and `--no-header` are for .csv files, got 'ok.npy'",
+    "`--no-header` if it holds data, or `--header` if it holds names",
+    "train gap.csv": f"{NAMES}, got '1' in column 0 (the first is 0): {ADD}",
+    "train text.csv": f"{NAMES}, got '1' in column 0 (the first is 0): {ADD}",
+    "train unnamed.csv": f"{NAMES}, got no value in column 0 (the first is 0): {ADD}",
+    "predict ok.safetensors text.csv": f"{NAMES}, got '1' in column 0 (the first is 0): {ADD}",
+    "train gap.csv --no-header": "`DATA` must hold finite numbers only, got no value in column 1 "
+    "(the first is 0), row 1 of 2",
+    "train text.csv --no-header": "`DATA` must hold finite numbers only, got 'x3' in column 2 "
+    "(the first is 0), row 1 of 2",
+    "train ok.npy --no-header": "`--no-header` must come with a .csv file, got 'ok.npy'",
+    "train ok.npy --header": "`--header` must come with a .csv file, got 'ok.npy'",
     "train ok.csv --no-header": "`DATA` must hold finite numbers only, got 'a' in column 0 (the "
     "first is 0), row 1 of 5",
     "train words.csv": "`DATA` must hold finite numbers only, got no value in column 'kind', row "
@@ -277,6 +295,8 @@ CASES = {
     "'fcbackends'",
     "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 2, "
     "and this is for version 1",
+    "predict contract.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'contract.safetensors': "
+    f"contract version {fcb.CONTRACT_VERSION + 1}; this fcbackends knows {fcb.CONTRACT_VERSION}",
     "predict layerless.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'layerless.safetensors': ",
     "predict biasless.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'biasless.safetensors': no "
     "entry 'layer0.b'",
@@ -375,6 +395,76 @@ def test_without_permission(command, tmp_path):
     assert ran.err == (
         "fcbackends: `DATA` must be a readable file, got 'ok.csv': Permission denied\n"
     )
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+@pytest.mark.parametrize(
+    ("line", "names", "arguments"),
+    [
+        ("predict m.safetensors ok.csv --out {}", "y.csv ok.csv", "`--out` and `DATA`"),
+        ("predict m.safetensors ok.csv --out {}", "y.csv m.safetensors", "`--out` and `MODEL`"),
+        ("train ok.csv --steps 1 --out {}", "n.safetensors ok.csv", "`--out` and `DATA`"),
+        ("train ok.csv --steps 1 --plot {}", "p.png ok.csv", "`--plot` and `DATA`"),
+        ("train ok.csv --plot l.png --out {}", "n.safetensors l.png", "`--out` and `--plot`"),
+    ],
+)
+def test_one_file_is_not_overwritten_by_another(command, tmp_path, line, names, arguments, link):
+    name, target = names.split()
+    Path("ok.csv").write_text(CSV["ok"])
+    Path("l.png").touch()
+    assert command("train ok.csv --steps 3 --out m.safetensors").status == 0
+    getattr(Path(name), link)(target)
+    before = contents(tmp_path)
+    ran = command(line.format(name))
+    text = f"{arguments} must be different files, got {name!r} and {target!r}"
+    assert (ran.status, ran.out, ran.err) == (2, "", f"fcbackends: {text}\n")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("way", ["", "./", "../{}/"])
+def test_a_prediction_does_not_overwrite_its_data(command, tmp_path, way):
+    Path("ok.csv").write_text(CSV["ok"])
+    assert command("train ok.csv --steps 3 --out m.safetensors").status == 0
+    name = way.format(tmp_path.name) + "ok.csv"
+    ran = command("predict m.safetensors ok.csv --out", name)
+    text = f"`--out` and `DATA` must be different files, got {name!r} and 'ok.csv'"
+    assert (ran.status, ran.out, ran.err) == (2, "", f"fcbackends: {text}\n")
+    assert Path("ok.csv").read_text() == CSV["ok"]
+
+
+def test_files_yet_to_be_written_are_not_one(command, tmp_path):
+    Path("ok.csv").write_text(CSV["ok"])
+    Path("n.safetensors").symlink_to("l.png")
+    ran = command("train ok.csv --steps 1 --out n.safetensors --plot l.png")
+    assert ran.status == 2
+    assert "`--out` and `--plot` must be different files" in ran.err
+    assert not Path("l.png").exists()
+
+
+@pytest.mark.parametrize("rows", ["trained on", "held out"])
+def test_a_last_step_that_diverges_writes_nothing(command, tmp_path, rows):
+    """Each step's own loss is finite; that of all rows after the last is not."""
+    table = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 3.0], [1.0, 4.0]])
+    options = "--lr 1e3 --steps {} --batch 4"
+    if rows == "held out":
+        order = fcb.sample_indices(4, steps=1, batch_size=4, sampling="epoch", seed=0)[0]
+        table[order[0]] = 1e200
+        options = "--lr 0.1 --steps 1 --holdout 0.25"
+        last = 1
+    else:
+        np.save("table.npy", table)
+        first = command("train table.npy", *options.format(1000).split()).err
+        last = int(first.partition("at step ")[2].partition(":")[0]) - 1
+    np.save("table.npy", table)
+    before = contents(tmp_path)
+    line = f"train table.npy {options.format(last)} --out m.safetensors --plot l.png"
+    ran = command(line)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == (
+        f"fcbackends: the loss is not finite at step {last}: lower `--lr`, or scale the data with "
+        "`--standardize both`\n"
+    )
+    assert contents(tmp_path) == before
 
 
 def test_divergence(command, tmp_path):

@@ -1,13 +1,18 @@
 """`fcbackends predict`: features by name or position, files of three kinds, CSV on stdout."""
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import fcbackends as fcb
-from fcbackends.cli.model import Model, Scaling, load
+from fcbackends.cli.model import Model, load
+from fcbackends.cli.scaling import Scaling
 
 
 @pytest.fixture
@@ -85,3 +90,19 @@ def test_a_model_file_keeps_everything(tmp_path, dtype):
     assert fcb.compare(
         [loaded.inputs.mean, loaded.inputs.scale], [scaling.mean, scaling.scale]
     ).equal
+
+
+@pytest.mark.parametrize("contract", range(1, fcb.CONTRACT_VERSION + 1))
+def test_files_of_every_contract_so_far_are_read(command, contract):
+    """The file names its contract; one that names none is of the first."""
+    params = fcb.init_params((2, 1))
+    Model(params, None, (2,), None, None).save(Path("m.safetensors"))
+    with safe_open("m.safetensors", framework="numpy") as file:
+        about = json.loads(file.metadata()["fcbackends"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert about["contract"] == fcb.CONTRACT_VERSION
+    about["contract"] = contract
+    if contract == 1:
+        del about["contract"]
+    save_file(tensors, "m.safetensors", metadata={"fcbackends": json.dumps(about)})
+    assert fcb.compare(load("m.safetensors").params, params).equal

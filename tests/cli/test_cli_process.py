@@ -70,6 +70,8 @@ def test_info(command, monkeypatch, tmp_path):
         assert ran.value(name).startswith(state)
     assert re.search(r"^numba +available +A +every bit is as it must be$", ran.out, re.MULTILINE)
     assert ran.value("fcbackends") == fcb.__version__
+    assert ran.value("contract") == f"version {fcb.CONTRACT_VERSION}"
+    assert ran.value("FCBACKENDS_BACKEND") == "nothing (no such backend)"
     assert ran.value("Python") == sys.version.partition(" ")[0]
     assert ran.value("CPU").endswith(" cores")
     assert ran.value("BLAS").endswith("(NumPy's)")
@@ -131,10 +133,9 @@ def test_ctrl_c(start, tmp_path, backend, monkeypatch):
 @pytest.mark.parametrize("line", ["train", "train table.npy --steps 5 --out m.safetensors"])
 def test_ctrl_c_while_kernels_load(command, tmp_path, monkeypatch, line):
     table(tmp_path)
-    train = fcb.train
 
-    def interrupted(*arguments, **options):
-        return train(*arguments, **options)._replace(stop_reason="interrupted")
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(fcb, "train", interrupted)
     ran = command(line)

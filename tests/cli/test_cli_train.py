@@ -78,6 +78,9 @@ def test_linnerud_standardised(command, linnerud):
     own = fcb.mean_squared_loss(y * t_scale + t_mean, t).loss
     losses = f"{loss:.6g} standardised, {own:.6g} in the targets' own units"
     assert ran.value("training loss") == losses
+    first_y = fcb.predict(fcb.init_params((3, 3)), (x - x_mean) / x_scale)
+    first = fcb.mean_squared_loss(first_y, (t - t_mean) / t_scale).loss
+    assert ran.value("initial loss") == f"{first:.6g}"
     ran = command("predict model.safetensors linnerud.csv --out y.npy")
     assert (ran.status, ran.out, ran.err) == (0, "", "")
     assert fcb.compare(np.load("y.npy"), y * t_scale + t_mean).equal
@@ -169,7 +172,7 @@ def test_the_last_column_is_the_target_if_none_is_named(command):
 
 def test_names_may_hold_commas_and_look_like_numbers(command):
     pl.DataFrame({"a,b": [1.0, 2.0], "7": [3.0, 4.0], "c": [5.0, 6.0]}).write_csv("table.csv")
-    table = read_table("table.csv")
+    table = read_table("table.csv", header=True)
     assert table.select(["a,b"]) == (0,)
     assert table.select(["7", "c"]) == (1, 2)
     assert table.select(["c,c", "2", "-1"]) == (2,)

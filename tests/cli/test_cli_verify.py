@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import signal
+import sys
 
 import pytest
 
@@ -27,7 +29,8 @@ def test_what_is_found_is_written_as_json(command, tmp_path):
     ran = command("verify numpy acme --cases 60 --seed 2 --json found.json")
     assert (ran.status, ran.err) == (1, "")
     found = json.loads((tmp_path / "found.json").read_text())
-    assert (found["fcbackends"], found["seed"]) == (fcb.__version__, 2)
+    assert (found["fcbackends"], found["contract"]) == (fcb.__version__, fcb.CONTRACT_VERSION)
+    assert found["seed"] == 2
     right, wrong = found["backends"]
     assert right["passed"]
     assert right == right | {
@@ -123,5 +126,26 @@ def test_a_library_that_is_not_installed_is_refused_with_what_installs_it(comman
     monkeypatch.setitem(registry._loaders, "not_there", lambda: None)
     ran = command("verify numpy not_there")
     assert (ran.status, ran.out) == (2, "")
-    text = "`BACKEND` 'not_there' is not installed: pip install 'fcbackends[not-there]'"
-    assert ran.err == f"fcbackends: {text}\n"
+    assert ran.err == (
+        "fcbackends: `BACKEND` must be a backend whose library is installed, got 'not_there', not "
+        "installed: pip install 'fcbackends[not-there]'\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c(start, processes):
+    terminal, stderr = os.openpty()
+    line = f"verify numpy --cases 1000000 --processes {processes}"
+    process = start(line, stderr=stderr, start_new_session=True)
+    os.close(stderr)
+    shown = b""
+    while b"/1.00M" not in shown:  # the progress bar: cases are being run
+        shown += os.read(terminal, 1000)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes
+    out, _ = process.communicate(timeout=600)
+    while not shown.endswith(b"fcbackends: interrupted\r\n"):
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    assert (process.returncode, out) == (130, "")
+    assert b"Traceback" not in shown

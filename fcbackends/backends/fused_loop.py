@@ -1,0 +1,272 @@
+"""A network under training in one flat buffer, moved on by the fused kernels."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.arrays import is_plain
+from fcbackends.backends.loop import Plan, Segment
+from fcbackends.kernels import layout, linear, training
+from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.elements import OPTIMIZERS
+from fcbackends.kernels.jit import entry
+from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
+from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
+from fcbackends.kernels.training import Data
+from fcbackends.kernels.watch import Seen, Watch
+from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.sampling import stream_key
+
+_WORTH_A_KERNEL = 50_000
+"""Samples from which on a kernel is compiled for the shape of a small layer: that takes a second
+once, is then read from the cache in some milliseconds, and makes a step of the notebook 15 times
+faster."""
+
+_MOST_KERNELS = 32
+"""So many shapes have kernels of their own in a process; the others use the general one."""
+
+_ROWS_OF_DATA = 64
+"""Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
+
+_small_kernels: dict[tuple[Any, ...], Callable[..., Seen]] = {}
+"""The kernels for small layers of constant shape: see `_shape`."""
+
+
+def plain(array: Array) -> NDArray[Any]:
+    """The array as kernels read it: rows one after another, aligned; copied only if it is not."""
+    if type(array) is np.ndarray and is_plain(array):
+        return array
+    return np.require(array, requirements=["C", "A"])
+
+
+def _row(array: Array) -> NDArray[Any]:
+    return plain(array).reshape(-1)
+
+
+class FusedLoop:
+    """A network under training, as `fcbackends.backends.loop.Loop` has it.
+
+    Parameters
+    ----------
+    arithmetic : str
+        A name in the kernels' table.
+    params : tuple of (w, b)
+        The first parameters; they are copied.
+    method : Method
+        How the network computes and learns.
+    capacity : int
+        Rows that there is room for; more make room as they come.
+    """
+
+    _source: tuple[str, int, int] = "", 0, 0
+    _epochs = new_epochs(0, 0)
+
+    def __init__(
+        self, arithmetic: str, params: Params, method: Method, *, capacity: int = 1
+    ) -> None:
+        self._sizes = (params[0][0].shape[0], *(w.shape[1] for w, _ in params))
+        self._dtype = params[0][0].dtype
+        self._names = (self._dtype.name, arithmetic)
+        self._method = method
+        self._slots = OPTIMIZERS[method.optimizer].slots
+        self._lay_out(capacity, 1)
+        layout.write(self._network, self._shared.theta, params)
+        layout.write(self._network, self._shared.previous, params)
+
+    def _lay_out(self, capacity: int, threads: int) -> None:
+        self._capacity, self._most_threads = capacity, threads
+        self._network = layout.new_network(
+            self._sizes,
+            capacity,
+            threads,
+            self._dtype,
+            ARITHMETICS[self._names[1]],
+            activation=self._method.activation,
+            loss=self._method.loss,
+            optimizer=self._method.optimizer,
+        )
+        (self._shared,) = self._network.shared
+        self._network.memory[self._shared.lr] = self._method.lr
+
+    def _make_room(self, rows: int, threads: int) -> None:
+        """Make room for so many rows and threads, where there is less."""
+        if rows <= self._capacity and threads <= self._most_threads:
+            return
+        state, previous = self.state, layout.read(self._network, self._shared.previous)
+        self._lay_out(max(rows, self._capacity), max(threads, self._most_threads))
+        self.state = state
+        layout.write(self._network, self._shared.previous, previous)
+
+    def _copies(self) -> list[int]:
+        """Where the weights stand in the buffer, and what the optimizer keeps beside them."""
+        theta, size = int(self._shared.theta), int(self._shared.theta_size)
+        return [theta + copy * size for copy in range(1 + self._slots)]
+
+    @property
+    def state(self) -> State:
+        """A copy of all that steps change."""
+        params, *slots = (layout.read(self._network, copy) for copy in self._copies())
+        return State(params, tuple(slots))
+
+    @state.setter
+    def state(self, state: State) -> None:
+        for copy, pairs in zip(self._copies(), (state.params, *state.slots), strict=True):
+            layout.write(self._network, copy, pairs)
+
+    @property
+    def params(self) -> Params:
+        """A copy of the parameters."""
+        return layout.read(self._network, self._shared.theta)
+
+    @property
+    def last_finite(self) -> Params:
+        """A copy of the last parameters that `step` saw and whose values are all finite."""
+        params = self.params
+        if all(np.isfinite(array).all() for pair in params for array in pair):
+            return params
+        return layout.read(self._network, self._shared.previous)
+
+    def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
+        """Take one step on a batch or one sample; returns the loss before it."""
+        rows = 1
+        if x.ndim == 2:
+            rows = x.shape[0]
+            self._make_room(rows, 1)
+        if x.ndim == 2 or not (is_plain(x) and is_plain(t)):
+            x, t = _row(x), _row(t)
+        return self._take_step(self._network, x, t, rows, guarded, ALONE)
+
+    @functools.cached_property
+    def _take_step(self) -> Callable[..., float]:
+        return entry(training.take_step(*self._names))
+
+    def _work_together(self, rows: int, products: int) -> int:
+        """Make room for so many rows and all threads that are worth it; returns their number."""
+        threads = threads_for(products)
+        self._make_room(max(rows, _ROWS_OF_DATA), threads)
+        return threads
+
+    def _products(self, rows: int) -> int:
+        return rows * sum(k * m for k, m in itertools.pairwise(self._sizes))
+
+    def _epochs_of(
+        self, plan: Plan, samples: int, threads: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+        """Each thread's memory of an epoch; it lasts, so that short runs need no new shuffle."""
+        source = plan.sampling, plan.seed, samples
+        if source != self._source or threads > len(self._epochs[0]):
+            table = samples if plan.sampling == "epoch" and samples <= MAX_SHUFFLED else 0
+            self._source, self._epochs = source, new_epochs(threads, table)
+        return self._epochs
+
+    def loss(self, x: Array, t: Array) -> float:
+        """The loss of the whole data under the parameters as they stand."""
+        samples = x.shape[0]
+        threads = self._work_together(min(samples, self._capacity), self._products(samples))
+        kernel = entry(training.data_loss(*self._names))
+        data = Data(_row(x), _row(t), samples)
+        return run_in_threads(lambda team: kernel(self._network, data, team), threads)
+
+    def _shape(self, plan: Plan) -> tuple[Any, ...]:
+        """What a small layer has a kernel of its own for."""
+        return (*self._sizes, plan.batch_size == 1, self._slots, *self._names)
+
+    def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
+        """Compile, or read from the cache, what `run` needs.
+
+        Where so many steps, which all loops take together, are worth it, that is a kernel for the
+        shape of this network; other loops of the shape use it as well.
+        """
+        shape = self._shape(plan)
+        if shape in _small_kernels:
+            return
+        if (
+            len(self._sizes) == 2
+            and linear.is_small(*self._sizes)
+            and steps * plan.batch_size >= _WORTH_A_KERNEL
+            and len(_small_kernels) < _MOST_KERNELS
+        ):
+            inputs, outputs, one_sample, slots, *names = shape
+            family = linear.linear_steps(inputs, outputs, one_sample=one_sample, slots=slots)
+            _small_kernels[shape] = entry(family(*names))
+        else:
+            training.train_steps(*self._names)
+
+    def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
+        """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
+        losses = np.empty(stop // plan.record_every - start // plan.record_every)
+        watch = Watch(
+            np.uint64(stream_key(plan.seed)),
+            start,
+            stop,
+            plan.batch_size,
+            plan.sampling == "epoch",
+            plan.tol_on == "data",
+            -1.0 if plan.tol is None else plan.tol,
+            plan.record_every,
+        )
+        data = Data(_row(x), _row(t), x.shape[0])
+        small = _small_kernels.get(self._shape(plan))
+        with np.errstate(all="ignore"):
+            if small:
+                seen = self._run_small(small, plan, data, watch, losses)
+            else:
+                seen = self._run_general(plan, data, watch, losses)
+        recorded = losses[: seen.recorded]
+        return Segment(seen.step, seen.loss, recorded, seen.reached, seen.diverged_at or None)
+
+    def _run_small(
+        self,
+        kernel: Callable[..., Seen],
+        plan: Plan,
+        data: Data,
+        watch: Watch,
+        losses: NDArray[np.float64],
+    ) -> Seen:
+        state = self.state
+        copies = state.params, *state.slots
+        theta = np.concatenate([array.reshape(-1) for ((w, b),) in copies for array in (w, b)])
+        batches = max(1, linear.DRAWS_A_BLOCK // watch.batch_size)
+        order = np.empty(batches * watch.batch_size, np.int64)
+        epoch_words, epoch_orders = self._epochs_of(plan, data.samples, 1)
+        seen = kernel(
+            self._network.arithmetic,
+            self._shared.loss,
+            self._shared.optimizer,
+            self._network.memory[self._shared.lr],
+            theta,
+            data,
+            watch,
+            losses,
+            order,
+            epoch_words[0],
+            epoch_orders[0],
+        )
+        inputs, outputs = self._sizes
+        params, *slots = (
+            ((copy[:-1].reshape(inputs, outputs), copy[-1]),)
+            for copy in theta.reshape(1 + self._slots, inputs + 1, outputs)
+        )
+        self.state = State(params, tuple(slots))
+        return seen
+
+    def _run_general(
+        self, plan: Plan, data: Data, watch: Watch, losses: NDArray[np.float64]
+    ) -> Seen:
+        batch_size = watch.batch_size
+        threads = self._work_together(batch_size, 3 * self._products(batch_size))
+        kernel = entry(training.train_steps(*self._names))
+        order = np.empty((threads, batch_size), np.int64)
+        epochs = self._epochs_of(plan, data.samples, threads)
+
+        def work(team: Team) -> Seen:
+            return kernel(self._network, data, watch, losses, order, *epochs, team)
+
+        return run_in_threads(work, threads)

@@ -1,0 +1,77 @@
+"""Commands that refuse as the library does, and call its arguments as the command line spells them.
+
+Click's own refusals become ArgumentErrors here, and those of the library get the options' names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fcbackends.errors import ArgumentError, one_of
+
+
+class _Refusing(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise self._refusal(ctx, error) from None
+
+    def _refusal(self, ctx: click.Context, error: click.UsageError) -> ArgumentError:
+        options = {
+            spelled: param
+            for param in self.get_params(ctx)
+            for spelled in (*param.opts, *param.secondary_opts)
+            if isinstance(param, click.Option)
+        }
+        match error:
+            case click.MissingParameter(param=click.Parameter() as missing):
+                return ArgumentError(_spelled(missing), "be given", "nothing")
+            case click.NoSuchOption():
+                required = f"be one of {', '.join(options)}"
+                return ArgumentError("OPTION", required, repr(error.option_name))
+            case click.BadOptionUsage():
+                flag = getattr(options.get(error.option_name), "is_flag", False)
+                required = "come without a value" if flag else "come with a value"
+                return ArgumentError(error.option_name, required, "one" if flag else "none")
+        return ArgumentError(self.name or "", "be called as its --help says", error.message)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ArgumentError as error:
+            names = {param.name: _spelled(param) for param in self.params if param.name}
+            raise error.renamed(names) from None
+
+
+class _Command(_Refusing):
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        if rest:
+            used = " ".join(self.collect_usage_pieces(ctx))
+            required = f"be followed by {used} and nothing else"
+            raise ArgumentError(ctx.info_name or "", required, f"{' '.join(rest)!r} as well")
+        return rest
+
+
+class Commands(_Refusing, click.Group):
+    """A group that names its commands where an unknown one is asked for."""
+
+    command_class = _Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that these arguments begin with."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise ArgumentError("COMMAND", one_of(self.commands), repr(args[0]))
+        return super().resolve_command(ctx, args)
+
+
+def _spelled(param: click.Parameter) -> str:
+    """What the command line calls it."""
+    return param.opts[0] if isinstance(param, click.Option) else (param.name or "").upper()

@@ -1,0 +1,76 @@
+"""The types of options: how a text becomes a value, and what is required where it does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from fcbackends.errors import ArgumentError, one_of, shown
+
+_LARGEST_LAYER = 1_000_000
+
+
+class _Type(click.ParamType[Any]):
+    """A type whose refusal says what is required and what came."""
+
+    def __init__(
+        self,
+        metavar: str,
+        required: str,
+        parse: Callable[[str], Any],
+        allows: Callable[[Any], bool] = lambda value: True,
+    ) -> None:
+        self.name = metavar
+        self._required, self._parse, self._allows = required, parse, allows
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            parsed = self._parse(value)
+            if self._allows(parsed):
+                return parsed
+        except ValueError:
+            pass
+        raise ArgumentError(param.opts[0] if param else self.name, self._required, shown(value))
+
+
+def choice(*choices: str) -> click.ParamType[Any]:
+    """One of these words."""
+    return _Type("|".join(choices), one_of(choices), str, choices.__contains__)
+
+
+def _count(least: int) -> click.ParamType[Any]:
+    required = f"be a whole number of at least {least}"
+    return _Type("COUNT", required, int, lambda count: count >= least)
+
+
+WHOLE = _count(0)
+COUNT = _count(1)
+INTEGER = _Type("INTEGER", "be a whole number", int)
+NUMBER = _Type("NUMBER", "be a number", float)
+TOLERANCE = _Type(
+    "NUMBER", "be a finite number of at least 0", float, lambda value: 0 <= value < math.inf
+)
+PERCENT = _Type(
+    "PERCENT",
+    "be a percentage such as 10%",
+    lambda text: float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan,
+    lambda share: 0 <= share < math.inf,
+)
+SHAPE = _Type(
+    "K-M",
+    "be two whole numbers of at least 1, such as 2-3",
+    lambda text: tuple(map(int, text.split("-"))),
+    lambda shape: len(shape) == 2 and min(shape) >= 1,
+)
+SIZES = _Type(
+    "SIZES",
+    f"be layer sizes from 1 to {_LARGEST_LAYER} with commas between them, such as 64,32",
+    lambda text: tuple(map(int, text.split(","))),
+    lambda sizes: 1 <= min(sizes) <= max(sizes) <= _LARGEST_LAYER,
+)

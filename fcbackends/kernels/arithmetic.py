@@ -1,0 +1,47 @@
+"""How a product joins a sum: the arithmetic that a kernel is compiled for.
+
+An arithmetic is a tuple without fields that is handed down to where terms are summed: Numba
+compiles anew for each class, and at run time nothing is handed down. Sums begin with -0.0, to
+which any arithmetic adds a first product as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from numba import config
+from numba.extending import intrinsic
+
+
+class Ordered(NamedTuple):
+    """One rounding for the product and one for the sum."""
+
+    @staticmethod
+    def emit(builder: Any, total: Any, a: Any, b: Any) -> Any:
+        """total + a * b, of LLVM's numbers or of its vectors."""
+        return builder.fadd(total, builder.fmul(a, b))
+
+    @staticmethod
+    def interpret(total: Any, a: Any, b: Any) -> Any:
+        """total + a * b, of NumPy's numbers or arrays."""
+        return total + a * b
+
+
+ARITHMETICS = {"ordered": Ordered()}
+"""By name."""
+
+
+@intrinsic
+def _compiled_plus_product(typing_context: Any, arithmetic: Any, total: Any, a: Any, b: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return arithmetic.instance_class.emit(builder, *args[1:])
+
+    return total(arithmetic, total, total, total), codegen
+
+
+def _interpreted_plus_product(arithmetic: Any, total: Any, a: Any, b: Any) -> Any:
+    """total + a * b, as the arithmetic has it."""
+    return arithmetic.interpret(total, a, b)
+
+
+plus_product: Any = _interpreted_plus_product if config.DISABLE_JIT else _compiled_plus_product
