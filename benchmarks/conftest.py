@@ -126,8 +126,7 @@ def measure(benchmark: Any) -> Any:
         except fcb.ArgumentError as error:
             pytest.skip(str(error))
         benchmark.group = workload.name
-        rounds = measurement.prepare_rounds(prepared, workload.settling)
-        measurement.first_visit(rounds, benchmark)
+        rounds = measurement.first_visit(prepared, workload.settling, benchmark)
         work = measurement.describe(workload, backend, prepared.result(), rounds.first_call)
         benchmark.extra_info.update(msgspec.to_builtins(work))
         if benchmark.enabled:

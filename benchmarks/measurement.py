@@ -78,30 +78,30 @@ class Measured:
         return statistics.median(itertools.chain(*self.seconds))
 
 
-def prepare_rounds(prepared: Prepared, settling: int) -> Measured:
-    """Compile what is to be compiled, and find out how many units and rounds a visit needs."""
+def first_visit(prepared: Prepared, settling: int, benchmark: Any) -> Measured:
+    """Compile what is to be compiled, find out which rounds are to be taken, and take the first.
+
+    The runner takes one of one unit, which counts where it is long enough to be a slow benchmark's.
+    """
     first_call = seconds_of(prepared.begin) - seconds_of(prepared.begin)
-    seconds = functools.partial(seconds_of, prepared.run)
-    units, a_round = 1, seconds(1)
-    if a_round < SLOW_SECONDS / FEWEST_VISITS:
-        units, _, a_round = fitted(seconds, ROUND_SECONDS, settling)
-    return Measured(prepared.run, units, max(1, int(VISIT_SECONDS / a_round)), first_call)
-
-
-def first_visit(measured: Measured, benchmark: Any) -> None:
-    """Let the runner take the rounds."""
-    probes = []
-
-    def setup() -> None:
-        if benchmark.enabled:
-            # The units are chained inside one call, which the runner counts as one iteration.
-            benchmark.stats.iterations = measured.units
-        probes.append(_probe())
-
-    benchmark.pedantic(lambda: measured.run(measured.units), setup=setup, rounds=measured.rounds)
+    measured = Measured(prepared.run, 1, 1, first_call)
+    probes = [_probe()]
+    benchmark.pedantic(prepared.run, (1,))
     probes.append(_probe())
-    if benchmark.enabled:
-        _add(measured, list(benchmark.stats.stats.data), probes)
+    if not benchmark.enabled:
+        return measured
+    stats = benchmark.stats
+    if stats.stats.data[0] > SLOW_SECONDS / FEWEST_VISITS:
+        _add(measured, stats.stats.data[:], probes)
+        return measured
+    stats.stats.data.clear()
+    seconds = functools.partial(seconds_of, prepared.run)
+    units, _, a_round = fitted(seconds, ROUND_SECONDS, settling)
+    # The units are chained inside one call, which the runner counts as one iteration.
+    stats.iterations = measured.units = units
+    measured.rounds = max(1, int(VISIT_SECONDS / a_round))
+    visit_again(measured, stats)
+    return measured
 
 
 def visit_again(measured: Measured, stats: Any) -> None:

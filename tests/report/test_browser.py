@@ -22,7 +22,10 @@ BROWSER = next(
 WRAPPER = Path(__file__).with_name("browser.html")
 SCHEMES = {"dark": 0, "light": 1}
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed"),
+]
 
 
 @pytest.fixture
