@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fcbackends.kernels import cache_directory
+from fcbackends.kernels.cache import cache_directory
 from tests.cases import needs_jit
 
 SOURCE = Path(__file__).parents[1]
