@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import fcbackends as fcb
-from tests.cli.troubles import contents
+from tests.cli.troubles import CSV, contents
 
 LARGEST_SEED = 2**64 - 1
 BACKENDS = ", ".join(map(repr, fcb.list_backends()))

@@ -1,6 +1,7 @@
 """Files in which something is wrong, and those that are right beside them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
