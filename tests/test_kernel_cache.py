@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
-from fcbackends.kernels import storage
+from fcbackends.kernels import sampling, storage
 from tests.cases import needs_jit
 
 pytestmark = needs_jit
@@ -238,6 +238,51 @@ layers.loss_and_gradient("float64")
 shutil.rmtree({str(cache)!r})
 """
     run_without_a_word(cache, removes + CODE)
-    assert [path.name for path in files(cache)] == [
-        "layers.loss_and_gradient-ordered-float32.kernel"
-    ]
+    assert [path.name for path in files(cache)] == ["layers.forward-ordered-float64.kernel"]
+
+
+OTHER_NUMBAS = {
+    "without the class of libraries": "from numba.core import codegen; del codegen.JITCodeLibrary",
+    "with another list of libraries": """
+from numba.core import codegen
+class Library(codegen.JITCodeLibrary):
+    @property
+    def _linking_libraries(self):
+        raise AttributeError
+codegen.JITCodeLibrary = Library
+""",
+    "that makes machine code whatever it is told": """
+from numba.core import typed_passes
+def run_pass(self, state, numbas=typed_passes.NativeLowering.run_pass):
+    state.flags.no_compile = False
+    return numbas(self, state)
+typed_passes.NativeLowering.run_pass = run_pass
+""",
+    "that links what is final": """
+from numba.core import codegen
+def link(self, numbas=codegen.CPUCodeLibrary._get_module_for_linking):
+    assert self._finalized
+    return numbas(self)
+codegen.CPUCodeLibrary._get_module_for_linking = link
+""",
+}
+AS_NUMBA_DOES = """
+from fcbackends.kernels import jit
+print(jit._as_numba_does)
+"""
+
+
+def test_kernels_are_compiled_as_wholes(tmp_path):
+    assert run(tmp_path, CODE + AS_NUMBA_DOES) == (0, f"{RIGHT}False\n", "")
+
+
+@pytest.mark.parametrize("numba", OTHER_NUMBAS)
+def test_another_numba_compiles_in_its_own_way(numba, tmp_path):
+    code = OTHER_NUMBAS[numba] + CODE + AS_NUMBA_DOES
+    assert run(tmp_path, code) == (0, f"{RIGHT}True\n", "")
+    run_without_a_word(tmp_path)
+
+
+def test_a_part_cannot_be_called_but_by_kernels():
+    with pytest.raises(KeyError, match="is called by kernels alone"):
+        sampling.word(np.uint64(1), 2)
