@@ -47,9 +47,7 @@ def fc_backward(arithmetic: str, dy: Array, x: Array, w: Array) -> FCGradients:
     dx, panels = np.empty(x.shape, x.dtype), _panels(threads, x.dtype)
     dy, x, w_transposed = plain(dy), plain(x), plain(w.T)
     tag = ARITHMETICS[arithmetic]
-    run_in_threads(
-        lambda team: kernel(tag, team, dy, x, w_transposed, dw, db, dx, panels), threads
-    )
+    run_in_threads(lambda team: kernel(tag, team, dy, x, w_transposed, dw, db, dx, panels), threads)
     return FCGradients(dw, db, dx)
 
 
