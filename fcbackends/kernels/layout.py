@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
@@ -26,27 +26,62 @@ ROWS_A_PASS = 64
 """So many rows of a panel of weights are moved while their gradient is in the cache."""
 
 
-def _record(fields: str) -> np.dtype[Any]:
-    return np.dtype([(field, np.int64) for field in fields.split()], align=True)
+Pairs: TypeAlias = "Sequence[tuple[NDArray[Any], NDArray[Any]]]"
+"""One (w, b) a layer."""
 
 
-LAYER = _record("inputs outputs activation weights transposed input gradient")
-"""A layer's sizes, its activation, and the places in the buffer of its weights, of the weights
-transposed, of its input and of its output's gradient."""
+class Layer(NamedTuple):
+    """A layer's sizes, the code of its activation, and places in the buffer.
 
-SHARED = _record(
-    "loss optimizer capacity lr theta theta_size previous input_size targets losses "
-    "scratch scratch_size"
-)
-"""What the layers share: the loss, the optimizer, how many rows there is room for, and the places
-of the learning rate, of all weights (and after them, copy after copy, of what the optimizer keeps
-beside each), of the last finite weights, of the targets, of each sample's loss and of each thread's
-scratch room. A thread has `input_size` for an input of the first layer, `scratch_size` for scratch.
-"""
+    Those are of its weights, of the weights transposed, of its input, and of its output's gradient.
+    """
+
+    inputs: int
+    outputs: int
+    activation: int
+    weights: int
+    transposed: int
+    input: int
+    gradient: int
+
+
+class Shared(NamedTuple):
+    """What the layers share: codes of the loss and the optimizer, room for rows, and places.
+
+    Those are of the learning rate, of all weights, of the last finite ones, of the targets, of each
+    sample's loss, and of the threads' scratch room. What the optimizer keeps beside each weight
+    stands after all weights, copy after copy of `theta_size`. Each thread has room of `input_size`
+    for an input of the first layer, and of `scratch_size` for scratch.
+    """
+
+    loss: int
+    optimizer: int
+    capacity: int
+    lr: int
+    theta: int
+    theta_size: int
+    previous: int
+    input_size: int
+    targets: int
+    losses: int
+    scratch: int
+    scratch_size: int
+
+
+class Layout(NamedTuple):
+    """Where everything stands in a buffer of `size` numbers, with room for so many threads."""
+
+    layers: tuple[Layer, ...]
+    shared: Shared
+    threads: int
+    size: int
 
 
 class Network(NamedTuple):
-    """The records of the layers, the one that they share, the buffer, and the arithmetic."""
+    """A network as kernels know it: records of its layers and of what they share, and a buffer.
+
+    The arithmetic is there for its type.
+    """
 
     layers: Any
     shared: Any
@@ -54,33 +89,49 @@ class Network(NamedTuple):
     arithmetic: Any
 
 
+def _record(fields: type[Layer | Shared]) -> np.dtype[Any]:
+    return np.dtype([(field, np.int64) for field in fields._fields], align=True)
+
+
+_LAYER, _SHARED = _record(Layer), _record(Shared)
+
+
 def network_type(real: types.Float, arithmetic: types.Type) -> types.Type:
     """The type of a Network of this dtype and arithmetic."""
-    layers, shared = (numba.from_dtype(record)[::1] for record in (LAYER, SHARED))
+    layers, shared = (numba.from_dtype(record)[::1] for record in (_LAYER, _SHARED))
     return types.NamedTuple((layers, shared, real[::1], arithmetic), Network)
 
 
-def new_network(
+def lay_out(
     sizes: Sequence[int],
     capacity: int,
     threads: int,
-    dtype: np.dtype[Any],
-    arithmetic: Any,
+    itemsize: int,
     *,
     activation: str,
     loss: str,
     optimizer: str,
-) -> Network:
-    """A network with room for `capacity` rows at once and `threads` threads, and zero weights.
+) -> Layout:
+    """Find a place for everything.
 
-    `sizes` are the layers', inputs first; `activation`, `loss` and `optimizer` are names in the
-    tables of `fcbackends.kernels.elements`. The last layer is not activated.
+    Parameters
+    ----------
+    sizes : sequence of int
+        The layers' sizes, inputs first.
+    capacity : int
+        The most samples that are gone through at once.
+    threads : int
+        How many threads need room of their own.
+    itemsize : int
+        Bytes of a number.
+    activation, loss, optimizer : str
+        Names in the tables of `fcbackends.kernels.elements`. The last layer is not activated.
     """
-    unit = VECTOR_BYTES // dtype.itemsize
+    unit = VECTOR_BYTES // itemsize
     size = 0
 
     def whole(length: int) -> int:
-        """So much that what follows begins where a vector does."""
+        """A length up to where the next vector begins."""
         return -(-length // unit) * unit
 
     def place(length: int) -> int:
@@ -88,39 +139,58 @@ def new_network(
         at, size = size, size + whole(length)
         return at
 
-    layers = np.zeros(len(sizes) - 1, LAYER).view(np.recarray)
-    (shared,) = all_shared = np.zeros(1, SHARED).view(np.recarray)
-    shared.loss, shared.optimizer = LOSSES[loss], OPTIMIZERS[optimizer].code
-    shared.capacity = capacity
-    shared.lr = place(1)
-    shared.theta = size
-    for layer, (inputs, outputs) in zip(layers, itertools.pairwise(sizes), strict=True):
-        layer.inputs, layer.outputs = inputs, outputs
-        layer.weights = place((inputs + 1) * outputs)
-        layer.activation = ACTIVATIONS[activation]
-    layers[-1].activation = ACTIVATIONS["identity"]
-    shared.theta_size = size - shared.theta
-    place(OPTIMIZERS[optimizer].slots * int(shared.theta_size))
-    shared.previous = place(int(shared.theta_size))
-    shared.input_size = whole(capacity * (sizes[0] + 1))
-    layers[0].input = place(threads * int(shared.input_size))
-    for layer in layers[1:]:
-        layer.transposed = place(int(layer.inputs * layer.outputs))
-        layer.input = place(capacity * int(layer.inputs + 1))
-    for layer in layers:
-        layer.gradient = place(capacity * int(layer.outputs))
-    shared.targets = place(capacity * sizes[-1])
-    shared.losses = place(capacity)
-    shared.scratch_size = (ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // dtype.itemsize
-    shared.scratch = place(threads * int(shared.scratch_size))
+    pairs = list(itertools.pairwise(sizes))
+    lr, theta = place(1), size
+    weights = [place((inputs + 1) * outputs) for inputs, outputs in pairs]
+    theta_size = size - theta
+    place(OPTIMIZERS[optimizer].slots * theta_size)
+    previous = place(theta_size)
+    input_size = whole(capacity * (sizes[0] + 1))
+    layers = []
+    for number, (inputs, outputs) in enumerate(pairs):
+        is_first, is_last = number == 0, number == len(pairs) - 1
+        layers.append(
+            Layer(
+                inputs,
+                outputs,
+                ACTIVATIONS["identity" if is_last else activation],
+                weights[number],
+                transposed=place(0 if is_first else inputs * outputs),
+                input=place(threads * input_size if is_first else capacity * (inputs + 1)),
+                gradient=place(capacity * outputs),
+            )
+        )
+    targets, losses = place(capacity * sizes[-1]), place(capacity)
+    scratch_size = (ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // itemsize
+    shared = Shared(
+        LOSSES[loss],
+        OPTIMIZERS[optimizer].code,
+        capacity,
+        lr,
+        theta,
+        theta_size,
+        previous,
+        input_size,
+        targets,
+        losses,
+        scratch=place(threads * scratch_size),
+        scratch_size=scratch_size,
+    )
+    return Layout(tuple(layers), shared, threads, size)
 
-    network = Network(layers, all_shared, _aligned_zeros(size, dtype), arithmetic)
-    for thread in range(threads):
-        own = layers[0].input + thread * shared.input_size
-        _matrix(network, own, capacity, sizes[0] + 1)[:, -1] = 1
-    for layer in layers[1:]:
-        _matrix(network, layer.input, capacity, layer.inputs + 1)[:, -1] = 1
-    return network
+
+def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Network:
+    """A network of this layout, all zeros but for the last column of each layer's input."""
+    memory = _aligned_zeros(layout.size, dtype)
+    for number, layer in enumerate(layout.layers):
+        for thread in range(1 if number else layout.threads):
+            at = layer.input + thread * layout.shared.input_size
+            _matrix(memory, at, layout.shared.capacity, layer.inputs + 1)[:, -1] = 1
+    layers = np.array(list(layout.layers), _LAYER)
+    shared = np.array([layout.shared], _SHARED)
+    if numba.config.DISABLE_JIT:
+        layers, shared = layers.view(np.recarray), shared.view(np.recarray)
+    return Network(layers, shared, memory, arithmetic)
 
 
 def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -133,37 +203,36 @@ def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return space[start : start + size * dtype.itemsize].view(dtype)
 
 
-def _matrix(network: Network, at: int, rows: int, columns: int) -> NDArray[Any]:
-    return network.memory[at : at + rows * columns].reshape(rows, columns)
+def _matrix(memory: NDArray[Any], at: int, rows: int, columns: int) -> NDArray[Any]:
+    return memory[at : at + rows * columns].reshape(rows, columns)
 
 
-def _panels(network: Network, layer: Any, copy: int) -> Iterator[tuple[slice, NDArray[Any]]]:
+def _panels(
+    layout: Layout, memory: NDArray[Any], layer: Layer, copy: int
+) -> Iterator[tuple[slice, NDArray[Any]]]:
     """A layer's panels in the copy of all weights that stands at `copy`, and their columns."""
-    rows, outputs = int(layer.inputs) + 1, int(layer.outputs)
-    at = int(layer.weights - network.shared[0].theta) + copy
-    width = PANEL_ROW_BYTES // network.memory.itemsize
-    for first in range(0, outputs, width):
-        panel = _matrix(network, at + rows * first, rows, min(width, outputs - first))
+    at, rows = copy + layer.weights - layout.shared.theta, layer.inputs + 1
+    width = PANEL_ROW_BYTES // memory.itemsize
+    for first in range(0, layer.outputs, width):
+        panel = _matrix(memory, at + rows * first, rows, min(width, layer.outputs - first))
         yield slice(first, first + width), panel
 
 
-def read(network: Network, copy: int) -> tuple[tuple[NDArray[Any], NDArray[Any]], ...]:
+def read(layout: Layout, memory: NDArray[Any], copy: int) -> Any:
     """The pairs (w, b) in the copy of all weights that stands at `copy`, in arrays of their own."""
     pairs = []
-    for layer in network.layers:
-        w = np.empty((layer.inputs, layer.outputs), network.memory.dtype)
-        b = np.empty(layer.outputs, network.memory.dtype)
-        for columns, panel in _panels(network, layer, copy):
+    for layer in layout.layers:
+        w, b = np.empty(layer[:2], memory.dtype), np.empty(layer.outputs, memory.dtype)
+        for columns, panel in _panels(layout, memory, layer, copy):
             w[:, columns], b[columns] = panel[:-1], panel[-1]
         pairs.append((w, b))
     return tuple(pairs)
 
 
-def write(network: Network, copy: int, pairs: Sequence[tuple[Any, Any]]) -> None:
+def write(layout: Layout, memory: NDArray[Any], copy: int, pairs: Pairs) -> None:
     """Put pairs (w, b) into the copy of all weights that stands at `copy`."""
-    for layer, (w, b) in zip(network.layers, pairs, strict=True):
-        for columns, panel in _panels(network, layer, copy):
+    for number, (layer, (w, b)) in enumerate(zip(layout.layers, pairs, strict=True)):
+        for columns, panel in _panels(layout, memory, layer, copy):
             panel[:-1], panel[-1] = w[:, columns], b[columns]
-    if copy == network.shared[0].theta:
-        for layer, (w, _) in zip(network.layers[1:], pairs[1:], strict=True):
-            _matrix(network, layer.transposed, *w.T.shape)[:] = w.T
+        if copy == layout.shared.theta and number:
+            _matrix(memory, layer.transposed, layer.outputs, layer.inputs)[:] = w.T

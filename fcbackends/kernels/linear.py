@@ -22,11 +22,13 @@ from fcbackends.kernels.training import data_type
 from fcbackends.kernels.views import local, prefetch, row
 from fcbackends.kernels.watch import (
     WATCH,
-    after_step,
-    asks_for_data,
+    batch_tol,
     begin,
-    diverged,
+    diverge,
     goes_on,
+    look_up,
+    next_look,
+    wants_data,
 )
 
 MOST_WEIGHTS = 32
@@ -103,41 +105,50 @@ def linear_steps(
         place = block_end = 0
         seen = begin(watch)
         while goes_on(watch, seen):
-            if place == block_end:
-                block_end = min(steps_a_block, watch.stop - seen.step) * batch
-                position = seen.step * batch
-                draw_samples(
-                    order, 0, block_end, position, data.samples, watch.key, watch.by_epoch,
-                    epoch_words, epoch_order,
-                )  # fmt: skip
-                place = 0
-            total = real(-0.0)
-            for i in range(size):
-                gradient[i] = -0.0
-            for n in range(place, place + batch):
-                ahead = order[min(n + DRAWS_AHEAD, block_end - 1)]
-                prefetch(data.x, ahead * inputs)
-                prefetch(data.t, ahead * outputs)
-                prefetch(data.t, ahead * outputs + outputs - 1)
-                sample = order[n]
-                total += loss_of(arithmetic, loss, wb, data, sample, dy, factor)
-                x = row(data.x, sample * inputs, inputs)
-                for k in range(inputs):
+            step, watched = seen.step, seen.loss
+            look = next_look(watch, step)
+            is_finite_yet = True
+            while step < look:
+                if place == block_end:
+                    block_end = min(steps_a_block, watch.stop - step) * batch
+                    draw_samples(
+                        order, 0, block_end, step * batch, data.samples, watch.key, watch.by_epoch,
+                        epoch_words, epoch_order,
+                    )  # fmt: skip
+                    place = 0
+                total = real(-0.0)
+                for i in range(size):
+                    gradient[i] = -0.0
+                for n in range(place, place + batch):
+                    ahead = order[min(n + DRAWS_AHEAD, block_end - 1)]
+                    prefetch(data.x, ahead * inputs)
+                    prefetch(data.t, ahead * outputs)
+                    prefetch(data.t, ahead * outputs + outputs - 1)
+                    sample = order[n]
+                    total += loss_of(arithmetic, loss, wb, data, sample, dy, factor)
+                    x = row(data.x, sample * inputs, inputs)
+                    for k in range(inputs):
+                        for m in range(outputs):
+                            i = k * outputs + m
+                            gradient[i] = plus_product(arithmetic, gradient[i], x[k], dy[m])
                     for m in range(outputs):
-                        i = k * outputs + m
-                        gradient[i] = plus_product(arithmetic, gradient[i], x[k], dy[m])
-                for m in range(outputs):
-                    gradient[inputs * outputs + m] += dy[m]
-            place += batch
-            batch_loss = total * one_over_n
-            if not is_finite(batch_loss):
-                seen = diverged(seen)
-                break
-            update(optimizer, wb, 0, gradient, lr, size)
-            watched = np.float64(batch_loss)
-            if asks_for_data(watch, seen):
-                watched = np.float64(data_loss(arithmetic, loss, wb, data, dy))
-            seen = after_step(watch, seen, watched, losses, True)
+                        gradient[inputs * outputs + m] += dy[m]
+                place += batch
+                batch_loss = total * one_over_n
+                if not is_finite(batch_loss):
+                    is_finite_yet = False
+                    break
+                update(optimizer, wb, 0, gradient, lr, size)
+                step += 1
+                watched = np.float64(batch_loss)
+                if watched <= batch_tol(watch):
+                    break
+            if not is_finite_yet:
+                seen = diverge(watch, seen, step, watched)
+            else:
+                if wants_data(watch, step):
+                    watched = np.float64(data_loss(arithmetic, loss, wb, data, dy))
+                seen = look_up(watch, seen, step, watched, losses, True)
         for i in range((1 + slots) * size):
             theta[i] = wb[i]
         return seen

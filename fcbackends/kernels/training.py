@@ -23,11 +23,13 @@ from fcbackends.kernels.threads import TEAM, barrier
 from fcbackends.kernels.views import row
 from fcbackends.kernels.watch import (
     WATCH,
-    after_step,
-    asks_for_data,
+    batch_tol,
     begin,
-    diverged,
+    diverge,
     goes_on,
+    look_up,
+    next_look,
+    wants_data,
 )
 
 
@@ -124,28 +126,34 @@ def train_steps(network, data, watch, losses, order, epoch_words, epoch_orders, 
     thread = team.thread
     seen = begin(watch)
     while goes_on(watch, seen):
-        position = seen.step * batch_size
-        draw_samples(
-            order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
-            epoch_words[thread], epoch_orders[thread],
-        )  # fmt: skip
-        for n in range(first, last):
-            _take_sample(network, h_at, n, data, order[thread, n])
-        if not forward_and_loss(network, batch_size, factor, team):
-            break
-        backward(network, batch_size, team)
-        if not barrier(team):
-            break
-        batch_loss = mean_loss(network, batch_size)
-        if not is_finite(batch_loss):
-            return diverged(seen)
-        descend(network, batch_size, team)
-        if not barrier(team):
-            break
-        loss = np.float64(batch_loss)
-        if asks_for_data(watch, seen):
+        step, loss = seen.step, seen.loss
+        look = next_look(watch, step)
+        while step < look:
+            position = step * batch_size
+            draw_samples(
+                order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
+                epoch_words[thread], epoch_orders[thread],
+            )  # fmt: skip
+            for n in range(first, last):
+                _take_sample(network, h_at, n, data, order[thread, n])
+            if not forward_and_loss(network, batch_size, factor, team):
+                return seen
+            backward(network, batch_size, team)
+            if not barrier(team):
+                return seen
+            batch_loss = mean_loss(network, batch_size)
+            if not is_finite(batch_loss):
+                return diverge(watch, seen, step, loss)
+            descend(network, batch_size, team)
+            if not barrier(team):
+                return seen
+            step += 1
+            loss = np.float64(batch_loss)
+            if loss <= batch_tol(watch):
+                break
+        if wants_data(watch, step):
             loss = np.float64(_data_loss(network, data, team))
-        seen = after_step(watch, seen, loss, losses, thread == 0)
+        seen = look_up(watch, seen, step, loss, losses, thread == 0)
     return seen
 
 

@@ -50,7 +50,6 @@ class Seen(NamedTuple):
     step: int
     loss: float
     recorded: int
-    until_record: int
     reached: bool
     diverged_at: int
 
@@ -58,8 +57,7 @@ class Seen(NamedTuple):
 @inlined
 def begin(watch):
     """Before the first step."""
-    until_record = watch.record_every - watch.start % watch.record_every
-    return Seen(watch.start, 0.0, 0, until_record, False, 0)
+    return Seen(watch.start, 0.0, 0, False, 0)
 
 
 @inlined
@@ -69,34 +67,40 @@ def goes_on(watch, seen):
 
 
 @inlined
-def diverged(seen):
-    """The next step is not taken: its batch's loss is not finite."""
-    return Seen(seen.step, seen.loss, seen.recorded, seen.until_record, seen.reached, seen.step + 1)
+def next_look(watch, step):
+    """The step after which to look up: no loss is kept before it."""
+    return min(watch.stop, (step // watch.record_every + 1) * watch.record_every)
 
 
 @inlined
-def asks_for_data(watch, seen):
-    """Whether the whole data's loss is wanted after the next step."""
-    return watch.on_data and seen.until_record == 1
+def batch_tol(watch):
+    """The loss of a batch after whose step to look up at once."""
+    return -np.inf if watch.on_data else watch.tol
 
 
 @inlined
-def after_step(watch, seen, loss, losses, keeps):
-    """A step was taken: `loss` is its batch's or, where that was asked for, the whole data's.
+def wants_data(watch, step):
+    """Whether the whole data's loss is wanted after this step."""
+    return watch.on_data and step % watch.record_every == 0
+
+
+@inlined
+def look_up(watch, seen, step, loss, losses, keeps):
+    """After `step`: `loss` is its batch's or, where that is wanted, the whole data's.
 
     Where `keeps`, a loss that is due is written to `losses`.
     """
-    step = seen.step + 1
-    is_due = seen.until_record == 1
-    until_record = watch.record_every if is_due else seen.until_record - 1
-    if watch.on_data:
-        if not is_due:
-            return Seen(step, seen.loss, seen.recorded, until_record, False, 0)
-        if not is_finite(loss):
-            return Seen(step, loss, seen.recorded, until_record, False, step)
-    recorded = seen.recorded
-    if is_due:
-        if keeps:
-            losses[recorded] = loss
-        recorded += 1
-    return Seen(step, loss, recorded, until_record, loss <= watch.tol, 0)
+    is_due = step % watch.record_every == 0
+    if watch.on_data and not is_due:
+        return Seen(step, seen.loss, seen.recorded, False, 0)
+    if not is_finite(loss):
+        return Seen(step, loss, seen.recorded, False, step)
+    if is_due and keeps:
+        losses[seen.recorded] = loss
+    return Seen(step, loss, seen.recorded + is_due, loss <= watch.tol, 0)
+
+
+@inlined
+def diverge(watch, seen, step, loss):
+    """After `step`, whose batch's loss was `loss`: that of the next is not finite."""
+    return Seen(step, seen.loss if watch.on_data else loss, seen.recorded, False, step + 1)
