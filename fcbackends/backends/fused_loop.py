@@ -97,7 +97,7 @@ class FusedLoop:
         self._network.memory[self._shared.lr] = method.lr
 
     def _read(self, copy: int) -> Params:
-        return layout.read(self._layout, self._network.memory, copy)  # type: ignore[no-any-return]
+        return layout.read(self._layout, self._network.memory, copy)
 
     def _write(self, copy: int, params: Params) -> None:
         layout.write(self._layout, self._network.memory, copy, params)
