@@ -18,13 +18,13 @@ from fcbackends.maths.arithmetic import Array
 
 DTYPES = ("float64", "float32")
 
-_PLAIN = 0x0001 | 0x0100
+PLAIN = 0x0001 | 0x0100
 """NumPy's flags for contiguous and aligned; the flags object has no cheaper test for both."""
 
 
 def is_plain(array: NDArray[Any]) -> bool:
     """Whether a NumPy array's rows stand one after another, each number aligned."""
-    return array.flags.num & _PLAIN == _PLAIN
+    return array.flags.num & PLAIN == PLAIN
 
 
 def is_foreign(value: Any) -> bool:

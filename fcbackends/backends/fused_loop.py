@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import is_plain
+from fcbackends.arrays import PLAIN, is_plain
 from fcbackends.backends.loop import Plan, Segment
 from fcbackends.kernels import layout, linear, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
@@ -141,10 +141,10 @@ class FusedLoop:
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
         rows = 1
-        if x.ndim == 2:
-            rows = x.shape[0]
+        # As `is_plain` of both, whose calls would take 0.1 us more of 1.5.
+        if x.ndim == 2 or x.flags.num & t.flags.num & PLAIN != PLAIN:
+            rows = 1 if x.ndim == 1 else x.shape[0]
             self._make_room(rows, 1)
-        if x.ndim == 2 or not (is_plain(x) and is_plain(t)):
             x, t = _row(x), _row(t)
         return self._take_step(self._network, x, t, rows, guarded, ALONE)
 
