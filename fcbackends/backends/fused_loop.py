@@ -14,12 +14,13 @@ from fcbackends.arrays import PLAIN, is_plain
 from fcbackends.backends.loop import Plan, Segment
 from fcbackends.kernels import layout, linear, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import OPTIMIZERS
+from fcbackends.kernels.elements import MOST_CONSTANTS, OPTIMIZERS
 from fcbackends.kernels.jit import entry
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
 from fcbackends.kernels.watch import Seen, Watch
+from fcbackends.maths import optimizers
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.sampling import stream_key
@@ -94,7 +95,12 @@ class FusedLoop:
         self._shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
         self._network = layout.new_network(self._layout, self._dtype, arithmetic)
-        self._network.memory[self._shared.lr] = method.lr
+        constants = optimizers.OPTIMIZERS[method.optimizer].constants(method)
+        self._constants()[: len(constants)] = constants
+
+    def _constants(self) -> NDArray[Any]:
+        at = self._shared.constants
+        return self._network.memory[at : at + MOST_CONSTANTS]
 
     def _read(self, copy: int) -> Params:
         return layout.read(self._layout, self._network.memory, copy)
@@ -248,7 +254,7 @@ class FusedLoop:
             self._network.arithmetic,
             self._shared.loss,
             self._shared.optimizer,
-            self._network.memory[self._shared.lr],
+            self._constants(),
             theta,
             data,
             watch,

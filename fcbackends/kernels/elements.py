@@ -24,6 +24,9 @@ class Optimizer(NamedTuple):
 
 OPTIMIZERS = {"sgd": Optimizer(0, slots=0)}
 
+MOST_CONSTANTS = 4
+"""So many numbers that stay the same from step to step an update may need."""
+
 _RELU = ACTIVATIONS["relu"]
 
 
@@ -96,12 +99,12 @@ def _squared(y, t, dy, factor):
 
 
 @inlined
-def update(optimizer, memory, at, gradient, lr, distance):
+def update(optimizer, memory, at, gradient, constants, distance):
     """Move the parameters from `at` on down their gradient.
 
     What the optimizer keeps beside each stands at `distance` from it, and at twice that, and so on.
     """
-    _sgd(row(memory, at, gradient.shape[0]), gradient, lr)
+    _sgd(row(memory, at, gradient.shape[0]), gradient, constants[0])
 
 
 @inlined

@@ -18,7 +18,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from fcbackends.kernels.elements import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fcbackends.kernels.elements import ACTIVATIONS, LOSSES, MOST_CONSTANTS, OPTIMIZERS
 from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
 from fcbackends.kernels.tiles import VECTOR_BYTES
 
@@ -48,16 +48,16 @@ class Layer(NamedTuple):
 class Shared(NamedTuple):
     """What the layers share: codes of the loss and the optimizer, room for rows, and places.
 
-    Those are of the learning rate, of all weights, of the last finite ones, of the targets, of each
-    sample's loss, and of the threads' scratch room. What the optimizer keeps beside each weight
-    stands after all weights, copy after copy of `theta_size`. Each thread has room of `input_size`
-    for an input of the first layer, and of `scratch_size` for scratch.
+    Those are of the update's constants, of all weights, of the last finite ones, of the targets, of
+    each sample's loss, and of the threads' scratch room. What the optimizer keeps beside each
+    weight stands after all weights, copy after copy of `theta_size`. Each thread has room of
+    `input_size` for an input of the first layer, and of `scratch_size` for scratch.
     """
 
     loss: int
     optimizer: int
     capacity: int
-    lr: int
+    constants: int
     theta: int
     theta_size: int
     previous: int
@@ -140,7 +140,7 @@ def lay_out(
         return at
 
     pairs = list(itertools.pairwise(sizes))
-    lr, theta = place(1), size
+    constants, theta = place(MOST_CONSTANTS), size
     weights = [place((inputs + 1) * outputs) for inputs, outputs in pairs]
     theta_size = size - theta
     place(OPTIMIZERS[optimizer].slots * theta_size)
@@ -166,7 +166,7 @@ def lay_out(
         LOSSES[loss],
         OPTIMIZERS[optimizer].code,
         capacity,
-        lr,
+        constants,
         theta,
         theta_size,
         previous,

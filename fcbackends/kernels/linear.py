@@ -15,7 +15,13 @@ import numpy as np
 from numba import types
 
 from fcbackends.kernels.arithmetic import plus_product
-from fcbackends.kernels.elements import gradient_factor, is_finite, loss_of_sample, update
+from fcbackends.kernels.elements import (
+    MOST_CONSTANTS,
+    gradient_factor,
+    is_finite,
+    loss_of_sample,
+    update,
+)
 from fcbackends.kernels.jit import inlined, kernel
 from fcbackends.kernels.sampling import draw_samples
 from fcbackends.kernels.training import data_type
@@ -51,7 +57,7 @@ def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, .
         arithmetic,
         types.int64,
         types.int64,
-        real,
+        real[::1],
         real[::1],
         data_type(real),
         WATCH,
@@ -72,6 +78,7 @@ def linear_steps(
     """
     size = (inputs + 1) * outputs
     new_state, new_gradient, new_output = local((1 + slots) * size), local(size), local(outputs)
+    new_constants = local(MOST_CONSTANTS)
 
     @inlined
     def loss_of(arithmetic, loss, wb, data, sample, dy, factor):
@@ -92,7 +99,17 @@ def linear_steps(
         return total * wb.dtype.type(1.0 / data.samples)
 
     def steps(
-        arithmetic, loss, optimizer, lr, theta, data, watch, losses, order, epoch_words, epoch_order
+        arithmetic,
+        loss,
+        optimizer,
+        constants,
+        theta,
+        data,
+        watch,
+        losses,
+        order,
+        epoch_words,
+        epoch_order,
     ):
         """As `train_steps`, on weights `theta`; `order` has room for some batches' draws."""
         batch = 1 if one_sample else watch.batch_size
@@ -101,6 +118,9 @@ def linear_steps(
         wb, gradient, dy = new_state(theta), new_gradient(theta), new_output(theta)
         for i in range((1 + slots) * size):
             wb[i] = theta[i]
+        own = new_constants(theta)
+        for i in range(MOST_CONSTANTS):
+            own[i] = constants[i]
         steps_a_block = order.shape[0] // batch
         place = block_end = 0
         seen = begin(watch)
@@ -138,7 +158,7 @@ def linear_steps(
                 if not is_finite(batch_loss):
                     is_finite_yet = False
                     break
-                update(optimizer, wb, 0, gradient, lr, size)
+                update(optimizer, wb, 0, gradient, own, size)
                 step += 1
                 watched = np.float64(batch_loss)
                 if watched <= batch_tol(watch):

@@ -9,7 +9,12 @@ cores' caches.
 
 from __future__ import annotations
 
-from fcbackends.kernels.elements import activation_backward, loss_of_sample, update
+from fcbackends.kernels.elements import (
+    MOST_CONSTANTS,
+    activation_backward,
+    loss_of_sample,
+    update,
+)
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
@@ -145,7 +150,7 @@ def backward(network, rows, team):
 def descend(network, rows, team):
     """A thread's part of all weights moves down the gradient, summed over the first `rows` rows."""
     memory, shared = network.memory, network.shared[0]
-    lr = memory[shared.lr]
+    constants = row(memory, shared.constants, MOST_CONSTANTS)
     scratch = _scratch(network, team.thread)
     itemsize = memory.itemsize
     for number in range(network.layers.shape[0]):
@@ -174,7 +179,7 @@ def descend(network, rows, team):
                     )
                 gradient = row(memory, scratch, count * width)
                 at = panel + start * width
-                update(shared.optimizer, memory, at, gradient, lr, shared.theta_size)
+                update(shared.optimizer, memory, at, gradient, constants, shared.theta_size)
             if number > 0:
                 moved = matrix(memory, panel, inputs + 1, width)
                 transposed = matrix(memory, layer.transposed + column * inputs, width, inputs)

@@ -69,7 +69,10 @@ def step(
     xp, optimizer = arithmetic.xp, OPTIMIZERS[method.optimizer]
     *inputs, y = _layer_inputs(arithmetic, state.params, x, method.activation)
     loss, dy = LOSSES[method.loss](arithmetic, y, t)
-    lr = rounded(xp, float(method.lr), y.dtype) if isinstance(method.lr, Real) else method.lr
+    constants = [
+        rounded(xp, float(value), y.dtype) if isinstance(value, Real) else value
+        for value in optimizer.constants(method)
+    ]
     moved = []
     for layer in reversed(range(len(state.params))):
         gradients = parameter_gradients(arithmetic, dy, inputs[layer])
@@ -78,7 +81,7 @@ def step(
             dy = ACTIVATIONS[method.activation].backward(xp, dx, inputs[layer])
         moved.append(
             [
-                optimizer.update(p, dp, tuple(slot[layer][i] for slot in state.slots), lr)
+                optimizer.update(p, dp, tuple(slot[layer][i] for slot in state.slots), *constants)
                 for i, (p, dp) in enumerate(zip(state.params[layer], gradients, strict=True))
             ]
         )

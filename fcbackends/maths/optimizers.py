@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fcbackends.maths.arithmetic import Array
 
@@ -17,19 +17,22 @@ class Optimizer(NamedTuple):
     Attributes
     ----------
     update : callable
-        (p, dp, slots, lr) -> the new p, and the new slots.
+        (p, dp, slots, *constants) -> the new p, and the new slots.
+    constants : callable
+        (Method) -> the numbers that a step multiplies by, each rounded to the parameters' dtype.
     slots : int
         How many arrays it keeps beside each parameter; they begin as zeros.
     """
 
-    update: Callable[[Array, Array, Slots, float | Array], tuple[Array, Slots]]
+    update: Callable[..., tuple[Array, Slots]]
+    constants: Callable[[Any], tuple[float | Array, ...]]
     slots: int
 
 
 def sgd(p: Array, dp: Array, slots: Slots, lr: float | Array) -> tuple[Array, Slots]:
-    """P - lr * dp."""
+    """p - lr * dp."""
     return p - lr * dp, slots
 
 
-OPTIMIZERS = {"sgd": Optimizer(sgd, slots=0)}
+OPTIMIZERS = {"sgd": Optimizer(sgd, lambda method: (method.lr,), slots=0)}
 """By name."""
