@@ -251,6 +251,7 @@ def test_a_finding_tells_the_first_value_in_full():
     assert finding == (case, str(make_case(0, case)), text)
 
 
+@pytest.mark.slow
 def test_a_backend_that_flushes_is_of_class_b_and_keeps_it():
     def flush(function):
         def plain(values):
@@ -276,7 +277,7 @@ def test_a_backend_that_flushes_is_of_class_b_and_keeps_it():
 
 
 def test_native_arithmetic_is_of_class_c_and_within_its_bound():
-    verdict = verify("numpy", arithmetic="native", cases=200)
+    verdict = verify("numpy", arithmetic="native", cases=50)
     assert (verdict.stated, verdict.observed, verdict.passed) == ("C", "C", True)
     assert 0 < verdict.tally.error_share <= 1
     assert (verdict.golden_runs, verdict.golden) == (0, ())
