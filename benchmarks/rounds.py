@@ -47,16 +47,18 @@ def fitted(seconds: Callable[[int], float], wanted: float, settling: int = 1) ->
     settling : int
         Units that get the fastest kernel there is for them, which shorter runs of the same
         process then use too. They are done once, before the rounds are fitted, unless they take
-        long: a disturbed machine would otherwise decide by the length of a round which kernel is
-        timed.
+        long, and where they fit into a round it has no fewer: a disturbed machine would otherwise
+        decide by the length of a round what is timed, be it another kernel or the call alone.
     """
     units = warm = 1
     while True:
         # One slow call, be it for compiling, would end the search too early.
         taken = min(seconds(units) for _ in range(3))
         if warm < settling and taken * settling / units < MOST_SETTLING_SECONDS:
-            seconds(settling)
+            taken = min(seconds(settling) for _ in range(3))
             warm = settling
+            if taken < 3 * wanted:
+                units = settling
         elif taken > 0.7 * wanted:
             return Rounds(units, max(units, warm), taken)
         else:

@@ -41,15 +41,19 @@ fcb.register_backend("broken", load)
 class SmallLayer:
     """A clock of runs whose shape gets a kernel of its own by the first run that is long enough."""
 
-    def __init__(self, disturbed=lambda call: 1.0, step=380e-9, settled=12e-9, overhead=50e-6):
-        self.disturbed, self.step, self.settled, self.overhead = disturbed, step, settled, overhead
+    settled, call = 12e-9, 50e-6
+
+    def __init__(self, disturbed=lambda call: 1.0, step=380e-9, turn=1.0):
+        self.disturbed, self.step, self.turn = disturbed, step, turn
         self.calls = []
 
     def __call__(self, units):
         if units >= SETTLING:
             self.step = self.settled
         self.calls.append(units)
-        return (self.overhead + units * self.step) * self.disturbed(len(self.calls))
+        seconds = (self.call + units * self.step) * self.disturbed(len(self.calls))
+        # Whoever works for longer than its turn waits for those of others.
+        return seconds + (0.02 if seconds > self.turn else 0.0)
 
 
 SETTLING = 65_536
@@ -69,11 +73,17 @@ def test_a_disturbed_machine_does_not_choose_the_kernel(disturbed):
     found = rounds.fitted(clock, 0.01, SETTLING)
     assert clock.step == 12e-9
     assert found.warm >= SETTLING
-    assert 0.001 < clock.overhead + found.units * 12e-9 < 0.05
+    assert 0.001 < found.units * clock.settled < 0.05
     # Without settling the length of a round decides.
     slower = SmallLayer(lambda call: 1.7)
     rounds.fitted(slower, 0.01)
     assert slower.step == 380e-9
+
+
+def test_waiting_for_the_processor_does_not_make_a_round():
+    # 0.2 ms of it would be work.
+    found = rounds.fitted(SmallLayer(turn=0.0002), 0.01, SETTLING)
+    assert found.units >= SETTLING
 
 
 def test_slow_steps_are_not_settled():
