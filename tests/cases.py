@@ -52,7 +52,7 @@ def network(rng, sizes, dtype, spice=0.0):
     """Weights of the size that keeps a signal's size from layer to layer."""
     return tuple(
         (
-            numbers(rng, (k, m), dtype, spice, scale=k**-0.5),
+            numbers(rng, (k, m), dtype, spice, scale=max(k, 1) ** -0.5),
             numbers(rng, (m,), dtype, spice, scale=0.1),
         )
         for k, m in itertools.pairwise(sizes)

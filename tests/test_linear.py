@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
-from fcbackends.backends import numba as backend
+from fcbackends.backends import fused_loop
 from fcbackends.kernels.linear import DRAWS_A_BLOCK, MOST_WEIGHTS
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, problem
 from tests.oracle import assert_same_bits
@@ -38,11 +38,11 @@ SHORT = 20 if JIT_OFF else 300
 
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch):
-    """Every run is worth a kernel of its own; the shapes that have got one."""
-    with_kernels = set()
-    monkeypatch.setattr(backend, "_WORTH_A_KERNEL", 1)
-    monkeypatch.setattr(backend, "_shapes_with_kernels", with_kernels)
-    return with_kernels
+    """Every run is worth a kernel of its own; () -> the shapes that have got one."""
+    kernels = {}
+    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1)
+    monkeypatch.setattr(fused_loop, "_small_kernels", kernels)
+    return lambda: {(*shape, dtype) for *shape, _, dtype, _ in kernels}
 
 
 def ending(case, name, **run):
@@ -82,7 +82,7 @@ def test_each_shape_ends_as_numpy_does(shape, batch_size, dtype, sampling, shape
         below = 0.0 if (tol_on, record_every) == ("batch", 7) else np.nextafter(min(losses), 0)
         missed = assert_both_end_alike(case, max_steps=steps, tol=float(below), **run)
         assert missed[0] == "max_steps"
-    assert shapes == {(*shape, batch_size == 1, dtype)}
+    assert shapes() == {(*shape, batch_size == 1, dtype)}
 
 
 @needs_jit
@@ -184,34 +184,34 @@ def train_both(shape, max_steps=20, batch_size=1):
 
 
 def test_only_so_many_shapes_get_kernels(shapes, monkeypatch):
-    monkeypatch.setattr(backend, "_MOST_KERNELS", 1)
+    monkeypatch.setattr(fused_loop, "_MOST_KERNELS", 1)
     for shape in ((2, 3), (1, 1), (3, 5), (2, 3)):
         train_both(shape)
-        assert shapes == {(2, 3, True, "float64")}
+        assert shapes() == {(2, 3, True, "float64")}
 
 
 def test_a_layer_of_many_weights_or_of_several_gets_none(shapes):
     for shape in ((MOST_WEIGHTS, 1), (10, 3), (1, MOST_WEIGHTS // 2 + 1), (2, 3, 1), (1, 1, 1)):
         train_both(shape)
-    assert shapes == set()
+    assert shapes() == set()
     train_both((MOST_WEIGHTS - 1, 1))
-    assert shapes == {(MOST_WEIGHTS - 1, 1, True, "float64")}
+    assert shapes() == {(MOST_WEIGHTS - 1, 1, True, "float64")}
 
 
 def test_a_short_run_gets_none(shapes, monkeypatch):
-    monkeypatch.setattr(backend, "_WORTH_A_KERNEL", 600)
+    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 600)
     train_both((2, 3), max_steps=59, batch_size=10)
-    assert shapes == set()
+    assert shapes() == set()
     if not JIT_OFF:
         train_both((2, 3), max_steps=1, batch_size=600)
-        assert shapes == {(2, 3, False, "float64")}
+        assert shapes() == {(2, 3, False, "float64")}
 
 
 def test_a_trainer_may_go_from_one_kernel_to_another(monkeypatch):
     case = problem(8, (2, 3), 30, "float64")
     got, want = (fcb.Trainer(case.params, lr=0.01, backend=name) for name in ("numba", "numpy"))
     for worth, batch_size in ((1, 1), (10**9, 1), (1, 1), (10**9, 4), (1, 1)):
-        monkeypatch.setattr(backend, "_WORTH_A_KERNEL", worth)
+        monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", worth)
         ends = [
             trainer.run(case.x, case.t, max_steps=9, batch_size=batch_size)
             for trainer in (got, want)

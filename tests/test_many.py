@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
+from fcbackends.backends import fused_loop
 from fcbackends.backends import numba as numba_backend
 from fcbackends.training import many
 from tests.cases import BACKENDS, DTYPES, JIT_OFF, LAYOUTS, laid_out, needs_jit, problem
@@ -145,14 +146,14 @@ def test_any_networks(count, sizes, samples, batch_size, seed, dtype, tol_on, th
 
 def test_networks_that_together_are_worth_a_kernel_get_one(monkeypatch):
     x, t = data()
-    shapes = set()
-    monkeypatch.setattr(numba_backend, "_shapes_with_kernels", shapes)
-    monkeypatch.setattr(numba_backend, "_WORTH_A_KERNEL", 60)
+    kernels = {}
+    monkeypatch.setattr(fused_loop, "_small_kernels", kernels)
+    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 60)
     run = dict(lr=0.01, max_steps=20)
     fcb.train_many(x, t, seed=[0, 1], backend="numba", **run)
-    assert shapes == set()
+    assert kernels == {}
     results = fcb.train_many(x, t, seed=SEEDS, backend="numba", **run)
-    assert shapes == {(3, 2, True, "float64")}
+    assert kernels.keys() == {(3, 2, True, 0, "float64", "ordered")}
     for result, seed in zip(results, SEEDS, strict=True):
         assert told(result) == told(fcb.train(x, t, seed=seed, backend="numpy", **run))
 

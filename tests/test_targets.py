@@ -18,13 +18,13 @@ CODE = """
 import json
 import numpy as np
 import fcbackends as fcb
-from fcbackends.backends import numba as backend
+from fcbackends.backends import fused_loop, numba
 from fcbackends.conformance.golden import differing_runs, golden_runs
-from fcbackends.kernels import jit, linear, tiles
+from fcbackends.kernels import jit, linear, threads, tiles
 
-backend._WORTH_A_KERNEL = 70
-backend._PRODUCTS_A_THREAD = 10_000
-backend.get_threads = lambda: 2
+fused_loop._WORTH_A_KERNEL = 70
+threads._PRODUCTS_A_THREAD = 10_000
+threads.get_threads = lambda: 2
 
 def layer(name, dtype, size):
     samples, inputs, outputs = size
@@ -65,16 +65,19 @@ kernels = {
     for dtype in DTYPES
     if not TRAININGS or name.startswith("layers")
 }
-for inputs, outputs, one_sample, dtype in backend._shapes_with_kernels:
+for inputs, outputs, one_sample, _, dtype, _ in fused_loop._small_kernels:
     family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
     kernels[f"{family.__name__} {dtype}"] = family(dtype)
 
-def golden(threads):
+own_kernels = len(fused_loop._small_kernels)
+
+def golden(count):
     # The golden runs that end on another digest, without kernels of constant shapes.
-    backend._WORTH_A_KERNEL = 10**9
-    backend.get_threads = lambda: threads
+    fused_loop._WORTH_A_KERNEL = 10**9
+    fused_loop._small_kernels.clear()
+    threads.get_threads = lambda: count
     runs = golden_runs(DTYPES) if not TRAININGS else ()
-    return differing_runs(runs, backend.load())
+    return differing_runs(runs, numba.load())
 
 def of(inspect):
     return {name: list(inspect(kernel).values()) for name, kernel in kernels.items()}
@@ -83,9 +86,9 @@ print(json.dumps({
     "same": [a == b for a, b in zip(got, want, strict=True)],
     "digests": want,
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
-    "threads": backend._threads(10_000),
-    "golden": [golden(threads) for threads in (1, 2)],
-    "own kernels": len(backend._shapes_with_kernels),
+    "threads": threads.threads_for(10_000),
+    "golden": [golden(count) for count in (1, 2)],
+    "own kernels": own_kernels,
     "code": of(lambda kernel: kernel.inspect_asm()),
     "ir": of(lambda kernel: kernel.inspect_llvm()),
 }))

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numba import njit
 
 import fcbackends as fcb
+from fcbackends.backends import fused_loop
 from fcbackends.backends import numba as backend
 from fcbackends.kernels import threads as parts
-from fcbackends.kernels.threads import new_meeting, run_in_threads
+from fcbackends.kernels.threads import Team, new_barrier_state, run_in_threads
 from tests.cases import DTYPES, examples, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, fast
 from tests.test_kernel_cache import run as run_process
@@ -39,19 +40,19 @@ BATCHES = (1, 3, 8, 33, 130)
 def threads(monkeypatch):
     """Let all work be worth so many threads; says how many were asked for since."""
     asked = []
-    original = backend.run_in_threads
 
-    def noting(work, count, meeting=None):
+    def noting(work, count):
         asked.append(count)
-        return original(work, count, meeting)
+        return run_in_threads(work, count)
 
     def use(count):
         asked.clear()
-        monkeypatch.setattr(backend, "get_threads", lambda: count)
+        monkeypatch.setattr(parts, "get_threads", lambda: count)
         return asked
 
-    monkeypatch.setattr(backend, "_PRODUCTS_A_THREAD", 1)
-    monkeypatch.setattr(backend, "run_in_threads", noting)
+    monkeypatch.setattr(parts, "_PRODUCTS_A_THREAD", 1)
+    for module in (backend, fused_loop):
+        monkeypatch.setattr(module, "run_in_threads", noting)
     return use
 
 
@@ -108,8 +109,8 @@ def test_layers_have_the_same_bits_on_any_number_of_threads(size, wide, count, s
         for shape in ((samples, inputs), (inputs, outputs), (outputs,), (samples, outputs))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "_PRODUCTS_A_THREAD", 1)
-        patch.setattr(backend, "get_threads", lambda: count)
+        patch.setattr(parts, "_PRODUCTS_A_THREAD", 1)
+        patch.setattr(parts, "get_threads", lambda: count)
         y = fcb.fc_forward(x, w, b, backend="numba")
         grads = fcb.fc_backward(dy, x, w, backend="numba")
         out = fcb.predict(((w, b), (w.T.copy(), w[:, :1].sum(axis=1))), x, backend="numba")
@@ -158,10 +159,10 @@ import threading
 import numba
 import numpy as np
 import fcbackends as fcb
-from fcbackends.backends import numba as backend
+from fcbackends.kernels import threads
 from tests.cases import problem
 
-backend._PRODUCTS_A_THREAD = 1
+threads._PRODUCTS_A_THREAD = 1
 begun = []
 start = threading.Thread.start
 def noting(thread):
@@ -252,10 +253,10 @@ NO_MORE_THREADS = """
 import threading
 import numpy as np
 import fcbackends as fcb
-from fcbackends.backends import numba as backend
+from fcbackends.kernels import threads
 from tests.cases import problem
 
-backend._PRODUCTS_A_THREAD = 1
+threads._PRODUCTS_A_THREAD = 1
 case = problem(1, (5, {hidden}, 3), 140, "float32")
 w, b = case.params[0]
 start = threading.Thread.start
@@ -278,7 +279,7 @@ calls = [
     lambda: fcb.fc_backward(case.x @ w, case.x, w, backend="numba"),
 ]
 for count in (1, 2, 4):
-    backend.get_threads = lambda: count
+    threads.get_threads = lambda: count
     for call in calls:
         for may_start in range(count - 1):
             threading.Thread.start = refusing(may_start)
@@ -306,7 +307,7 @@ def test_a_thread_that_cannot_be_started_is_an_error_and_none_is_left(hidden, ke
 @pytest.fixture(scope="module")
 def kernels():
     """The folder of compiled kernels that this process uses, for processes of their own."""
-    from fcbackends.kernels import cache_directory
+    from fcbackends.kernels.cache import cache_directory
 
     folder = cache_directory()
     return None if folder is None else folder.parent
@@ -319,26 +320,26 @@ _barrier, _share = parts.barrier, parts.share
 
 
 @njit(nogil=True)
-def barrier(meeting, thread, threads):
-    return _barrier(meeting, thread, threads)
+def barrier(team):
+    return _barrier(team)
 
 
 @njit
-def share(count, unit, thread, threads):
-    return _share(count, unit, thread, threads)
+def share(count, unit, team):
+    return _share(count, unit, team)
 
 
 @pytest.mark.jit_off
 def test_a_barrier_opens_when_all_are_there():
-    meeting, seen = new_meeting(3), []
+    seen = []
 
-    def work(thread):
-        opened = [barrier(meeting, thread, 3) for _ in range(5)]
+    def work(team):
+        opened = [barrier(team) for _ in range(5)]
         seen.append(opened)
-        return thread
+        return team.thread
 
-    assert run_in_threads(work, 3, meeting) == 0
-    assert barrier(new_meeting(1), 0, 1)
+    assert run_in_threads(work, 3) == 0
+    assert barrier(parts.ALONE)
     # The last time, the caller may be back, and call off, before another has looked.
     assert [opened[:4] for opened in seen] == [[True] * 4] * 3
 
@@ -346,15 +347,15 @@ def test_a_barrier_opens_when_all_are_there():
 @pytest.mark.jit_off
 @pytest.mark.parametrize("threads", [2, 4])
 def test_a_barrier_that_is_called_off_holds_nobody(threads):
-    meeting, opened = new_meeting(threads), []
+    state, opened = new_barrier_state(threads), []
     others = [
-        Thread(target=lambda n=n: opened.append(barrier(meeting, n, threads)))
+        Thread(target=lambda n=n: opened.append(barrier(Team(n, threads, state))))
         for n in range(1, threads)
     ]
     for other in others:
         other.start()
     assert opened == []
-    meeting[threads * (len(meeting) // (threads + 1))] = 1
+    state[threads * (len(state) // (threads + 1))] = 1
     for other in others:
         other.join(timeout=600)
         assert not other.is_alive()
@@ -363,23 +364,24 @@ def test_a_barrier_that_is_called_off_holds_nobody(threads):
 
 @pytest.mark.jit_off
 def test_an_error_in_the_callers_share_calls_the_others_off():
-    meeting, opened, told = new_meeting(2), [], []
+    states, opened, told = [], [], []
 
-    def work(thread):
-        if thread == 0:
+    def work(team):
+        states.append(team.barrier_state)
+        if team.thread == 0:
             raise ValueError("in the caller's share")
-        opened.append(barrier(meeting, thread, 2))
+        opened.append(barrier(team))
 
     def call():
         try:
-            run_in_threads(work, 2, meeting)
+            run_in_threads(work, 2)
         except ValueError as error:
             told.append(str(error))
 
     caller = Thread(target=call)
     caller.start()
     caller.join(timeout=600)
-    meeting[:] = 1  # where it holds, it is to fail the test and not the process's end
+    states[0][:] = 1  # where it holds, it is to fail the test and not the process's end
     assert told == ["in the caller's share"]
     assert opened == [False]
 
@@ -391,6 +393,9 @@ def test_an_error_in_the_callers_share_calls_the_others_off():
     threads=st.integers(1, 9),
 )
 def test_shares_cover_everything_once_in_whole_units(count, unit, threads):
-    shares = [share(count, unit, thread, threads) for thread in range(threads)]
+    shares = [
+        share(count, unit, Team(thread, threads, new_barrier_state(threads)))
+        for thread in range(threads)
+    ]
     assert [n for first, last in shares for n in range(first, last)] == list(range(count))
     assert all(first % unit == 0 or first == count for first, _ in shares)
