@@ -23,16 +23,7 @@ from fcbackends.report.summary import summarize
 from fcbackends.report.terminal import to_text
 
 # Programs, with imports as such.
-collect_ignore = [
-    "worker.py",
-    "peers.py",
-    "contest.py",
-    "contestants.py",
-    "frameworks.py",
-    "scikit.py",
-    "compiled.py",
-    "scale.py",
-]
+collect_ignore_glob = ["[!t]*.py"]
 
 _saved: list[runs.Run] = []
 _taken: list[tuple[measurement.Measured, Any]] = []
@@ -80,7 +71,7 @@ def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
 def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
     # What could be timed and not described has failed as a test, and is no result.
     output_json["benchmarks"] = [b for b in output_json["benchmarks"] if b["extra_info"]]
-    _saved[:] = [runs.convert(output_json)] if output_json["benchmarks"] else []
+    _saved[:] = [msgspec.convert(output_json, runs.Run)] if output_json["benchmarks"] else []
 
 
 @pytest.hookimpl(wrapper=True)
@@ -135,8 +126,7 @@ def measure(benchmark: Any) -> Any:
         except fcb.ArgumentError as error:
             pytest.skip(str(error))
         benchmark.group = workload.name
-        rounds = measurement.prepare_rounds(prepared.run)
-        measurement.first_visit(rounds, benchmark)
+        rounds = measurement.first_visit(prepared, workload.settling, benchmark)
         work = measurement.describe(workload, backend, prepared.result(), rounds.first_call)
         benchmark.extra_info.update(msgspec.to_builtins(work))
         if benchmark.enabled:

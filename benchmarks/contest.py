@@ -1,16 +1,10 @@
-"""A process in which the contestants take turns, on the cores and threads that it is started with.
-
-Reads one JSON object a line and answers each with one. The first is {"threads": n, "rounds": n},
-its answer {"machine": facts, "cores": [numbers], "left_out": {name: why}}; all others are
-{"work": name}, answered as `contest` says.
-"""
+"""A process in which the contestants take turns, on the cores that it is started on."""
 
 from __future__ import annotations
 
+import functools
 import gc
-import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +15,9 @@ import frameworks
 import msgspec
 import numpy as np
 from contestants import SHARE_OF_MOVE, TOLERANCE, Contestant
-from workloads import STEPS_COMPARED, Workload, initial
+from rounds import fitted
+from service import serve
+from workloads import Workload, initial
 
 import fcbackends as fcb
 from fcbackends.report.machine import this_machine
@@ -47,23 +43,18 @@ PAUSE_SECONDS = 0.1
 With 0.03, times alternated with the order of turns."""
 
 
-def main() -> None:
-    """Answer until stdin ends."""
-    request = json.loads(sys.stdin.readline())
-    left_out = frameworks.load(request["threads"])
+def machine(threads: int) -> dict[str, Any]:
+    """Where the contestants meet, on which cores, and who is left out and why."""
+    left_out = frameworks.load(threads)
     try:
         compiled.compiler()
     except compiled.NoCompilerError as error:
         left_out["C"] = str(error)
-    answer(
-        machine=msgspec.to_builtins(this_machine()),
-        cores=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        left_out=left_out,
-    )
-    works = {work.name: work for work in WORKS}
-    for line in sys.stdin:
-        work = works[json.loads(line)["work"]]
-        answer(**contest(work, left_out, request["threads"], request["rounds"]))
+    return {
+        "machine": msgspec.to_builtins(this_machine()),
+        "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "left_out": left_out,
+    }
 
 
 def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
@@ -90,25 +81,27 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
     return found + frameworks.contestants(work, left_out)
 
 
-def contest(work: Workload, left_out: dict[str, str], threads: int, rounds: int) -> dict[str, Any]:
+def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> dict[str, Any]:
     """Let all contestants of a work take turns, and compare what they end on.
 
-    The result has for each the seconds of a step in each round, and how it agrees with the
-    reference; for the peaks the seconds of one product and one sum in each round; and how many
+    The result has for each the seconds of a step in each turn, and how it agrees with the
+    reference; for the peaks the seconds of one product and one sum in each turn; and how many
     cores other processes kept busy in the meantime, where the system tells.
     """
+    work = next(work for work in WORKS if work.name == name)
     wanted = contestants.reference(work)
     left_out_here = dict(left_out)
     there = those_who_can(work, left_out_here)
     rows = [
-        {"name": one.name, "units": units_of(one), "seconds": [], **agreement(work, one, wanted)}
+        {"name": one.name, "units": units, "seconds": [], **agreement(work, one, wanted)}
         for one in there
+        for units, *_ in [fitted(functools.partial(seconds, one), ROUND_SECONDS, work.settling)]
     ]
     peaks = peaks_of(work, left_out_here)
     probed: list[dict[str, Any]] = [{"name": p.name, "how": p.how, "seconds": []} for p in peaks]
     gc.collect()
     before = of_others()
-    for turn in range(rounds):
+    for turn in range(turns):
         for place in sorted(range(len(there)), reverse=turn % 2 == 1):
             one, row = there[place], rows[place]
             if threads > 1:
@@ -167,21 +160,9 @@ def seconds(one: Contestant, units: int) -> float:
     return time.perf_counter() - started
 
 
-def units_of(one: Contestant) -> int:
-    """How many units fill a round; all that they need is compiled on the way."""
-    units = 1
-    while True:
-        # The first call with so many units compiles, and one slow call would end the search.
-        _, *taken = (seconds(one, units) for _ in range(3))
-        if min(taken) > 0.7 * ROUND_SECONDS:
-            return units
-        # Long runs may have a faster way than short ones: no step of the search is a long one.
-        units = max(units + 1, min(4 * units, round(units * ROUND_SECONDS / min(taken))))
-
-
 def agreement(work: Workload, one: Contestant, wanted: Any) -> dict[str, Any]:
     """How a result agrees with the reference's, and whether that is what was promised."""
-    one.start(1 if work.kind == "forward" else STEPS_COMPARED)
+    one.start(1 if work.kind == "forward" else work.steps_compared)
     one.go()
     result = one.result()
     if one.promise == "own order":
@@ -213,10 +194,5 @@ def is_finite(result: Any) -> bool:
     return bool(np.isfinite(result).all())
 
 
-def answer(**values: Any) -> None:
-    """Write one line."""
-    print(json.dumps(values), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(machine, contest)

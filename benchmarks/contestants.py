@@ -6,7 +6,7 @@ import functools
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from workloads import LR, STEPS_COMPARED, Workload, data, initial, numbers
+from workloads import LR, Workload, data, initial, numbers
 
 import fcbackends as fcb
 
@@ -70,7 +70,7 @@ def reference(workload: Workload) -> Any:
     if workload.kind == "forward":
         return fcb.fc_forward(*matrices(workload), backend="numpy")
     (x, t), params = data(workload), initial(workload)
-    for rows in drawn(workload, STEPS_COMPARED):
+    for rows in drawn(workload, workload.steps_compared):
         params = fcb.sgd_step(params, x[rows], t[rows], LR, backend="numpy").params
     return params
 

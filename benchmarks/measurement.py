@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,10 +16,12 @@ from typing import Any
 import numpy as np
 
 import fcbackends as fcb
-from benchmarks.workloads import Workload, prepare
-from fcbackends.agreement import as_numpy
+from benchmarks.rounds import fitted, seconds_of
+from benchmarks.workloads import Prepared, Workload, prepare
+from fcbackends.arrays import as_numpy
 from fcbackends.conformance import stated_class
 from fcbackends.report import runs
+from fcbackends.report.workers import worker
 
 ROUND_SECONDS = 0.01
 """A round of this length loses nothing to the timer's resolution or to the call itself."""
@@ -32,7 +30,7 @@ VISITS = 8
 """Each benchmark is visited so often in a run: what disturbs a machine for a while then falls on
 some rounds of all benchmarks, and not on all rounds of some."""
 
-VISIT_SECONDS = 0.04
+VISIT_SECONDS = 0.03
 """As many rounds as fit into this in each visit, but at least one."""
 
 SLOW_SECONDS, FEWEST_VISITS = 1.0, 3
@@ -80,27 +78,30 @@ class Measured:
         return statistics.median(itertools.chain(*self.seconds))
 
 
-def prepare_rounds(run: Callable[[int], None]) -> Measured:
-    """Compile what is to be compiled, and find out how many units and rounds a visit needs."""
-    first, second = seconds_of(run, 1), seconds_of(run, 1)
-    units, a_round = (1, second) if second > ROUND_SECONDS else _units_a_round(run)
-    return Measured(run, units, max(1, int(VISIT_SECONDS / a_round)), first - second)
+def first_visit(prepared: Prepared, settling: int, benchmark: Any) -> Measured:
+    """Compile what is to be compiled, find out which rounds are to be taken, and take the first.
 
-
-def first_visit(measured: Measured, benchmark: Any) -> None:
-    """Let the runner take the rounds."""
-    probes = []
-
-    def setup() -> None:
-        if benchmark.enabled:
-            # The units are chained inside one call, which the runner counts as one iteration.
-            benchmark.stats.iterations = measured.units
-        probes.append(_probe())
-
-    benchmark.pedantic(lambda: measured.run(measured.units), setup=setup, rounds=measured.rounds)
+    The runner takes one of one unit, which counts where it is long enough to be a slow benchmark's.
+    """
+    first_call = seconds_of(prepared.begin) - seconds_of(prepared.begin)
+    measured = Measured(prepared.run, 1, 1, first_call)
+    probes = [_probe()]
+    benchmark.pedantic(prepared.run, (1,))
     probes.append(_probe())
-    if benchmark.enabled:
-        _add(measured, list(benchmark.stats.stats.data), probes)
+    if not benchmark.enabled:
+        return measured
+    stats = benchmark.stats
+    if stats.stats.data[0] > SLOW_SECONDS / FEWEST_VISITS:
+        _add(measured, stats.stats.data[:], probes)
+        return measured
+    stats.stats.data.clear()
+    seconds = functools.partial(seconds_of, prepared.run)
+    units, _, a_round = fitted(seconds, ROUND_SECONDS, settling)
+    # The units are chained inside one call, which the runner counts as one iteration.
+    stats.iterations = measured.units = units
+    measured.rounds = max(1, int(VISIT_SECONDS / a_round))
+    visit_again(measured, stats)
+    return measured
 
 
 def visit_again(measured: Measured, stats: Any) -> None:
@@ -143,34 +144,13 @@ def _probe() -> float:
     return time.perf_counter() - started
 
 
-def seconds_of(run: Callable[[int], None], units: int) -> float:
-    """The time of so many units."""
-    started = time.perf_counter()
-    run(units)
-    return time.perf_counter() - started
-
-
-def _units_a_round(run: Callable[[int], None]) -> tuple[int, float]:
-    """How many units fill a round, and the seconds of that."""
-    units = 1
-    while True:
-        # One slow call of a few would end the search too early.
-        seconds = min(seconds_of(run, units) for _ in range(3))
-        if seconds > 0.7 * ROUND_SECONDS:
-            return units, seconds
-        # Long runs may have a faster way than short ones: no step of the search is a long one.
-        units = max(units + 1, min(4 * units, round(units * ROUND_SECONDS / seconds)))
-
-
 def describe(workload: Workload, backend: fcb.Backend, result: Any, first_call: float) -> runs.Work:
     """What a saved run tells of a benchmark beside its times, all but the rounds."""
     losses = None
     if workload.kind == "training":
         _, steps, values = result
         losses = runs.Losses(tuple(map(int, steps)), tuple(values.tolist()))
-    cold = cached = None
-    if _may_compile(backend.name, backend.arithmetic, first_call):
-        cold, cached = _compile_seconds(workload, backend.name, backend.arithmetic)
+    cold, cached = _compile_seconds(workload, backend.name, backend.arithmetic, first_call)
     return runs.Work(
         workload=workload.name,
         kind=workload.kind,
@@ -198,10 +178,10 @@ def rounds_taken(measured: Measured, samples: int) -> dict[str, Any]:
     }
 
 
-def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Agreement:
+def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Deviation:
     """How a result agrees with that of ordered arithmetic on NumPy."""
     found = fcb.compare(result, _reference(workload))
-    return runs.Agreement(
+    return runs.Deviation(
         equal=found.equal,
         different=found.different,
         values=_count(result),
@@ -221,42 +201,39 @@ def _count(result: Any) -> int:
     return int(as_numpy(result).size)
 
 
-_first_calls: dict[tuple[str, str], float] = {}
+_LOOPS = "trainer step", "train step", "epoch", "training"
+_first_calls: dict[tuple[str, ...], float] = {}
+_compiling: dict[tuple[str, ...], bool] = {}
 _compiled: dict[tuple[str, ...], tuple[float, float] | tuple[None, None]] = {}
 
 
-def _may_compile(backend: str, arithmetic: str, first_call: float) -> bool:
-    """Whether a backend compiles or reads, judged by its first call in this process of all."""
-    return _first_calls.setdefault((backend, arithmetic), first_call) > READING_S
-
-
 def _compile_seconds(
-    workload: Workload, backend: str, arithmetic: str
+    workload: Workload, backend: str, arithmetic: str, first_call: float
 ) -> tuple[float, float] | tuple[None, None]:
     """What the first call costs more than the next in a new process, cold and from the cache.
 
-    Measured once for each kind and dtype: kernels are compiled for these. None where a cold call
-    costs too little to have compiled.
+    Measured once for each kind and dtype: kernels are compiled for these. None for a backend that
+    compiles nothing, judged by its first call of all in this process and, separately for layers
+    and loops, by the first in a new one.
     """
+    if _first_calls.setdefault((backend, arithmetic), first_call) < READING_S:
+        return None, None
+    compiler = backend, arithmetic, "loops" if workload.kind in _LOOPS else "layers"
     key = workload.kind, workload.dtype, backend, arithmetic
-    if key not in _compiled:
-        request = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
+    if key not in _compiled and _compiling.get(compiler, True):
+        task = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
         with tempfile.TemporaryDirectory() as cache:
-            cold, cached = (_first_call_seconds(request, cache) for _ in range(2))
+            cold = cached = _first_call_seconds(task, cache)
+            # What left nothing to be read is compiled anew in every process.
+            if cold > COMPILING_S and any(Path(cache).iterdir()):
+                cached = _first_call_seconds(task, cache)
+        _compiling.setdefault(compiler, cold > COMPILING_S)
         _compiled[key] = (cold, cached) if cold > COMPILING_S else (None, None)
-    return _compiled[key]
+    return _compiled.get(key, (None, None))
 
 
-def _first_call_seconds(request: dict[str, str], cache: str) -> float:
-    folder = Path(__file__).parent
+def _first_call_seconds(task: dict[str, str], cache: str) -> float:
     package = str(Path(fcb.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, folder / "worker.py"],
-        input=json.dumps(request),
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "NUMBA_CACHE_DIR": cache, "PYTHONPATH": package},
-        check=True,
-    )
-    answer = json.loads(done.stdout.splitlines()[-1])
-    return max(0.0, answer["first"] - answer["second"])
+    environment = {"NUMBA_CACHE_DIR": cache, "PYTHONPATH": package}
+    with worker(Path(__file__).with_name("worker.py"), environment) as ask:
+        return max(0.0, ask("first_call", **task))

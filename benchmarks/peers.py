@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from fcbackends.errors import ArgumentError
 from fcbackends.report import figures
 from fcbackends.report.machine import pinned_threads
 from fcbackends.report.terminal import print_table
+from fcbackends.report.workers import WorkerEndedError, WorkerError, worker
 
 ROUNDS = 15
 BASE = "fcbackends numba"
@@ -42,15 +42,18 @@ def main() -> int:
         counts = arguments.threads or [n for n in (1, 2) if n <= len(cores())]
         for threads in counts:
             if not 1 <= threads <= len(cores()):
-                raise ArgumentError(
-                    f"`--threads` must be from 1 to {len(cores())}, the cores, got {threads}"
-                )
+                required = f"be from 1 to {len(cores())}, the cores"
+                raise ArgumentError("--threads", required, str(threads))
         if arguments.rounds < 1:
-            raise ArgumentError(f"`--rounds` must be at least 1, got {arguments.rounds}")
+            raise ArgumentError("--rounds", "be at least 1", str(arguments.rounds))
     except ArgumentError as error:
         print(f"peers: {error}", file=sys.stderr)
         return 2
-    runs = [run(threads, works, arguments.rounds) for threads in counts]
+    try:
+        runs = [run(threads, works, arguments.rounds) for threads in counts]
+    except (WorkerError, WorkerEndedError) as error:
+        print(f"peers: the contestants' process has failed: {error}", file=sys.stderr)
+        return 1
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(runs, indent=1))
     rows = [row for found in runs for work in found["works"] for row in work["rows"]]
@@ -76,7 +79,7 @@ def chosen_works(only: str) -> list[str]:
     """The names of the works that are asked for."""
     names = [work.name for work in contest.WORKS if only in work.name]
     if not names:
-        raise ArgumentError(f"`--only` must be a text in a work's name, got {only!r}")
+        raise ArgumentError("--only", "be a text in a work's name", repr(only))
     return names
 
 
@@ -101,39 +104,20 @@ def on_cores(count: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def run(threads: int, works: list[str], rounds: int) -> dict[str, Any]:
+def run(threads: int, works: list[str], turns: int) -> dict[str, Any]:
     """Let the contestants take turns in a process of their own, and print what it answers."""
-    # Libraries read how many threads they may have when they are loaded.
-    with pinned_threads(threads), on_cores(threads):
-        process = subprocess.Popen(
-            [sys.executable, Path(__file__).with_name("contest.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    with process:
-        try:
-            head = asked(process, threads=threads, rounds=rounds)
-            print_head(threads, head)
-            found = []
-            for work in works:
-                found.append(asked(process, work=work))
-                print_work(threads, found[-1])
-        finally:
-            process.kill()
+    with contextlib.ExitStack() as stack:
+        # Libraries read how many threads they may have when they are loaded.
+        with pinned_threads(threads), on_cores(threads):
+            ask = stack.enter_context(worker(Path(__file__).with_name("contest.py")))
+        head = ask("machine", threads=threads)
+        print_head(threads, head)
+        found = []
+        for work in works:
+            left_out = head["left_out"]
+            found.append(ask("contest", name=work, left_out=left_out, threads=threads, turns=turns))
+            print_work(threads, found[-1])
     return {"threads": threads, **head, "works": found}
-
-
-def asked(process: subprocess.Popen[str], **request: Any) -> dict[str, Any]:
-    """What the process answers; it says itself why it ends where it does."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(request), file=process.stdin, flush=True)
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit(f"peers: the contestants' process has ended, asked for {request}")
-    return dict(json.loads(line))
 
 
 def print_head(threads: int, head: dict[str, Any]) -> None:

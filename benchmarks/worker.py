@@ -1,56 +1,26 @@
-"""A process that does the work on request: for what has to be measured in a process of its own.
-
-Reads one JSON object a line and answers each with one:
-
-- {"list": grid}: {"tasks": all that can be asked for of that grid, in the form of the next}.
-- {"workload": name, "backend": name, "arithmetic": name}: prepares it, does it twice, and answers
-  the seconds of both; or {"error": why it cannot be done}.
-- {"units": n}: does the prepared work n times and answers the seconds.
-- {"result": true}: answers the digest of the prepared work's result.
-
-It first says from which folder it took fcbackends, {"package": path}.
-"""
+"""A process that does the work on request: for what has to be measured in a process of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-import time
+import functools
 from pathlib import Path
 from typing import Any
 
+import rounds
 import tqdm.auto  # noqa: F401  its import is no part of a first call
 import workloads
+from service import serve
 
 import fcbackends as fcb
 
 
-def main() -> None:
-    """Answer until stdin ends."""
-    answer(package=str(Path(fcb.__file__).parent))
-    prepared: Any = None
-    for line in sys.stdin:
-        match json.loads(line):
-            case {"list": grid}:
-                answer(tasks=tasks(grid))
-            case {"units": units}:
-                answer(seconds=seconds(prepared, units))
-            case {"result": _}:
-                answer(digest=fcb.digest(prepared.result()))
-            case {"workload": workload, "backend": name, "arithmetic": arithmetic}:
-                try:
-                    backend = fcb.get_backend(name, arithmetic=arithmetic)
-                    prepared = workloads.prepare(workloads.BY_NAME[workload], backend)
-                    first, second = seconds(prepared, 1), seconds(prepared, 1)
-                    answer(first=first, second=second)
-                except Exception as error:
-                    # An older revision may lack anything that today's workloads use.
-                    answer(error=f"{type(error).__name__}: {error}")
+def package() -> str:
+    """The folder from which it took fcbackends."""
+    return str(Path(fcb.__file__).parent)
 
 
 def tasks(grid: str) -> list[dict[str, str]]:
-    """Every workload of a grid on every backend."""
+    """Every workload of a grid on every backend, in the form of the arguments below."""
     return [
         {"workload": name, "backend": backend, "arithmetic": arithmetic}
         for name, grids in workloads.GRIDS.items()
@@ -59,18 +29,33 @@ def tasks(grid: str) -> list[dict[str, str]]:
     ]
 
 
-def seconds(prepared: Any, units: int) -> float:
+@functools.lru_cache(maxsize=1)
+def _prepared(workload: str, backend: str, arithmetic: Any) -> workloads.Prepared:
+    chosen = fcb.get_backend(backend, arithmetic=arithmetic)
+    return workloads.prepare(workloads.BY_NAME[workload], chosen)
+
+
+def first_call(**task: str) -> float:
+    """What the work's first call costs more than the next, in seconds."""
+    begin = _prepared(**task).begin
+    return rounds.seconds_of(begin) - rounds.seconds_of(begin)
+
+
+def seconds(units: int, **task: str) -> float:
     """The time of so many units."""
-    started = time.perf_counter()
-    prepared.run(units)
-    return time.perf_counter() - started
+    return rounds.seconds_of(_prepared(**task).run, units)
 
 
-def answer(**values: Any) -> None:
-    """Write one line."""
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(values), flush=True)
+def fitted(wanted: float, **task: str) -> rounds.Rounds:
+    """The rounds that take about `wanted` seconds."""
+    settling = workloads.BY_NAME[task["workload"]].settling
+    return rounds.fitted(functools.partial(seconds, **task), wanted, settling)
+
+
+def digest(**task: str) -> str:
+    """The digest of the work's result."""
+    return fcb.digest(_prepared(**task).result())
 
 
 if __name__ == "__main__":
-    main()
+    serve(package, tasks, first_call, seconds, fitted, digest)

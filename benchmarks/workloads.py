@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 import fcbackends as fcb
-from fcbackends.agreement import as_numpy
+from fcbackends.arrays import as_numpy
 
 Kind = Literal[
     "forward", "backward", "loss", "sgd step", "trainer step", "train step", "epoch", "training"
@@ -26,8 +27,14 @@ TOLERANCE = {1: 1e-10, 2: 0.1, 3: 0.1}
 """Per number of layers, the share of the zero outputs' loss at which a training stops: a linear
 regression goes on to any, deeper networks slow down, and these are some hundred steps."""
 
+SETTLED_SAMPLES = 65_536
+"""A run of so many samples has a small layer's steps done by a kernel for its very shape, where
+the backend has one; the shape keeps it for the shorter runs that follow in the process."""
+
 STEPS_COMPARED = 20
-"""Chained steps whose result is compared with the reference's."""
+PRODUCTS_COMPARED = 100_000_000
+"""Chained steps whose result is compared with the reference's: so many, or of large networks as
+many as hold about so many multiply-adds, which take some libraries seconds."""
 
 
 class Workload(NamedTuple):
@@ -72,6 +79,18 @@ class Workload(NamedTuple):
         return self.samples // self.batch if self.kind == "epoch" else 1
 
     @property
+    def steps_compared(self) -> int:
+        """Chained steps whose result is compared with the reference's."""
+        return max(2, min(STEPS_COMPARED, PRODUCTS_COMPARED * self.steps // self.multiply_adds))
+
+    @property
+    def settling(self) -> int:
+        """Units to do in one run before shorter ones are timed."""
+        if self.kind not in ("train step", "epoch"):
+            return 1
+        return math.ceil(SETTLED_SAMPLES / (self.batch * self.steps))
+
+    @property
     def multiply_adds(self) -> int:
         """Products in one unit of what is timed; for a whole training, in one of its steps."""
         layers = [self.batch * k * m for k, m in itertools.pairwise(self.sizes)]
@@ -106,10 +125,13 @@ class Prepared(NamedTuple):
     result : callable
         () -> the arrays that it leads to from the start, in few steps; a history where there is
         one is its last entry.
+    begin : callable
+        () -> None: does as little as compiles or reads all that the work needs.
     """
 
     run: Callable[[int], None]
     result: Callable[[], Any]
+    begin: Callable[[], object]
 
 
 def backends() -> list[tuple[str, str]]:
@@ -161,7 +183,7 @@ def prepare(workload: Workload, backend: fcb.Backend) -> Prepared:
             for _ in range(units):
                 settled(function(*there, backend=backend))
 
-        return Prepared(run, lambda: function(*there, backend=backend))
+        return Prepared(run, lambda: function(*there, backend=backend), lambda: run(1))
 
     n, sizes, dtype = workload.batch, workload.sizes, workload.dtype
     if workload.kind == "loss":
@@ -199,11 +221,11 @@ def _sgd_steps(workload: Workload, backend: Any, arrays: Any, settled: Any) -> P
 
     def result() -> Any:
         result = fcb.StepResult(first, None)
-        for _ in range(STEPS_COMPARED):
+        for _ in range(workload.steps_compared):
             result = fcb.sgd_step(result.params, x, t, LR, backend=backend)
         return tuple(result)
 
-    return Prepared(run, result)
+    return Prepared(run, result, lambda: run(1))
 
 
 def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
@@ -222,10 +244,10 @@ def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
 
     def result() -> Any:
         fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
-        losses = [fresh.step(*batch) for batch in batches]
+        losses = [fresh.step(*batch) for batch in batches[: workload.steps_compared]]
         return fresh.params, np.array(losses)
 
-    return Prepared(run, result)
+    return Prepared(run, result, lambda: run(1))
 
 
 def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
@@ -242,17 +264,18 @@ def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
 
     def result() -> Any:
         fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
-        trained = fresh.run(x, t, max_steps=STEPS_COMPARED, record_every=1, **how)
+        trained = fresh.run(x, t, max_steps=workload.steps_compared, record_every=1, **how)
         return trained.params, trained.history.losses
 
-    return Prepared(run, result)
+    return Prepared(run, result, lambda: run(1))
 
 
 def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
     x, t = arrays(*data(workload))
     zero = sum(float(value) ** 2 for value in data(workload)[1].ravel()) / workload.samples
+    share = TOLERANCE[len(workload.sizes) - 1]
 
-    def train() -> fcb.TrainResult:
+    def train(share: float = share) -> fcb.TrainResult:
         return fcb.train(
             x,
             t,
@@ -260,7 +283,7 @@ def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
             hidden=workload.sizes[1:-1],
             lr=0.05,
             batch_size=workload.batch,
-            tol=TOLERANCE[len(workload.sizes) - 1] * zero,
+            tol=share * zero,
             tol_on="data",
             record_every=256 // workload.batch,
             dtype=workload.dtype,
@@ -268,15 +291,21 @@ def _training(workload: Workload, backend: Any, arrays: Any) -> Prepared:
             progress=False,
         )
 
+    trained = None
+
     def run(units: int) -> None:
+        nonlocal trained
         for _ in range(units):
-            train()
+            trained = train()
 
     def result() -> Any:
-        trained = train()
+        # Each starts anew, and some libraries take seconds.
+        nonlocal trained
+        trained = trained or train()
         return trained.params, trained.history.steps.astype(float), trained.history.losses
 
-    return Prepared(run, result)
+    # It ends where the loss is looked at first.
+    return Prepared(run, result, lambda: train(1e30))
 
 
 def _grids() -> dict[str, list[Workload]]:

@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64")
 BACKENDS = ("numpy", "numba")
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
-LONG_RUN = 100 if JIT_OFF else 1000
+LONG_RUN = 100 if JIT_OFF else 300
 """Steps of a long run: kernels without their compilation are Python loops."""
 
 QUICK_EXAMPLES = 40
@@ -52,7 +52,7 @@ def network(rng, sizes, dtype, spice=0.0):
     """Weights of the size that keeps a signal's size from layer to layer."""
     return tuple(
         (
-            numbers(rng, (k, m), dtype, spice, scale=max(k, 1) ** -0.5),
+            numbers(rng, (k, m), dtype, spice, scale=k**-0.5),
             numbers(rng, (m,), dtype, spice, scale=0.1),
         )
         for k, m in itertools.pairwise(sizes)

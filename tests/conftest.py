@@ -1,5 +1,6 @@
 """Settings shared by all tests: what runs by default, in how many processes, on which kernels."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,9 @@ def pytest_configure(config):
         "slow: takes long, and runs with -m slow alone, as do campaigns of random cases",
     ):
         config.addinivalue_line("markers", marker)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's jobs in the background ignore Ctrl-C, and so would what the tests start.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr == "slow":
         settings.load_profile("campaign")
     if JIT_OFF:

@@ -8,6 +8,7 @@ the axes that are not summed; `test_oracle.py` shows that both agree to the bit.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from types import SimpleNamespace
 
@@ -248,35 +249,51 @@ def word(key, counter):
     return _mix((key + (counter + 1) * 0x9E3779B97F4A7C15) & MASK)
 
 
-def _top(z, n):
-    return (z & MASK) >> (64 - n)
+def order_of_epoch(n_samples, seed, epoch):
+    """A sequence of the samples in the order of an epoch."""
+    key = word(word(seed, 0) ^ MASK, epoch)
+    return (_shuffled if n_samples <= 65536 else ComputedOrder)(key, n_samples)
 
 
-def permuted(index, n_samples, seed, epoch):
-    """The sample at place `index` of an epoch: eight Feistel rounds, walked until below N."""
-    k = word(word(seed, 0) ^ MASK, epoch)
-    b = (n_samples - 1).bit_length()
-    h = b // 2
-    low_bits = b - h
-    value = index
-    while True:
-        high, low = divmod(value, 2**low_bits)
+@functools.lru_cache(maxsize=64)
+def _shuffled(key, n_samples):
+    order = []
+    for newcomer in range(n_samples):
+        order.append(newcomer)
+        place = word(key, newcomer) * (newcomer + 1) >> 64
+        order[newcomer], order[place] = order[place], order[newcomer]
+    return order
+
+
+class ComputedOrder:
+    """An order too long for a table: each place is encrypted, again and again until below N."""
+
+    def __init__(self, key, n_samples):
+        self.n_samples = n_samples
+        width = len(f"{n_samples - 1:b}")
+        self.widths = width // 2, width - width // 2
+        self.words = [word(key, counter) for counter in range(17)]
+
+    def __getitem__(self, place):
+        value = self._encrypted(place)
+        while value >= self.n_samples:
+            value = self._encrypted(value)
+        return 1 - value if value < 2 and self.words[16] >= 2**63 else value
+
+    def _encrypted(self, value):
+        halves = list(divmod(value, 2 ** self.widths[1]))
         for r in range(8):
-            a, c = word(k, 2 * r) | 1, word(k, 2 * r + 1)
-            if r % 2 == 0:
-                high ^= _top(a * low + c, h)
-            else:
-                low ^= _top(a * high + c, low_bits)
-        value = high * 2**low_bits + low
-        if value < n_samples:
-            return value
+            changed, other = r % 2, 1 - r % 2
+            line = (self.words[2 * r] | 1) * halves[other] + self.words[2 * r + 1]
+            halves[changed] ^= (line & MASK) >> (64 - self.widths[changed])
+        return halves[0] * 2 ** self.widths[1] + halves[1]
 
 
 def draw(position, n_samples, sampling, seed):
     if sampling == "replacement":
         return word(word(seed, 0), position) * n_samples // 2**64
     epoch, index = divmod(position, n_samples)
-    return permuted(index, n_samples, seed, epoch)
+    return order_of_epoch(n_samples, seed, epoch)[index]
 
 
 def sample_indices(n_samples, steps, batch_size, sampling, seed, start=0):

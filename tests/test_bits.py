@@ -269,19 +269,20 @@ RUNS = [
 ]
 
 
+@pytest.mark.parametrize("steps", [LONG_RUN, pytest.param(4 * LONG_RUN, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("sizes", "batch", "samples", "sampling"), RUNS)
-def test_a_long_run_has_the_oracles_bits(sizes, batch, samples, sampling, dtype):
+def test_a_long_run_has_the_oracles_bits(sizes, batch, samples, sampling, dtype, steps):
     case = problem(batch, sizes, samples, dtype)
-    rows = sample_indices(samples, LONG_RUN, batch, sampling, seed=3)
+    rows = sample_indices(samples, steps, batch, sampling, seed=3)
     params, losses = fast.train(case.params, case.x, case.t, rows, 0.01)
     assert np.isfinite(losses).all()
     for backend in BACKENDS:
         result = fcb.train(
-            case.x, case.t, params=case.params, lr=0.01, batch_size=batch, max_steps=LONG_RUN,
+            case.x, case.t, params=case.params, lr=0.01, batch_size=batch, max_steps=steps,
             sampling=sampling, seed=3, dtype=dtype, backend=backend, record_every=1,
         )  # fmt: skip
-        assert result.steps == LONG_RUN
+        assert result.steps == steps
         assert_same_bits(result.params, params, backend)
         assert_same_bits(np.asarray(result.history.losses, dtype), losses, backend)
         assert_same_bits(np.asarray(result.loss, dtype), losses[-1], backend)

@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends.loop import Plan
 from fcbackends.maths.network import Method, State
-from tests.cases import DTYPES, JIT_OFF, LAYOUTS, problem
-from tests.oracle import assert_same_bits, fast
+from tests.cases import DTYPES, LAYOUTS, problem
+from tests.oracle import assert_same_bits
 
 pytestmark = pytest.mark.jit_off
 
@@ -20,36 +18,6 @@ def loops(params):
     """NumPy's loop, and the fused one."""
     backends = (fcb.get_backend(name) for name in ("numpy", "numba"))
     return [backend.training_loop(params, METHOD) for backend in backends]
-
-
-# --- sizes of zero -------------------------------------------------------------------------------
-
-
-@given(
-    sizes=st.lists(st.sampled_from([0, 1, 2, 33]), min_size=2, max_size=4),
-    samples=st.integers(1, 9),
-    seed=st.integers(0, 2**32),
-    dtype=st.sampled_from(DTYPES),
-    spice=st.sampled_from((0.0, 0.3)),
-)
-@settings(max_examples=30 if JIT_OFF else 300)
-def test_any_size_may_be_zero(sizes, samples, seed, dtype, spice):
-    case = problem(seed, (*sizes,), samples, dtype, spice)
-    want = fast.sgd_step(case.params, case.x, case.t, 0.01)
-    assert_same_bits(fcb.sgd_step(case.params, case.x, case.t, 0.01, backend="numba"), want)
-    loop = loops(case.params)[1]
-    with np.errstate(all="ignore"):
-        whole = fast.loss(fast.predict(case.params, case.x), case.t)[0]
-    assert_same_bits(case.x.dtype.type(loop.loss(case.x, case.t)), whole)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_sum_of_no_terms_takes_its_bias_to_a_positive_zero(dtype):
-    params = ((np.empty((0, 2), dtype), np.array([-0.0, 3.0], dtype)),) * 1
-    y = np.array([[0.0, 3.0]], dtype)
-    got = fcb.sgd_step(params, np.empty((1, 0), dtype), y, 1.0, backend="numba")
-    # The gradient is +0.0, and -0.0 - 0.0 is -0.0.
-    assert_same_bits(got, (params, np.zeros((), dtype)))
 
 
 # --- arrays of any layout ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
-from fcbackends.kernels import storage
+from fcbackends.kernels import sampling, storage
 from tests.cases import needs_jit
 
 pytestmark = needs_jit
@@ -21,11 +21,12 @@ SOURCE = Path(__file__).parents[1]
 CODE = """
 import numpy as np
 import fcbackends as fcb
-y = fcb.fc_forward(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([5.0]))
-loss, dy = fcb.mean_squared_loss(y, np.array([[15.0]]))
-print(y, loss, fcb.digest((y, dy)))
+for dtype in ("float64", "float32"):
+    y, t = (np.array([[value]], dtype) for value in (16, 15))
+    loss, dy = fcb.mean_squared_loss(y, t)
+    print(loss, fcb.digest(dy))
 """
-RIGHT = f"[[16.]] 1.0 {fcb.digest((np.array([[16.0]]), np.array([[2.0]])))}\n"
+RIGHT = "".join(f"1.0 {fcb.digest(np.array([[2.0]], dtype))}\n" for dtype in ("float64", "float32"))
 
 
 def start(cache, code=CODE, *options, cwd=SOURCE, **environment):
@@ -125,9 +126,7 @@ def test_a_spoiled_file_is_compiled_anew(cache, spoil):
     run_without_a_word(cache)
     again = files(cache)
     assert again.keys() == made.keys()
-    assert len(again[path]) > 1000
-    run_without_a_word(cache)
-    assert files(cache) == again
+    assert len(storage.read(path)) > 1000
 
 
 @pytest.mark.parametrize(
@@ -141,9 +140,9 @@ def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
 
 
 def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
-    started = [start(tmp_path / "new" / "cache") for _ in range(4)]
+    started = [start(tmp_path / "new" / "cache") for _ in range(3)]
     ended = [(*process.communicate(timeout=600), process.returncode) for process in started]
-    assert ended == [(RIGHT, "", 0)] * 4
+    assert ended == [(RIGHT, "", 0)] * 3
     assert len(files(tmp_path)) == 2
     run_without_a_word(tmp_path / "new" / "cache")
 
@@ -240,3 +239,50 @@ shutil.rmtree({str(cache)!r})
 """
     run_without_a_word(cache, removes + CODE)
     assert [path.name for path in files(cache)] == ["layers.forward-ordered-float64.kernel"]
+
+
+OTHER_NUMBAS = {
+    "without the class of libraries": "from numba.core import codegen; del codegen.JITCodeLibrary",
+    "with another list of libraries": """
+from numba.core import codegen
+class Library(codegen.JITCodeLibrary):
+    @property
+    def _linking_libraries(self):
+        raise AttributeError
+codegen.JITCodeLibrary = Library
+""",
+    "that makes machine code whatever it is told": """
+from numba.core import typed_passes
+def run_pass(self, state, numbas=typed_passes.NativeLowering.run_pass):
+    state.flags.no_compile = False
+    return numbas(self, state)
+typed_passes.NativeLowering.run_pass = run_pass
+""",
+    "that links what is final": """
+from numba.core import codegen
+def link(self, numbas=codegen.CPUCodeLibrary._get_module_for_linking):
+    assert self._finalized
+    return numbas(self)
+codegen.CPUCodeLibrary._get_module_for_linking = link
+""",
+}
+AS_NUMBA_DOES = """
+from fcbackends.kernels import jit
+print(jit._as_numba_does)
+"""
+
+
+def test_kernels_are_compiled_as_wholes(tmp_path):
+    assert run(tmp_path, CODE + AS_NUMBA_DOES) == (0, f"{RIGHT}False\n", "")
+
+
+@pytest.mark.parametrize("numba", OTHER_NUMBAS)
+def test_another_numba_compiles_in_its_own_way(numba, tmp_path):
+    code = OTHER_NUMBAS[numba] + CODE + AS_NUMBA_DOES
+    assert run(tmp_path, code) == (0, f"{RIGHT}True\n", "")
+    run_without_a_word(tmp_path)
+
+
+def test_a_part_cannot_be_called_but_by_kernels():
+    with pytest.raises(KeyError, match="is called by kernels alone"):
+        sampling.word(np.uint64(1), 2)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends import fused_loop
+from fcbackends.backends.loop import Plan
 from fcbackends.kernels.linear import DRAWS_A_BLOCK, MOST_WEIGHTS
+from fcbackends.maths.network import Method
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, problem
 from tests.oracle import assert_same_bits
 
@@ -38,11 +40,11 @@ SHORT = 20 if JIT_OFF else 300
 
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch):
-    """Every run is worth a kernel of its own; () -> the shapes that have got one."""
-    kernels = {}
+    """Every run is worth a kernel of its own; the shapes that have got one."""
+    with_kernels = {}
     monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1)
-    monkeypatch.setattr(fused_loop, "_small_kernels", kernels)
-    return lambda: {(*shape, dtype) for *shape, _, dtype, _ in kernels}
+    monkeypatch.setattr(fused_loop, "_small_kernels", with_kernels)
+    return with_kernels
 
 
 def ending(case, name, **run):
@@ -82,7 +84,7 @@ def test_each_shape_ends_as_numpy_does(shape, batch_size, dtype, sampling, shape
         below = 0.0 if (tol_on, record_every) == ("batch", 7) else np.nextafter(min(losses), 0)
         missed = assert_both_end_alike(case, max_steps=steps, tol=float(below), **run)
         assert missed[0] == "max_steps"
-    assert shapes() == {(*shape, batch_size == 1, dtype)}
+    assert set(shapes) == {(*shape, batch_size == 1, 0, dtype, "ordered")}
 
 
 @needs_jit
@@ -100,11 +102,15 @@ def test_a_run_across_the_blocks_of_draws(batch_size, max_steps, sampling):
 @pytest.mark.parametrize(("batch_size", "dtype"), [(1, "float64"), (7, "float32")])
 def test_a_run_that_ends_beside_a_border_of_the_blocks(batch_size, dtype, border):
     case = problem(3, (2, 3), 20, dtype)
-    loops = [b.training_loop(case.params, 0.01) for b in map(fcb.get_backend, ("numpy", "numba"))]
+    loops = [
+        b.training_loop(case.params, Method(0.01)) for b in map(fcb.get_backend, ("numpy", "numba"))
+    ]
     steps = 2 * (DRAWS_A_BLOCK // batch_size) + border
     if JIT_OFF:
         steps = DRAWS_A_BLOCK // batch_size + border
-    plan = fcb.records.Plan(steps, batch_size, "epoch", 3, None, "batch", 1)
+    plan = Plan(batch_size, "epoch", 3, None, "batch", 1)
+    for loop in loops:
+        loop.prepare(case.x, case.t, plan, steps)
     # In one call of the kernel, from a step that is not the first.
     want, got = (loop.run(case.x, case.t, plan, 3, 3 + steps) for loop in loops)
     assert (got.steps, got.loss, got.reached) == (want.steps, want.loss, want.reached)
@@ -187,24 +193,24 @@ def test_only_so_many_shapes_get_kernels(shapes, monkeypatch):
     monkeypatch.setattr(fused_loop, "_MOST_KERNELS", 1)
     for shape in ((2, 3), (1, 1), (3, 5), (2, 3)):
         train_both(shape)
-        assert shapes() == {(2, 3, True, "float64")}
+        assert set(shapes) == {(2, 3, True, 0, "float64", "ordered")}
 
 
 def test_a_layer_of_many_weights_or_of_several_gets_none(shapes):
     for shape in ((MOST_WEIGHTS, 1), (10, 3), (1, MOST_WEIGHTS // 2 + 1), (2, 3, 1), (1, 1, 1)):
         train_both(shape)
-    assert shapes() == set()
+    assert shapes == {}
     train_both((MOST_WEIGHTS - 1, 1))
-    assert shapes() == {(MOST_WEIGHTS - 1, 1, True, "float64")}
+    assert set(shapes) == {(MOST_WEIGHTS - 1, 1, True, 0, "float64", "ordered")}
 
 
 def test_a_short_run_gets_none(shapes, monkeypatch):
     monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 600)
     train_both((2, 3), max_steps=59, batch_size=10)
-    assert shapes() == set()
+    assert shapes == {}
     if not JIT_OFF:
         train_both((2, 3), max_steps=1, batch_size=600)
-        assert shapes() == {(2, 3, False, "float64")}
+        assert set(shapes) == {(2, 3, False, 0, "float64", "ordered")}
 
 
 def test_a_trainer_may_go_from_one_kernel_to_another(monkeypatch):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends import fused_loop
-from fcbackends.backends import numba as numba_backend
+from fcbackends.kernels.threads import get_threads
 from fcbackends.training import many
 from tests.cases import BACKENDS, DTYPES, JIT_OFF, LAYOUTS, laid_out, needs_jit, problem
 from tests.oracle import assert_same_bits
@@ -29,7 +29,7 @@ STEPS = 30 if JIT_OFF else 200
 WAYS = {
     "numpy": "numpy",
     "numba": "numba",
-    "numba in three threads": dataclasses.replace(numba_backend.load(), get_threads=lambda: 3),
+    "numba in three threads": dataclasses.replace(fcb.get_backend("numba"), get_threads=lambda: 3),
 }
 ways = pytest.mark.parametrize("way", WAYS)
 
@@ -134,7 +134,7 @@ def test_any_networks(count, sizes, samples, batch_size, seed, dtype, tol_on, th
     rows = [rng.integers(0, samples, rng.integers(1, 2 * samples + 1)) for _ in range(count)]
     run = dict(hidden=sizes[1:-1], batch_size=batch_size, max_steps=12, dtype=dtype, tol=0.3)
     run |= dict(tol_on=tol_on, record_every=5)
-    several = dataclasses.replace(numba_backend.load(), get_threads=lambda: threads)
+    several = dataclasses.replace(fcb.get_backend("numba"), get_threads=lambda: threads)
     results = fcb.train_many(
         case.x, case.t, seed=seeds, lr=rates, rows=rows, backend=several, **run
     )
@@ -146,14 +146,14 @@ def test_any_networks(count, sizes, samples, batch_size, seed, dtype, tol_on, th
 
 def test_networks_that_together_are_worth_a_kernel_get_one(monkeypatch):
     x, t = data()
-    kernels = {}
-    monkeypatch.setattr(fused_loop, "_small_kernels", kernels)
+    shapes = {}
+    monkeypatch.setattr(fused_loop, "_small_kernels", shapes)
     monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 60)
     run = dict(lr=0.01, max_steps=20)
     fcb.train_many(x, t, seed=[0, 1], backend="numba", **run)
-    assert kernels == {}
+    assert shapes == {}
     results = fcb.train_many(x, t, seed=SEEDS, backend="numba", **run)
-    assert kernels.keys() == {(3, 2, True, 0, "float64", "ordered")}
+    assert set(shapes) == {(3, 2, True, 0, "float64", "ordered")}
     for result, seed in zip(results, SEEDS, strict=True):
         assert told(result) == told(fcb.train(x, t, seed=seed, backend="numpy", **run))
 
@@ -184,12 +184,12 @@ def test_nothing_of_the_callers_changes(way, name):
 
 @needs_jit
 def test_the_callers_number_of_threads_stays():
-    before = numba_backend.get_threads()
+    before = get_threads()
     fcb.train_many(*data(), seed=SEEDS, lr=0.01, max_steps=10, backend="numba")
     fcb.train_many(
         *data(), seed=SEEDS, lr=0.01, max_steps=10, backend=WAYS["numba in three threads"]
     )
-    assert numba_backend.get_threads() == before
+    assert get_threads() == before
 
 
 @ways
@@ -261,7 +261,7 @@ rng = np.random.default_rng(0)
 x, t = rng.standard_normal((500, 2)), rng.standard_normal((500, 3))
 name = {backend!r}
 if name == "three":
-    name = dataclasses.replace(backend.load(), get_threads=lambda: 3)
+    name = dataclasses.replace(fcb.get_backend("numba"), get_threads=lambda: 3)
 run = dict(lr=1e-6, backend=name, record_every=10**9, tol_on={tol_on!r})
 fcb.train_many(x, t, seed=range(4), max_steps=100_000, tol=1e300, **(run | dict(record_every=1)))
 plain, at_once, running = fcb.get_backend(name), {at_once}, set()

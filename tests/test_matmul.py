@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import fcbackends as fcb
 from fcbackends.kernels import layers, matmul, tiles
 from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.elements import ACTIVATIONS
 from fcbackends.kernels.threads import ALONE
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, bits, fast
@@ -172,9 +173,9 @@ def test_a_product_leaves_what_stands_around_it(size, dtype):
         made.append(among(7, np.full(shape, np.nan)))
     (_, y), (_, dw), (_, dx) = made
     db = np.empty(outputs, dtype)
-    name, arithmetic = np.dtype(dtype).name, ARITHMETICS["ordered"]
-    layers.forward(name)(arithmetic, ALONE, x_in, w_in, b, 0, y, panels)
-    layers.backward(name)(arithmetic, ALONE, dy_in, x_in, wt_in, dw, db, dx, panels)
+    name, how = np.dtype(dtype).name, (ARITHMETICS["ordered"], ALONE)
+    layers.forward(name)(*how, x_in, w_in, b, ACTIVATIONS["identity"], y, panels)
+    layers.backward(name)(*how, dy_in, x_in, wt_in, dw, db, dx, panels)
     assert_same_bits(y, fast.forward(x, w, b))
     assert_same_bits((dw, db, dx), fast.backward(dy, x, w))
     for room, part in made:

@@ -3,11 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import array_api_strict
 import numpy as np
@@ -302,19 +298,6 @@ def test_a_loader_may_offer_both_arithmetics():
     assert fcb.get_backend("both", arithmetic="native") is both[1]
 
 
-def test_the_name_of_a_library_that_is_not_installed_may_be_taken():
-    missing = [n for n, state in fcb.list_backends().items() if state != "available"]
-    if not missing:
-        pytest.skip("every library is installed here")
-    code = f"""
-import fcbackends as fcb
-fcb.register_backend({missing[0]!r}, lambda: fcb.get_backend("numpy"))
-assert fcb.list_backends()[{missing[0]!r}] == "available"
-print(fcb.get_backend({missing[0]!r}).name)
-"""
-    assert python(code) == "numpy\n"
-
-
 @pytest.mark.parametrize("made", [None, [], "numpy", [1], [None]])
 def test_a_loader_that_gives_no_backend_is_refused(made):
     fcb.register_backend("empty", lambda: made)
@@ -330,84 +313,6 @@ def test_what_cannot_be_registered_is_refused():
             fcb.register_backend(name, lambda: None)
     with pytest.raises(fcb.ArgumentTypeError, match=r"^`loader` must be a function that returns a"):
         fcb.register_backend("fine", fcb.get_backend("numpy"))
-
-
-# --- in processes of their own -------------------------------------------------------------------
-
-
-def python(code, *paths, **environment):
-    search = os.pathsep.join([*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": search, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[1],
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
-def install(folder, entry_points, module):
-    """What an installer leaves of a distribution with one module."""
-    info = folder / "acme_backend-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-backend\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[fcbackends.backends]\n{entry_points}\n")
-    (folder / "acme_backend.py").write_text(module)
-
-
-def test_a_backend_of_an_installed_distribution_is_found(tmp_path):
-    install(
-        tmp_path,
-        "acme = acme_backend:load\nnumpy = acme_backend:hijack",
-        """
-import dataclasses, fcbackends
-print("imported")
-def load():
-    return dataclasses.replace(fcbackends.get_backend("numpy"), name="acme")
-def hijack():
-    raise AssertionError("a taken name stays")
-""",
-    )
-    code = """
-import fcbackends as fcb
-assert fcb.list_backends()["acme"] == "available"
-print("listed")
-assert fcb.get_backend("acme").name == "acme"
-assert fcb.get_backend("numpy").name == "numpy"
-print(fcb.get_backend().name, fcb.fc_forward([1.0], [[2.0]], [3.0]))
-"""
-    assert python(code, tmp_path) == "listed\nimported\nnumba [5.]\n"
-    # The variable names it before anything else has.
-    assert python(code, tmp_path, **{VARIABLE: "acme"}).endswith("acme [5.]\n")
-
-
-HEAVY = (
-    "numba llvmlite torch jax dask cupy array_api_strict click rich polars matplotlib safetensors "
-    "tqdm scipy sklearn pyarrow pandas"
-)
-
-
-def test_importing_the_package_imports_no_optional_library():
-    code = f"""
-import sys
-import fcbackends
-print([name for name in {HEAVY.split()!r} if name in sys.modules])
-"""
-    assert python(code) == "[]\n"
-
-
-def test_the_numpy_backend_runs_without_numba_in_the_process():
-    code = """
-import sys
-import fcbackends as fcb
-fcb.train([[1.0], [2.0]], [[1.0], [2.0]], lr=0.1, max_steps=3, backend="numpy")
-fcb.list_backends()
-print([name for name in ("numba", "torch", "jax", "click", "polars") if name in sys.modules])
-"""
-    assert python(code) == "[]\n"
 
 
 def test_relu_is_of_its_arrays_library_whatever_a_with_block_says():

@@ -1,14 +1,16 @@
 """Which samples a step draws: the published generator, its uniformity, and its borders."""
 
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fcbackends as fcb
+from fcbackends.backends import fused_loop
+from fcbackends.backends.loop import Plan
+from fcbackends.maths.network import Method
 from tests import oracle
+from tests.cases import JIT_OFF, needs_jit
 
 pytestmark = pytest.mark.jit_off
 
@@ -45,22 +47,114 @@ def test_draws_equal_the_published_formula(n, seed, sampling):
         assert np.array_equal(got, want)
 
 
+@st.composite
+def draws(draw, numbers):
+    """Some steps of batches of so many samples: anywhere, or beside the border of two epochs."""
+    n = draw(numbers)
+    batch, steps = draw(st.integers(1, min(n, 9))), draw(st.integers(0, 5))
+    last = (2**63 - 1) // batch - steps
+    anywhere = st.integers(0, last) | st.integers(0, 70) | st.just(last)
+    border = draw(st.integers(0, 2**63 // n) | st.integers(0, 3)) * n // batch
+    beside = st.integers(border - 3, border).map(lambda start: min(max(start, 0), last))
+    return n, batch, draw(anywhere | beside), steps
+
+
+BORDERS = st.sampled_from([2**b + off for b in (16, 17) for off in (-1, 0, 1)])
+
+
 @given(
-    n=st.integers(1, 2**32 - 1) | st.integers(1, 70),
+    drawn=draws(st.integers(1, 70) | BORDERS | st.integers(1, 2**32 - 1)),
     seed=st.integers(0, 2**64 - 1),
-    start=st.integers(0, 2**40),
-    steps=st.integers(0, 5),
-    batch=st.integers(1, 9),
     sampling=st.sampled_from(SAMPLINGS),
 )
-def test_any_draw_equals_the_published_formula(n, seed, start, steps, batch, sampling):
-    batch = min(batch, n)
+def test_any_draw_equals_the_published_formula(drawn, seed, sampling):
+    n, batch, start, steps = drawn
     got = fcb.sample_indices(
         n, steps=steps, batch_size=batch, sampling=sampling, seed=seed, start=start
     )
     want = oracle.sample_indices(n, steps, batch, sampling, seed, start)
     assert np.array_equal(got, want)
     assert got.shape == (steps, batch)
+
+
+# --- what the kernels draw -----------------------------------------------------------------------
+
+
+@pytest.fixture(params=["a kernel for the shape", "the general kernel"])
+def _kernels(request, monkeypatch):
+    of_shape = request.param == "a kernel for the shape"
+    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1 if of_shape else 10**9)
+    monkeypatch.setattr(fused_loop, "_small_kernels", {})
+
+
+def new_loop():
+    """A layer that stays at zero, so that its losses are the mean squares of the targets drawn."""
+    zero = np.zeros((1, 1)), np.zeros(1)
+    return fcb.get_backend("numba").training_loop((zero,), Method(0.0))
+
+
+def assert_draws(loop, n, batch, start, steps, seed, sampling="epoch"):
+    plan = Plan(batch, sampling, seed, None, "batch", 1)
+    numbers = np.arange(float(n))[:, None]
+    loop.prepare(0 * numbers, numbers, plan, steps)
+    segment = loop.run(0 * numbers, numbers, plan, start, start + steps)
+    rows = oracle.sample_indices(n, steps, batch, sampling, seed, start)
+    want = [sum(i * i for i in row) * (1 / batch) for row in rows.tolist()]
+    assert segment.losses.tolist() == want
+
+
+FEW = st.integers(1, 20 if JIT_OFF else 70)
+
+
+@pytest.mark.usefixtures("_kernels")
+@given(
+    drawn=draws(FEW if JIT_OFF else FEW | BORDERS),
+    seed=st.integers(0, 2**64 - 1),
+    sampling=st.sampled_from(SAMPLINGS),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_draw_of_a_kernel_equals_the_published_formula(drawn, seed, sampling):
+    n, batch, start, steps = drawn
+    assert_draws(new_loop(), n, batch, min(start, 2**63 - 2 - steps), steps, seed, sampling)
+
+
+@pytest.mark.usefixtures("_kernels")
+@given(
+    runs=st.lists(
+        st.tuples(
+            st.sampled_from([5, 13]),
+            st.integers(1, 3),
+            st.integers(0, 5),
+            st.integers(1, 5),
+            st.integers(0, 1),
+            st.sampled_from(["epoch", "epoch", "replacement"]),
+        ),
+        max_size=9,
+    )
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_loop_keeps_of_an_epoch_serves_no_other(runs):
+    loop = new_loop()
+    for run in runs:
+        assert_draws(loop, *run)
+
+
+@needs_jit
+def test_all_threads_of_a_loop_draw_alike(monkeypatch):
+    loop = new_loop()
+    for n in (100, 2**16 + 1):
+        for threads in (1, 3, 2):
+            monkeypatch.setattr(fused_loop, "threads_for", lambda products, n=threads: n)
+            assert_draws(loop, n, 96, n // 96 - threads, 5, seed=1)
+
+
+@needs_jit
+@pytest.mark.usefixtures("_kernels")
+def test_a_loop_goes_from_shuffled_epochs_to_computed_ones_and_back():
+    loop, border = new_loop(), 2**16
+    for n, start in ((border, border), (border + 1, border), (border, border), (7, 7), (border, 9)):
+        for seed in (1, 2, 1):
+            assert_draws(loop, n, 1, start - 3, 6, seed)
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -115,24 +209,6 @@ def test_consecutive_draws_are_independent():
         pairs = draws[:-gap][: 80_000 - 80_000 % gap] * 20 + draws[gap:][:80_000]
         counts = np.bincount(pairs, minlength=400)
         assert chi_square_is_ordinary(counts, len(pairs) / 400)
-
-
-@pytest.mark.parametrize("n", [5, 16, 37])
-def test_each_sample_comes_equally_often_at_each_place_of_an_epoch(n):
-    epochs = 200 * n
-    drawn = fcb.sample_indices(n, steps=epochs * n, sampling="epoch", seed=2).reshape(epochs, n)
-    counts = np.array([np.bincount(drawn[:, place], minlength=n) for place in range(n)])
-    assert chi_square_is_ordinary(counts, 200)
-
-
-@pytest.mark.parametrize("n", [3, 4])
-def test_every_order_of_a_small_set_comes_up(n):
-    epochs = 6000
-    drawn = fcb.sample_indices(n, steps=epochs * n, sampling="epoch", seed=0).reshape(epochs, n)
-    counts = dict.fromkeys(itertools.permutations(range(n)), 0)
-    for row in drawn.tolist():
-        counts[tuple(row)] += 1
-    assert min(counts.values()) > 0
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -18,9 +18,9 @@ CODE = """
 import json
 import numpy as np
 import fcbackends as fcb
-from fcbackends.backends import fused_loop, numba
+from fcbackends.backends import fused_loop
 from fcbackends.conformance.golden import differing_runs, golden_runs
-from fcbackends.kernels import jit, linear, threads, tiles
+from fcbackends.kernels import jit, threads, tiles
 
 fused_loop._WORTH_A_KERNEL = 70
 threads._PRODUCTS_A_THREAD = 10_000
@@ -52,10 +52,7 @@ def results(name):
     for dtype in DTYPES:
         for size in ((1, 5, 301), (8, 16, 16), (9, 33, 65), (37, 31, 7), (300, 17, 31)):
             yield layer(name, dtype, size)
-        for sizes, batch_size, tol_on in TRAININGS or (
-            ((2, 3), 1, "data"), ((33, 1), 1, "batch"), ((3, 9, 2), 1, "batch"),
-            ((17, 33, 5), 7, "data"), ((20, 140, 9), 33, "data"),
-        ):
+        for sizes, batch_size, tol_on in TRAININGS:
             yield training(name, dtype, sizes, batch_size, tol_on)
 
 got, want = list(results("numba")), list(results("numpy"))
@@ -63,21 +60,21 @@ kernels = {
     f"{name} {dtype}": family(dtype)
     for name, family in jit.FAMILIES.items()
     for dtype in DTYPES
-    if not TRAININGS or name.startswith("layers")
+    if len(TRAININGS) > 1 or name.startswith("layers")
 }
-for inputs, outputs, one_sample, _, dtype, _ in fused_loop._small_kernels:
-    family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
-    kernels[f"{family.__name__} {dtype}"] = family(dtype)
-
-own_kernels = len(fused_loop._small_kernels)
+worth_their_own = len(fused_loop._small_kernels)
+for inputs, outputs, one_sample, slots, dtype, arithmetic in fused_loop._small_kernels:
+    family = fused_loop.linear.linear_steps(
+        inputs, outputs, one_sample=one_sample, slots=slots
+    )
+    kernels[f"{family.__name__} {dtype}"] = family(dtype, arithmetic)
 
 def golden(count):
     # The golden runs that end on another digest, without kernels of constant shapes.
     fused_loop._WORTH_A_KERNEL = 10**9
-    fused_loop._small_kernels.clear()
     threads.get_threads = lambda: count
-    runs = golden_runs(DTYPES) if not TRAININGS else ()
-    return differing_runs(runs, numba.load())
+    runs = golden_runs(DTYPES) if len(TRAININGS) > 1 else ()
+    return differing_runs(runs, fcb.get_backend("numba"))
 
 def of(inspect):
     return {name: list(inspect(kernel).values()) for name, kernel in kernels.items()}
@@ -88,14 +85,23 @@ print(json.dumps({
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
     "threads": threads.threads_for(10_000),
     "golden": [golden(count) for count in (1, 2)],
-    "own kernels": own_kernels,
+    "own kernels": worth_their_own,
     "code": of(lambda kernel: kernel.inspect_asm()),
     "ir": of(lambda kernel: kernel.inspect_llvm()),
 }))
 """
 
 ALL = """
-DTYPES, TRAININGS = ["float32", "float64"], []
+DTYPES, TRAININGS = ["float32", "float64"], [
+    ((2, 3), 1, "data"), ((33, 1), 1, "batch"), ((3, 9, 2), 1, "batch"),
+    ((17, 33, 5), 7, "data"), ((20, 140, 9), 33, "data"),
+]
+"""
+SOME = """
+DTYPES, TRAININGS = ["float32"], [((2, 3), 1, "batch")]
+"""
+LAYERS = """
+DTYPES, TRAININGS = ["float32"], []
 """
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
@@ -144,6 +150,7 @@ def compiled(tmp_path_factory):
     return compile_for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_has_numpys_bits(target, compiled):
     said = compiled(target)
@@ -154,6 +161,7 @@ def test_every_target_has_numpys_bits(target, compiled):
     assert said["golden"] == [[], []]
 
 
+@pytest.mark.slow
 def test_targets_differ_in_their_tiles(compiled):
     host = compiled("host")["tile"]
     if not X86:
@@ -217,6 +225,17 @@ def assert_not_fused(name, code):
     assert fused == [], f"{name}: {fused[:3]}"
 
 
+def test_the_hosts_layers_have_numpys_bits_and_fuse_no_product(tmp_path):
+    status, out, err = run_process(tmp_path / "cache", LAYERS + CODE)
+    assert (status, err) == (0, "")
+    said = json.loads(out)
+    assert said["same"] == [True] * 5
+    assert len(said["code"]) == 3
+    for name, (code,) in said["code"].items():
+        assert_not_fused(name, code)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_product_is_fused_with_a_sum(target, compiled):
     code = compiled(target)["code"]
@@ -225,6 +244,7 @@ def test_no_product_is_fused_with_a_sum(target, compiled):
         assert_not_fused(name, text)
 
 
+@pytest.mark.slow
 def test_where_fusing_is_allowed_the_bits_and_the_code_tell(tmp_path):
     if not (ARM or (X86 and host_has("fma"))):
         pytest.skip("this machine has no fused multiply-add")
@@ -233,11 +253,8 @@ def test_where_fusing_is_allowed_the_bits_and_the_code_tell(tmp_path):
     strict = options.read_text()
     options.write_text(strict.replace('"fastmath": False', '"fastmath": {"contract"}'))
     assert options.read_text() != strict
-    some = """
-DTYPES, TRAININGS = ["float32"], [((2, 3), 1, "batch")]
-"""
     status, out, err = run_process(
-        tmp_path / "cache", some + CODE, cwd=tmp_path, PYTHONPATH=str(tmp_path)
+        tmp_path / "cache", SOME + CODE, cwd=tmp_path, PYTHONPATH=str(tmp_path)
     )
     assert (status, err) == (0, "")
     said = json.loads(out)
@@ -279,6 +296,7 @@ def code_for_arm(ir, cpu, level, *, optimises):
     return machine.emit_assembly(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cpu", "level"),
     [("generic", 0), ("generic", 1), ("generic", 2), ("apple-m1", 3), ("neoverse-v1", 3)],
@@ -292,6 +310,7 @@ def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled)
         assert bool(SVE.search(code)) == ARMS[cpu], name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     ARM, reason="the host's kernels are ARM's own, and may need what this CPU lacks"
 )
@@ -303,6 +322,7 @@ def test_arm_fuses_no_product_of_kernels_that_the_host_optimised(cpu, compiled):
         assert_not_fused(name, code_for_arm(ir, cpu, 3, optimises=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cpu", ARMS)
 def test_where_fusing_is_allowed_arm_does(cpu, compiled):
     kernels = compiled("generic")["ir"]

@@ -13,9 +13,10 @@ from numba import njit
 
 import fcbackends as fcb
 from fcbackends.backends import fused_loop
-from fcbackends.backends import numba as backend
+from fcbackends.backends import numba as layers
 from fcbackends.kernels import threads as parts
-from fcbackends.kernels.threads import Team, new_barrier_state, run_in_threads
+from fcbackends.kernels.cache import cache_directory
+from fcbackends.kernels.threads import Team, run_in_threads
 from tests.cases import DTYPES, examples, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, fast
 from tests.test_kernel_cache import run as run_process
@@ -51,7 +52,7 @@ def threads(monkeypatch):
         return asked
 
     monkeypatch.setattr(parts, "_PRODUCTS_A_THREAD", 1)
-    for module in (backend, fused_loop):
+    for module in (fused_loop, layers):
         monkeypatch.setattr(module, "run_in_threads", noting)
     return use
 
@@ -307,8 +308,6 @@ def test_a_thread_that_cannot_be_started_is_an_error_and_none_is_left(hidden, ke
 @pytest.fixture(scope="module")
 def kernels():
     """The folder of compiled kernels that this process uses, for processes of their own."""
-    from fcbackends.kernels.cache import cache_directory
-
     folder = cache_directory()
     return None if folder is None else folder.parent
 
@@ -347,7 +346,7 @@ def test_a_barrier_opens_when_all_are_there():
 @pytest.mark.jit_off
 @pytest.mark.parametrize("threads", [2, 4])
 def test_a_barrier_that_is_called_off_holds_nobody(threads):
-    state, opened = new_barrier_state(threads), []
+    state, opened = parts._barrier_state(threads), []
     others = [
         Thread(target=lambda n=n: opened.append(barrier(Team(n, threads, state))))
         for n in range(1, threads)
@@ -367,8 +366,8 @@ def test_an_error_in_the_callers_share_calls_the_others_off():
     states, opened, told = [], [], []
 
     def work(team):
-        states.append(team.barrier_state)
         if team.thread == 0:
+            states.append(team.barrier_state)
             raise ValueError("in the caller's share")
         opened.append(barrier(team))
 
@@ -394,7 +393,7 @@ def test_an_error_in_the_callers_share_calls_the_others_off():
 )
 def test_shares_cover_everything_once_in_whole_units(count, unit, threads):
     shares = [
-        share(count, unit, Team(thread, threads, new_barrier_state(threads)))
+        share(count, unit, Team(thread, threads, parts.ALONE.barrier_state))
         for thread in range(threads)
     ]
     assert [n for first, last in shares for n in range(first, last)] == list(range(count))

@@ -16,7 +16,7 @@ from fcbackends.kernels import layout, linear, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import OPTIMIZERS
 from fcbackends.kernels.jit import entry
-from fcbackends.kernels.sampling import EPOCH_WORDS
+from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
 from fcbackends.kernels.watch import Seen, Watch
@@ -65,6 +65,9 @@ class FusedLoop:
         Rows that there is room for; more make room as they come.
     """
 
+    _source: tuple[str, int, int] = "", 0, 0
+    _epochs = new_epochs(0, 0)
+
     def __init__(
         self, arithmetic: str, params: Params, method: Method, *, capacity: int = 1
     ) -> None:
@@ -94,7 +97,7 @@ class FusedLoop:
         self._network.memory[self._shared.lr] = method.lr
 
     def _read(self, copy: int) -> Params:
-        return layout.read(self._layout, self._network.memory, copy)  # type: ignore[no-any-return]
+        return layout.read(self._layout, self._network.memory, copy)
 
     def _write(self, copy: int, params: Params) -> None:
         layout.write(self._layout, self._network.memory, copy, params)
@@ -161,6 +164,16 @@ class FusedLoop:
     def _products(self, rows: int) -> int:
         return rows * sum(k * m for k, m in itertools.pairwise(self._sizes))
 
+    def _epochs_of(
+        self, plan: Plan, samples: int, threads: int
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+        """Each thread's memory of an epoch; it lasts, so that short runs need no new shuffle."""
+        source = plan.sampling, plan.seed, samples
+        if source != self._source or threads > len(self._epochs[0]):
+            table = samples if plan.sampling == "epoch" and samples <= MAX_SHUFFLED else 0
+            self._source, self._epochs = source, new_epochs(threads, table)
+        return self._epochs
+
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
         samples = x.shape[0]
@@ -211,21 +224,26 @@ class FusedLoop:
         small = _small_kernels.get(self._shape(plan))
         with np.errstate(all="ignore"):
             if small:
-                seen = self._run_small(small, data, watch, losses)
+                seen = self._run_small(small, plan, data, watch, losses)
             else:
-                seen = self._run_general(data, watch, losses)
+                seen = self._run_general(plan, data, watch, losses)
         recorded = losses[: seen.recorded]
         return Segment(seen.step, seen.loss, recorded, seen.reached, seen.diverged_at or None)
 
     def _run_small(
-        self, kernel: Callable[..., Seen], data: Data, watch: Watch, losses: NDArray[np.float64]
+        self,
+        kernel: Callable[..., Seen],
+        plan: Plan,
+        data: Data,
+        watch: Watch,
+        losses: NDArray[np.float64],
     ) -> Seen:
         state = self.state
         copies = state.params, *state.slots
         theta = np.concatenate([array.reshape(-1) for ((w, b),) in copies for array in (w, b)])
         batches = max(1, linear.DRAWS_A_BLOCK // watch.batch_size)
         order = np.empty(batches * watch.batch_size, np.int64)
-        epoch_words = np.zeros(EPOCH_WORDS, np.uint64)
+        epoch_words, epoch_orders = self._epochs_of(plan, data.samples, 1)
         seen = kernel(
             self._network.arithmetic,
             self._shared.loss,
@@ -236,7 +254,8 @@ class FusedLoop:
             watch,
             losses,
             order,
-            epoch_words,
+            epoch_words[0],
+            epoch_orders[0],
         )
         inputs, outputs = self._sizes
         params, *slots = (
@@ -246,14 +265,16 @@ class FusedLoop:
         self.state = State(params, tuple(slots))
         return seen
 
-    def _run_general(self, data: Data, watch: Watch, losses: NDArray[np.float64]) -> Seen:
+    def _run_general(
+        self, plan: Plan, data: Data, watch: Watch, losses: NDArray[np.float64]
+    ) -> Seen:
         batch_size = watch.batch_size
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
         kernel = entry(training.train_steps(*self._names))
         order = np.empty((threads, batch_size), np.int64)
-        epoch_words = np.zeros((threads, EPOCH_WORDS), np.uint64)
+        epochs = self._epochs_of(plan, data.samples, threads)
 
         def work(team: Team) -> Seen:
-            return kernel(self._network, data, watch, losses, order, epoch_words, team)
+            return kernel(self._network, data, watch, losses, order, *epochs, team)
 
         return run_in_threads(work, threads)

@@ -91,9 +91,9 @@ def _backend(arithmetic: str) -> Backend:
     )
 
 
-_BACKENDS = {name: _backend(name) for name in ARITHMETICS}
+_BACKENDS = tuple(map(_backend, ARITHMETICS))
 
 
-def load(arithmetic: str = "ordered") -> Backend:
-    """The backend of kernels, with the arithmetic of this name."""
-    return _BACKENDS[arithmetic]
+def load() -> tuple[Backend, ...]:
+    """The backends of kernels, one for each arithmetic."""
+    return _BACKENDS

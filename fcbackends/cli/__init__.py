@@ -8,6 +8,7 @@ one line on stderr.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -25,12 +26,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments after the program's name; those of the process if left out.
+        The arguments after the program's name; those of the process if left out, which is then to
+        end.
     """
+    if argv is not None:
+        return _run(argv)
+    status = _run(sys.argv[1:])
+    # All is said: a Ctrl-C that still comes ends the process, with no word of what it ended in.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return status
+
+
+def _run(argv: Sequence[str]) -> int:
     try:
         from fcbackends.cli.app import run
 
-        status = run(sys.argv[1:] if argv is None else list(argv))
+        status = run(argv)
         print(end="", flush=True)
         return status
     except ArgumentError as error:

@@ -26,11 +26,10 @@ _header = click.option(
 @click.group(cls=Commands, invoke_without_command=True)
 @click.version_option(__version__)
 @click.pass_context
-def _cli(ctx: click.Context) -> int:
+def _cli(ctx: click.Context) -> None:
     """Train fully connected networks with the same bits on every backend."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-    return 0
 
 
 @_cli.command()
@@ -123,12 +122,11 @@ def train(ctx: click.Context, /, data: str | None, **options: Any) -> int:
 @click.option(
     "--out", metavar="FILE", help="A .csv, .parquet or .npy file; CSV on stdout if left out."
 )
-def predict(model: str, data: str, header: bool | None, out: str | None) -> int:
+def predict(model: str, data: str, header: bool | None, out: str | None) -> None:
     """Apply a MODEL that `train --out` wrote to the features in DATA."""
     from fcbackends.cli.predict import predict_file
 
     predict_file(model, data, header, out)
-    return 0
 
 
 _outs = click.option(
@@ -145,7 +143,7 @@ _schema = click.option("--schema", is_flag=True, help="Print the JSON Schema of 
 @click.argument("run", required=False)
 @_outs
 @_schema
-def report(run: str | None, outs: tuple[str, ...], schema: bool) -> int:
+def report(run: str | None, outs: tuple[str, ...], schema: bool) -> None:
     """Show speed and agreement of a RUN of `pytest benchmarks/`; the newest, if left out.
 
     RUN is a file, or the beginning of a saved run's name in .benchmarks, such as 0003.
@@ -156,7 +154,6 @@ def report(run: str | None, outs: tuple[str, ...], schema: bool) -> int:
         reports.show_schema(of_comparisons=False)
     else:
         reports.report_run(run, outs)
-    return 0
 
 
 @_cli.command()
@@ -188,12 +185,11 @@ def compare(names: tuple[str, ...], outs: tuple[str, ...], schema: bool, **optio
 
 
 @_cli.command()
-def info() -> int:
+def info() -> None:
     """List backends, versions, CPU, BLAS and the kernel cache."""
     from fcbackends.cli.info import show_info
 
     show_info()
-    return 0
 
 
 @_cli.command()
@@ -243,7 +239,7 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     multiple=True,
     help="Also those of a small layer with K inputs and M outputs; may be given more than once.",
 )
-def warmup(dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...]) -> int:
+def warmup(dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...]) -> None:
     """Compile the kernels now, and keep them for later processes.
 
     Kernels that are kept already are read.
@@ -251,7 +247,6 @@ def warmup(dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...]) -> int:
     from fcbackends.cli.warmup import warm_up
 
     warm_up(list(dict.fromkeys(dtypes or ("float64", "float32"))), dict.fromkeys(shapes))
-    return 0
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -261,7 +256,7 @@ def run(arguments: Sequence[str]) -> int:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             with _cli.make_context("fcbackends", list(arguments)) as ctx:
-                return int(_cli.invoke(ctx))
+                return _cli.invoke(ctx) or 0
     except click.exceptions.Exit as end:
         return end.exit_code
 

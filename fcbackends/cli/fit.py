@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,6 @@ class Part:
     x: Floats
     t: Floats
     own_t: Floats
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A file's columns in their roles, its rows in theirs, and the scales applied to both."""
-
-    table: Table
-    targets: tuple[int, ...]
-    inputs: Scaling | None
-    outputs: Scaling | None
-    training: Part
-    held_out: Part | None
 
 
 def train_file(
@@ -88,18 +76,16 @@ def train_file(
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
     chosen = fcb.get_backend(backend)
     table = read_table(data, header)
-    prepared = _prepare(table, _targets(table, target), standardize, holdout, seed, dtype)
-    x, t = prepared.training.x, prepared.training.t
-    batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(x))
-    sizes = (x.shape[1], *(hidden or ()), t.shape[1])
-    params = fcb.init_params(sizes, seed=seed, dtype=dtype)
+    untrained, parts = _prepare(table, target, hidden, standardize, holdout, seed, dtype)
+    part = parts["training"]
+    batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
-    _, first_loss = _evaluate(params, prepared.training, chosen)
+    _, first_loss = _evaluate(untrained, part, chosen)
     started = time.perf_counter()
     result = fcb.train(
-        x,
-        t,
-        params=params,
+        part.x,
+        part.t,
+        params=untrained.params,
         batch_size=batch,
         max_steps=steps,
         seed=seed,
@@ -110,14 +96,8 @@ def train_file(
     )
     seconds = time.perf_counter() - started
 
-    model = Model(
-        params=tuple((as_numpy(w), as_numpy(b)) for w, b in result.params),
-        names=table.names,
-        targets=prepared.targets,
-        inputs=prepared.inputs,
-        outputs=prepared.outputs,
-    )
-    losses = _losses(model, prepared, chosen, result)
+    model = replace(untrained, params=tuple((as_numpy(w), as_numpy(b)) for w, b in result.params))
+    losses = _losses(model, parts, chosen, result)
     if model_path:
         model.save(model_path)
     if picture:
@@ -126,7 +106,7 @@ def train_file(
         plot_loss(result.history, f"loss of the {how['tol_on']}", picture)
     print_table(
         [
-            *_describe(model, prepared),
+            *_describe(model, parts),
             ("backend", f"{chosen.name}, {dtype}"),
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
@@ -142,12 +122,15 @@ def train_file(
 
 def _prepare(
     table: Table,
-    targets: tuple[int, ...],
+    target: Sequence[str],
+    hidden: Sequence[int] | None,
     scaled: str | None,
     holdout: float | None,
     seed: int,
     dtype: str,
-) -> Prepared:
+) -> tuple[Model, dict[str, Part]]:
+    """The network before training, and the rows that it is trained and held against."""
+    targets = _targets(table, target)
     x = table.numbers([column for column in range(table.width) if column not in targets])
     t = table.numbers(targets)
     trained_on, held_out = _split(table.rows, holdout, seed)
@@ -155,10 +138,13 @@ def _prepare(
     outputs = Scaling.fit(t[trained_on]) if scaled in ("targets", "both") else None
     network_x = cast(inputs.apply(x) if inputs else x, dtype)
     network_t = cast(outputs.apply(t) if outputs else t, dtype)
-    training, rest = (
-        Part(network_x[rows], network_t[rows], t[rows]) for rows in (trained_on, held_out)
-    )
-    return Prepared(table, targets, inputs, outputs, training, rest if len(held_out) else None)
+    sizes = (x.shape[1], *(hidden or ()), t.shape[1])
+    params = fcb.init_params(sizes, seed=seed, dtype=dtype)
+    return Model(params, table.names, targets, inputs, outputs), {
+        name: Part(network_x[rows], network_t[rows], t[rows])
+        for name, rows in (("training", trained_on), ("held-out", held_out))
+        if len(rows)
+    }
 
 
 def _picture_path(name: str | None) -> Path | None:
@@ -208,18 +194,16 @@ def _batch_and_steps(
     return batch, steps
 
 
-def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
+def _describe(model: Model, parts: dict[str, Part]) -> list[tuple[str, str]]:
     def with_names(columns: Sequence[int]) -> str:
-        names = prepared.table.names
-        return f"{len(columns)}{': ' if names else ''}" + ", ".join(
-            names[column] for column in columns if names
-        )
+        names = f": {', '.join(model.names[column] for column in columns)}" if model.names else ""
+        return f"{len(columns)}{names}"
 
-    held_out = f", {len(prepared.held_out.x)} held out" if prepared.held_out else ""
+    held_out = f", {len(parts['held-out'].x)} held out" if "held-out" in parts else ""
     sizes = [len(model.features), *(len(b) for _, b in model.params)]
     values = sum(w.size + b.size for w, b in model.params)
     return [
-        ("samples", f"{len(prepared.training.x)}{held_out}"),
+        ("samples", f"{len(parts['training'].x)}{held_out}"),
         ("inputs", with_names(model.features)),
         ("outputs", with_names(model.targets)),
         ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters"),
@@ -227,14 +211,12 @@ def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
 
 
 def _losses(
-    model: Model, prepared: Prepared, backend: fcb.Backend, result: fcb.TrainResult
+    model: Model, parts: dict[str, Part], backend: fcb.Backend, result: fcb.TrainResult
 ) -> list[tuple[str, str]]:
     """What is said of the losses of all rows; DivergenceError where one is not finite."""
     said = []
-    for name, part in (("training", prepared.training), ("held-out", prepared.held_out)):
-        if part is None:
-            continue
-        y, loss = _evaluate(model.params, part, backend)
+    for name, part in parts.items():
+        y, loss = _evaluate(model, part, backend)
         if not math.isfinite(loss):
             raise fcb.DivergenceError(result.steps, result.params)
         text = f"{loss:.6g}"
@@ -245,7 +227,7 @@ def _losses(
     return said
 
 
-def _evaluate(params: Any, part: Part, backend: fcb.Backend) -> tuple[Floats, float]:
+def _evaluate(model: Model, part: Part, backend: fcb.Backend) -> tuple[Floats, float]:
     """The network's outputs, and their loss."""
-    y = as_numpy(fcb.predict(params, part.x, backend=backend))
+    y = as_numpy(fcb.predict(model.params, part.x, backend=backend))
     return y, float(fcb.mean_squared_loss(y, part.t, backend=backend).loss)

@@ -41,10 +41,10 @@ def compare_runs(
     """Compare runs, or revisions, with the first of them; 1 where one of them fails."""
     paths = _writable(outs)
     if len(names) < 2:
-        raise ArgumentError(f"`BASE NEW...` must be at least two runs, got {len(names)}")
+        raise ArgumentError("BASE NEW...", "be at least two runs", str(len(names)))
     base, *news = names
     if only is not None and not interleave:
-        raise ArgumentError("`--only` must come with `--interleave`, got saved runs")
+        raise ArgumentError("--only", "come with `--interleave`", "saved runs")
     if interleave:
         found = [interleaved(base, new, only or "") for new in news]
     else:
@@ -59,14 +59,15 @@ def compare_runs(
         print(terminal.to_text(document))
     failures = [change for one in found for change in one.failures(fail_slower)]
     for change in failures:
-        why = "lost agreement" if change.bits == "lost" else f"slower: {change.ratio:.3f}"
+        why = "lost agreement" if change.bits == "lost" else f"slower: {change.corrected:.3f}"
         print(f"failed: {change.workload}, {change.label}: {why}", file=sys.stderr)
     return 1 if failures else 0
 
 
 def show_schema(of_comparisons: bool) -> None:
     """Print the JSON Schema of what is written to .json files."""
-    schema = comparison.schema() if of_comparisons else summary.schema()
+    written = tuple[comparison.Comparison, ...] if of_comparisons else summary.Report
+    schema = msgspec.json.schema(written)
     print(msgspec.json.format(msgspec.json.encode(schema)).decode())
 
 

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from fcbackends.backends.loop import Plan
 from fcbackends.conformance.layouts import LAYOUTS
 from fcbackends.conformance.values import MAGNITUDES, Draws
-from fcbackends.maths.network import Params
+from fcbackends.maths.activations import ACTIVATIONS
+from fcbackends.maths.losses import LOSSES
+from fcbackends.maths.network import Method, Params
+from fcbackends.maths.optimizers import OPTIMIZERS
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
@@ -58,7 +61,7 @@ class Case(NamedTuple):
     x: NDArray[Any]
     t: NDArray[Any]
     dy: NDArray[Any]
-    lr: float
+    method: Method
     plan: Plan
     steps: int
     expected_steps: int
@@ -136,7 +139,12 @@ def make_case(
         x=x,
         t=t,
         dy=dy,
-        lr=draws.choice(rates) * (1 + draws.share() / 8),
+        method=Method(
+            lr=draws.choice(rates) * (1 + draws.share() / 8),
+            activation=draws.choice(tuple(ACTIVATIONS)),
+            loss=draws.choice(tuple(LOSSES)),
+            optimizer=draws.choice(tuple(OPTIMIZERS)),
+        ),
         plan=plan,
         steps=draws.integer(1, _MOST_STEPS),
         expected_steps=_LONG_RUN if form.long else _MOST_STEPS,

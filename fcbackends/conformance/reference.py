@@ -55,29 +55,49 @@ def _relu(a: Floats) -> Floats:
     return _where(a < 0, a.dtype.type(0), a)
 
 
-def _inputs(params: Params, x: Floats) -> list[Floats]:
+def _relu_backward(dh: Floats, h: Floats) -> Floats:
+    return _where(h > 0, dh, dh.dtype.type(0))
+
+
+def _sgd(p: Floats, dp: Floats, method: Method) -> Floats:
+    return p - p.dtype.type(method.lr) * dp
+
+
+_ACTIVATIONS = {"relu": (_relu, _relu_backward)}
+_LOSSES = {"mean_squared": mean_squared_loss}
+_OPTIMIZERS = {"sgd": _sgd}
+
+
+def _inputs(params: Params, x: Floats, method: Method) -> list[Floats]:
     """What goes into each layer."""
+    activate, _ = _ACTIVATIONS[method.activation]
     inputs = [x]
     for w, b in params[:-1]:
-        inputs.append(_relu(fc_forward(inputs[-1], w, b)))
+        inputs.append(activate(fc_forward(inputs[-1], w, b)))
     return inputs
 
 
-def predict(params: Params, x: Floats) -> Floats:
+def predict(params: Params, x: Floats, method: Method) -> Floats:
     """The network's output."""
-    return fc_forward(_inputs(params, x)[-1], *params[-1])
+    return fc_forward(_inputs(params, x, method)[-1], *params[-1])
+
+
+def loss_of(params: Params, x: Floats, t: Floats, method: Method) -> Floats:
+    """The loss of the network's output."""
+    return _LOSSES[method.loss](predict(params, x, method), t)[0]
 
 
 def sgd_step(params: Params, x: Floats, t: Floats, method: Method) -> tuple[Params, Floats]:
     """The parameters after one step, and the loss before it."""
-    inputs = _inputs(params, x)
-    loss, dy = mean_squared_loss(fc_forward(inputs[-1], *params[-1]), t)
-    rate = dy.dtype.type(method.lr)
+    _, activation_backward = _ACTIVATIONS[method.activation]
+    moved = _OPTIMIZERS[method.optimizer]
+    inputs = _inputs(params, x, method)
+    loss, dy = _LOSSES[method.loss](fc_forward(inputs[-1], *params[-1]), t)
     stepped = []
-    for a, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
-        dw, db, dx = fc_backward(dy, a, w)
-        stepped.append((w - rate * dw, b - rate * db))
-        dy = _where(a > 0, dx, dx.dtype.type(0))
+    for h, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
+        dw, db, dx = fc_backward(dy, h, w)
+        stepped.append((moved(w, dw, method), moved(b, db, method)))
+        dy = activation_backward(dx, h)
     return tuple(reversed(stepped)), loss
 
 
@@ -110,7 +130,7 @@ def train(params: Params, x: Floats, t: Floats, method: Method, plan: Plan, step
         if plan.tol_on == "batch":
             watched = float(loss)
         elif look:
-            watched = float(mean_squared_loss(predict(params, x), t)[0])
+            watched = float(loss_of(params, x, t, method))
             if not math.isfinite(watched):
                 return trained(step, diverged_at=step)
         if look:

@@ -30,8 +30,10 @@ def results(backend: Backend, case: Case) -> Results:
         x, t, dy = x[0], t[0], dy[0]
     if case.kind == "network":
         return {
-            "predict": api.predict(params, x, backend=backend),
-            "sgd_step": list(api.sgd_step(params, x, t, case.lr, backend=backend)),
+            "predict": api.predict(params, x, backend=backend, **_keywords(case, "activation")),
+            "sgd_step": list(
+                api.sgd_step(params, x, t, case.method.lr, backend=backend, **_keywords(case))
+            ),
         }
     ((w, b),) = params
     found = {
@@ -54,8 +56,8 @@ def expectations(case: Case, arrays: Callable[[Any], Any] = lambda values: value
 
     if case.kind == "network":
         return {
-            "predict": rows(reference.predict(params, x)),
-            "sgd_step": list(reference.sgd_step(params, x, t, Method(case.lr))),
+            "predict": rows(reference.predict(params, x, case.method)),
+            "sgd_step": list(reference.sgd_step(params, x, t, case.method)),
         }
     ((w, b),) = params
     dw, db, dx = reference.fc_backward(dy, x, w)
@@ -73,7 +75,7 @@ def _trained(backend: Backend, case: Case) -> Results:
         return backend.asarray(values, case.dtype)
 
     params, x, t = bring((case.params, case.x, case.t))
-    loop: Loop = backend.training_loop(params, Method(case.lr))
+    loop: Loop = backend.training_loop(params, case.method)
     loop.prepare(x, t, case.plan, case.expected_steps)
     segment = loop.run(x, t, case.plan, 0, case.steps)
     diverged_at = segment.diverged_at or 0
@@ -99,7 +101,7 @@ def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> l
         x,
         t,
         params=params,
-        lr=case.lr,
+        lr=case.method.lr,
         batch_size=plan.batch_size,
         max_steps=case.steps,
         tol=plan.tol,
@@ -110,12 +112,13 @@ def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> l
         record_every=plan.record_every,
         progress=False,
         backend=backend,
+        **_keywords(case),
     )
     return [result.params, _numbers(result.loss), _numbers(result.steps)]
 
 
 def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results:
-    trained = reference.train(params, x, t, Method(case.lr), case.plan, case.steps)
+    trained = reference.train(params, x, t, case.method, case.plan, case.steps)
     diverged_at = trained.diverged_at or 0
     found: Results = {
         "steps": _numbers(trained.steps, trained.reached, diverged_at),
@@ -126,14 +129,24 @@ def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results
     found["losses"] = trained.losses
     if _has_looked(case, trained.steps):
         found["loss"] = _numbers(trained.loss)
-    whole = float(reference.mean_squared_loss(reference.predict(trained.params, x), t)[0])
+    whole = float(reference.loss_of(trained.params, x, t, case.method))
     if _is_finite(trained.params, whole):
         loss = trained.loss if case.plan.tol_on == "batch" else whole
         found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
     found["loss of the data"] = _numbers(whole)
-    stepped, before = reference.sgd_step(trained.params, x, t, Method(case.lr))
+    stepped, before = reference.sgd_step(trained.params, x, t, case.method)
     found["step"] = [_numbers(before), stepped if np.isfinite(before) else trained.params]
     return found
+
+
+def _keywords(case: Case, *names: str) -> dict[str, Any]:
+    """The names of a method, or those of these, that are not what they are by default."""
+    chosen = case.method._asdict()
+    return {
+        name: chosen[name]
+        for name, default in Method._field_defaults.items()
+        if chosen[name] != default and name in (names or chosen)
+    }
 
 
 def _has_looked(case: Case, steps: int) -> bool:

@@ -33,7 +33,7 @@ _DIGESTS = {
         "mean_squared_loss": "bcd23936f344847f6d324100cdce24454de67efcb3a0f7fb8cf912610fd061ff",
         "predict": "861dfb3eff179799247dade51d6306fd89465caf791f259cc590904fefdfc484",
         "sgd_step": "bd585e34c27e7a56f115cf8f213d2898cefd0b5f8b374b0725e8cb1980f2e412",
-        "training_loop": "14190e6669553a41351b4d4b09431535b98c7fe0bef3695fbcc3a315107f8769",
+        "training_loop": "6f77315ab00a965c60d1f61abcf286cf07fbc29932f9638bce0b9bf09dfc702d",
     },
     "float64": {
         "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
@@ -41,7 +41,7 @@ _DIGESTS = {
         "mean_squared_loss": "a66c6c59644d6ca7446ee190bcdb09787d871a0df13163f3259e26c58606294c",
         "predict": "c1e9add266052f4558870e8233345c5b884a571fbe0d4e5b783e43c63856f424",
         "sgd_step": "dcba85fa9899be5c8d7030511c3bbd3f209a9c7642a411567b5a2e44e5e1c1de",
-        "training_loop": "75c37ba9ecd49e06761a4c5150d69cd47e3218e9ac6a18495eeedd13255d29ca",
+        "training_loop": "afc1cc39170af33db99e754a87f76124896440a246c6213f2f7982e1c761e7f9",
     },
 }
 """Of what `_results` gives, by dtype and function; the tests' scalar loops end on them as well."""

@@ -27,19 +27,25 @@ _OPTIONS: dict[str, Any] = {
 }
 
 _parts: list[Any] = []
-_in_full = False
+_as_numba_does = False
 
 
-class _PartCompiler(Compiler):  # type: ignore[misc]
-    """Compiles a part as far as kernels need it: that halves the time that a kernel takes."""
+class _Compiler(Compiler):  # type: ignore[misc]
+    """Makes machine code of a kernel with its parts: that takes half of the time of Numba's own."""
+
+    of_part = False
 
     def define_pipelines(self) -> list[Any]:
         pipelines: list[Any] = super().define_pipelines()
-        if not _in_full:
-            from fcbackends.kernels.parts import stop_at_llvm
+        if not _as_numba_does:
+            from fcbackends.kernels import lowering
 
-            stop_at_llvm(pipelines[0])
+            lowering.change(pipelines[0], of_part=self.of_part)
         return pipelines
+
+
+class _PartCompiler(_Compiler):
+    of_part = True
 
 
 def _part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -60,11 +66,11 @@ def _part(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def _compile_parts_in_full() -> None:
-    """Let Numba make machine code of each part, as it does by itself."""
-    global _in_full
+def _compile_as_numba_does() -> None:
+    """From now on compile as Numba does by itself, all parts anew."""
+    global _as_numba_does
     with global_compiler_lock:
-        _in_full = True
+        _as_numba_does = True
         for part in _parts:
             part.overloads.clear()
 
@@ -84,7 +90,7 @@ FAMILIES: dict[str, Callable[..., Callable[..., Any]]] = {}
 def _compile(
     function: Callable[..., Any], signature: tuple[types.Type, ...], cache: KernelCache
 ) -> Callable[..., Any]:
-    dispatcher: Any = njit(no_cfunc_wrapper=True, **_OPTIONS)(function)
+    dispatcher: Any = njit(pipeline_class=_Compiler, no_cfunc_wrapper=True, **_OPTIONS)(function)
     dispatcher._cache = cache
     dispatcher.compile(signature)
     dispatcher.disable_compile()
@@ -115,7 +121,7 @@ def kernel(
                 return _compile(function, arguments, cache)
             except Exception:
                 # Another Numba, with other internals: slower, and the same code.
-                _compile_parts_in_full()
+                _compile_as_numba_does()
                 return _compile(function, arguments, cache)
 
         if of_any_shape:
@@ -132,6 +138,6 @@ def entry(kernel: Any) -> Callable[..., Any]:
     Of an array it checks no more than its axes and the size of its numbers.
     """
     if numba.config.DISABLE_JIT:
-        return kernel  # type: ignore[no-any-return]
+        return kernel
     (compiled,) = kernel.overloads.values()
-    return compiled.entry_point  # type: ignore[no-any-return]
+    return compiled.entry_point

@@ -58,6 +58,7 @@ def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, .
         types.float64[::1],
         types.int64[::1],
         types.uint64[::1],
+        types.uint16[::1],
     )
 
 
@@ -90,7 +91,9 @@ def linear_steps(
             total += loss_of(arithmetic, loss, wb, data, sample, dy, total)
         return total * wb.dtype.type(1.0 / data.samples)
 
-    def steps(arithmetic, loss, optimizer, lr, theta, data, watch, losses, order, epoch_words):
+    def steps(
+        arithmetic, loss, optimizer, lr, theta, data, watch, losses, order, epoch_words, epoch_order
+    ):
         """As `train_steps`, on weights `theta`; `order` has room for some batches' draws."""
         batch = 1 if one_sample else watch.batch_size
         real = theta.dtype.type
@@ -110,7 +113,7 @@ def linear_steps(
                     block_end = min(steps_a_block, watch.stop - step) * batch
                     draw_samples(
                         order, 0, block_end, step * batch, data.samples, watch.key, watch.by_epoch,
-                        epoch_words,
+                        epoch_words, epoch_order,
                     )  # fmt: skip
                     place = 0
                 total = real(-0.0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fcbackends.kernels.jit import called, inlined
 
-ROUNDS = 8
-ROUND_WORDS = 2 * ROUNDS
-EPOCH_WORDS = ROUND_WORDS + 1
-"""The words of an epoch's permutation, and after them that epoch's number + 1."""
+MAX_SHUFFLED = 2**16
+
+_ROUND_WORDS = 16
+_NEXT_EPOCH, _BITS, _SWAP = range(_ROUND_WORDS, _ROUND_WORDS + 3)
 
 # Numba widens int64 with uint64 to float64: every constant beside a word is a word.
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -17,7 +18,13 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _LOW_HALF = np.uint64(0xFFFFFFFF)
 _ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
-_0, _1, _27, _30, _31, _32, _64 = (np.uint64(n) for n in (0, 1, 27, 30, 31, 32, 64))
+_1, _2, _27, _30, _31, _32, _63, _64 = (np.uint64(n) for n in (1, 2, 27, 30, 31, 32, 63, 64))
+
+
+def new_epochs(threads: int, table: int) -> tuple[NDArray[np.uint64], NDArray[np.uint16]]:
+    """Memory of an epoch's words and of its order, in a table of so many samples, by thread."""
+    words = np.zeros((threads, _ROUND_WORDS + 3), np.uint64)
+    return words, np.empty((threads, table), np.uint16)
 
 
 @inlined
@@ -29,32 +36,38 @@ def word(key, counter):
     return z ^ (z >> _31)
 
 
-@called
-def draw_samples(order, first, last, position, samples, key, by_epoch, epoch_words):
+@inlined
+def draw_samples(order, first, last, position, samples, key, by_epoch, epoch_words, epoch_order):
     """order[i] becomes the sample of the draw `position` + i, for i from `first` to `last` - 1.
 
-    `epoch_words`, zeros at first, keeps what was last worked out for an epoch.
+    `epoch_words` and `epoch_order`, a thread's rows of `new_epochs`, keep what was last worked out
+    for an epoch; they are for one `key` and one number of `samples`.
     """
-    if not by_epoch:
-        for i in range(first, last):
-            order[i] = draw_with_replacement(key, position + i, samples)
+    if by_epoch:
+        _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoch_order)
         return
-    if first == last:
-        return
-    bits = 0
-    while (samples - 1) >> bits > 0:
-        bits += 1
+    for i in range(first, last):
+        order[i] = draw_with_replacement(key, position + i, samples)
+
+
+@called
+def _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoch_order):
+    """A call of its own: a part of `draw_samples`, it made draws with replacement 4 ns slower."""
     epoch = (position + first) // samples
     place = position + first - epoch * samples
-    for i in range(first, last):
-        if place == samples:
-            place = 0
-            epoch += 1
-        if epoch_words[ROUND_WORDS] != np.uint64(epoch + 1):
-            set_epoch(key, epoch, epoch_words)
-            epoch_words[ROUND_WORDS] = np.uint64(epoch + 1)
-        order[i] = draw_from_epoch(place, samples, bits, epoch_words)
-        place += 1
+    while first < last:
+        if epoch_words[_NEXT_EPOCH] != np.uint64(epoch + 1):
+            set_epoch(key, epoch, samples, epoch_words, epoch_order)
+        count = min(last - first, samples - place)
+        if samples <= MAX_SHUFFLED:
+            for i in range(count):
+                order[first + i] = epoch_order[place + i]
+        else:
+            for i in range(count):
+                order[first + i] = draw_from_epoch(place + i, samples, epoch_words)
+        first += count
+        place = 0
+        epoch += 1
 
 
 @inlined
@@ -66,38 +79,43 @@ def draw_with_replacement(key, position, n_samples):
 
 
 @inlined
-def set_epoch(key, epoch, round_words):
-    """Fill the multipliers and offsets of one epoch's permutation."""
+def set_epoch(key, epoch, samples, epoch_words, epoch_order):
+    """Work out one epoch's words, or its order."""
+    epoch_words[_NEXT_EPOCH] = np.uint64(epoch + 1)
     epoch_key = word(key ^ _ALL_BITS, epoch)
-    for r in range(ROUND_WORDS):
-        round_words[r] = word(epoch_key, r)
+    if samples <= MAX_SHUFFLED:
+        for i in range(samples):
+            j = draw_with_replacement(epoch_key, i, i + 1)
+            epoch_order[i] = epoch_order[j]
+            epoch_order[j] = i
+        return
+    for r in range(_ROUND_WORDS):
+        epoch_words[r] = word(epoch_key, r)
         if r % 2 == 0:
-            round_words[r] |= _1
+            epoch_words[r] |= _1
+    epoch_words[_SWAP] = word(epoch_key, _ROUND_WORDS) >> _63
+    bits = 0
+    while (samples - 1) >> bits > 0:
+        bits += 1
+    epoch_words[_BITS] = np.uint64(bits)
 
 
 @inlined
-def draw_from_epoch(index, n_samples, bits, round_words):
-    """The sample at place `index` of the epoch whose words stand in `round_words`.
-
-    `bits` is the bit length of n_samples - 1.
-    """
-    high_bits = np.uint64(bits // 2)
-    low_bits = np.uint64(bits - bits // 2)
+def draw_from_epoch(place, samples, epoch_words):
+    """The sample at a place of the epoch whose words stand in `epoch_words`."""
+    high_bits = epoch_words[_BITS] >> _1
+    low_bits = epoch_words[_BITS] - high_bits
     low_mask = (_1 << low_bits) - _1
-    size = np.uint64(n_samples)
-    value = np.uint64(index)
+    value = np.uint64(place)
     while True:
         low = value & low_mask
         high = value >> low_bits
-        for r in range(0, ROUND_WORDS, 4):
-            high ^= _top(round_words[r] * low + round_words[r + 1], high_bits)
-            low ^= _top(round_words[r + 2] * high + round_words[r + 3], low_bits)
+        for r in range(0, _ROUND_WORDS, 4):
+            high ^= (epoch_words[r] * low + epoch_words[r + 1]) >> (_64 - high_bits)
+            low ^= (epoch_words[r + 2] * high + epoch_words[r + 3]) >> (_64 - low_bits)
         value = (high << low_bits) | low
-        if value < size:
-            return np.int64(value)
-
-
-@inlined
-def _top(z, bits):
-    # A shift by all 64 bits is undefined.
-    return z >> (_64 - bits) if bits > _0 else _0
+        if value < np.uint64(samples):
+            break
+    if value < _2:
+        value ^= epoch_words[_SWAP]
+    return np.int64(value)

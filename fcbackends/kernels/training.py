@@ -110,19 +110,20 @@ def data_loss(network, data, team):
         types.float64[::1],
         types.int64[:, ::1],
         types.uint64[:, ::1],
+        types.uint16[:, ::1],
         TEAM,
     )
 )
-def train_steps(network, data, watch, losses, order, epoch_words, team):
+def train_steps(network, data, watch, losses, order, epoch_words, epoch_orders, team):
     """Take the steps that `watch` asks for, or fewer; returns what was seen of them.
 
     `losses` has room for what is recorded; `order` has, for each thread, room for a batch's
-    samples, and `epoch_words` for EPOCH_WORDS.
+    samples, and `epoch_words` and `epoch_orders` are what `new_epochs` makes.
     """
     batch_size = watch.batch_size
     factor = network.memory.dtype.type(gradient_factor(network.shared[0].loss, batch_size))
     h_at, first, last = _rows_to_take(network, batch_size, team)
-    own_order, own_words = order[team.thread], epoch_words[team.thread]
+    thread = team.thread
     seen = begin(watch)
     while goes_on(watch, seen):
         step, loss = seen.step, seen.loss
@@ -130,10 +131,11 @@ def train_steps(network, data, watch, losses, order, epoch_words, team):
         while step < look:
             position = step * batch_size
             draw_samples(
-                own_order, first, last, position, data.samples, watch.key, watch.by_epoch, own_words
-            )
+                order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
+                epoch_words[thread], epoch_orders[thread],
+            )  # fmt: skip
             for n in range(first, last):
-                _take_sample(network, h_at, n, data, own_order[n])
+                _take_sample(network, h_at, n, data, order[thread, n])
             if not forward_and_loss(network, batch_size, factor, team):
                 return seen
             backward(network, batch_size, team)
@@ -151,7 +153,7 @@ def train_steps(network, data, watch, losses, order, epoch_words, team):
                 break
         if wants_data(watch, step):
             loss = np.float64(_data_loss(network, data, team))
-        seen = look_up(watch, seen, step, loss, losses, team.thread == 0)
+        seen = look_up(watch, seen, step, loss, losses, thread == 0)
     return seen
 
 

@@ -18,7 +18,7 @@ class Watch(NamedTuple):
     each `record_every`-th; at most `tol`, it ends the run.
     """
 
-    key: int
+    key: np.uint64
     start: int
     stop: int
     batch_size: int

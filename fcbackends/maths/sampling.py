@@ -14,46 +14,62 @@ The batch of step s (from 0) holds the draws at the positions p = s * batch_size
 0 <= j < batch_size. Of N samples, the draw at position p is
 
 - "replacement": floor(word(key, p) * N / 2**64);
-- "epoch": P(p mod N) for the permutation P of epoch e = p div N, so that every epoch visits each
-  sample once. P is a Feistel network on the b = bit_length(N - 1) bits of the index, split into
-  h = b div 2 high and l = b - h low bits, and walked again until the value is below N (Black and
-  Rogaway, "Ciphers with arbitrary finite domains", 2002). With k = word(key ^ 0xFFFFFFFFFFFFFFFF,
-  e) and, for the rounds r = 0 to 7, the multiplier a_r = word(k, 2 r) with its lowest bit set and
-  the offset c_r = word(k, 2 r + 1), a walk runs
+- "epoch": P[p mod N] for the order P of epoch e = p div N, which holds each of 0 to N - 1 once.
+  With k = word(key ^ 0xFFFFFFFFFFFFFFFF, e),
 
-      r even: high ^= top_h(a_r * low  + c_r)
-      r odd:  low  ^= top_l(a_r * high + c_r)
+  - for N <= 2**16, P is shuffled (Durstenfeld, "Algorithm 235: random permutation", 1964, in the
+    form that fills a table from its start):
 
-  where top_n(z) is the n highest of z's 64 bits (0 for n = 0).
+        for i = 0 to N - 1:  j = floor(word(k, i) * (i + 1) / 2**64);  P[i] = P[j];  P[j] = i
+
+  - for greater N, P[i] is computed from i alone, by a Feistel network on the b = bit_length(N - 1)
+    bits of the index, split into h = b div 2 high and l = b - h low bits. With the multiplier
+    a_r = word(k, 2 r), its lowest bit set, and the offset c_r = word(k, 2 r + 1), the rounds r = 0
+    to 7 run
+
+        r even: high ^= top_h(a_r * low  + c_r)
+        r odd:  low  ^= top_l(a_r * high + c_r)
+
+    where top_n(z) is the n highest of z's 64 bits. They are repeated until the value is below N
+    (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002). Last, 0 and 1 change places
+    where the highest bit of word(k, 16) is set: without that, all orders of N = 2**b are even
+    permutations, and nearly all of N = 2**b - 1 are odd.
+
+All this is done on the host by NumPy: the array API promises neither that 64-bit integers wrap
+around nor that elements can be written by index.
 """
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import functools
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Sampling: TypeAlias = Literal["replacement", "epoch"]
 
-GAMMA = np.uint64(0x9E3779B97F4A7C15)
-ROUNDS = 8
 MAX_SAMPLES = 2**32 - 1
 """The multiply-and-shift of a draw works on 32-bit halves."""
 
-_WORDS = NDArray[np.uint64]
-_LOW_HALF = np.uint64(0xFFFFFFFF)
-_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
+MAX_SHUFFLED = 2**16
+"""Samples up to which an epoch's order is a table."""
+
+_TABLES_KEPT = 16
+"""Tables, of 128 KiB at most, that wait for the next call: short runs need no new shuffle."""
+
+_ROUNDS = 8
+_ALL_BITS = 0xFFFFFFFFFFFFFFFF
+# Of uint64: the types of some versions of NumPy make int64 of them beside a Python integer.
+_WORDS = NDArray[Any]
 
 
-def words(key: int, counters: _WORDS) -> _WORDS:
-    """word(key, c) for an array of counters c."""
-    z = np.uint64(key) + (counters + np.uint64(1)) * GAMMA
-    z = (z ^ (z >> np.uint64(30))) * _MIX_1
-    z = (z ^ (z >> np.uint64(27))) * _MIX_2
-    return z ^ (z >> np.uint64(31))
+def words(key: int | _WORDS, counters: _WORDS) -> _WORDS:
+    """word(key, c) for an array of counters c, and of keys."""
+    z: _WORDS = (counters + 1) * 0x9E3779B97F4A7C15 + key
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB
+    return z ^ (z >> 31)
 
 
 def word(key: int, counter: int) -> int:
@@ -77,56 +93,81 @@ def draw_indices(
 ) -> NDArray[np.int64]:
     """The indices of the steps `start` to `start` + `steps` - 1 (from 0), (steps, batch_size)."""
     key = stream_key(seed)
-    positions = np.arange(start * batch_size, (start + steps) * batch_size, dtype=np.uint64)
+    first, last = start * batch_size, (start + steps) * batch_size
     if sampling == "replacement":
-        drawn = _scaled(words(key, positions), n_samples)
-    else:
-        drawn = _permuted(key, positions, n_samples)
-    return drawn.astype(np.int64).reshape(steps, batch_size)
+        drawn = _scaled(words(key, _range(first, last)), n_samples).astype(np.int64)
+        return drawn.reshape(steps, batch_size)
+    drawn = np.empty(last - first, np.int64)
+    after, at_once = -(-last // n_samples), max(1, MAX_SHUFFLED // n_samples)
+    for epoch in range(first // n_samples, after, at_once):
+        epochs = min(at_once, after - epoch)
+        before = epoch * n_samples
+        begin, end = max(first, before), min(last, before + epochs * n_samples)
+        places = slice(begin - before, end - before)
+        if n_samples <= MAX_SHUFFLED:
+            order = _shuffled(key, epoch, epochs, n_samples)[places]
+        else:
+            order = _walked(key, epoch, n_samples, places)
+        drawn[begin - first : end - first] = order
+    return drawn.reshape(steps, batch_size)
 
 
-def _scaled(u: _WORDS, n: int) -> _WORDS:
+def _range(start: int, stop: int) -> _WORDS:
+    return np.arange(start, stop, dtype=np.uint64)
+
+
+def _scaled(u: _WORDS, n: int | _WORDS) -> _WORDS:
     """floor(u * n / 2**64), without 128-bit integers, for n < 2**32."""
-    factor, half = np.uint64(n), np.uint64(32)
-    return ((u >> half) * factor + (((u & _LOW_HALF) * factor) >> half)) >> half
+    return ((u >> 32) * n + (((u & 0xFFFFFFFF) * n) >> 32)) >> 32
 
 
-def _permuted(key: int, positions: _WORDS, n: int) -> _WORDS:
-    epochs = positions // np.uint64(n)
-    drawn = positions % np.uint64(n)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        drawn[here] = _walk(epoch_key(key, int(epoch)), drawn[here], n)
-    return drawn
+@functools.lru_cache(_TABLES_KEPT)
+def _shuffled(key: int, epoch: int, epochs: int, n: int) -> NDArray[np.uint16]:
+    """The orders of so many epochs, one after another, in all at most MAX_SHUFFLED numbers.
+
+    A loop in Python over the steps of a shuffle takes three times as long for n = 2**16. Here all
+    steps i are taken at once. What one reads, P[j], was last written by the latest step before it
+    with the same j, which wrote its own number; or, without such a step, by step j, and is what
+    that one had read itself.
+    """
+    counters = _range(0, n)
+    before = _range(0, epochs)[:, None] * n
+    keys = words(key ^ _ALL_BITS, _range(epoch, epoch + epochs))
+    u = words(keys[:, None], counters)
+    # Integers of 16 bits are sorted by counting, four times as fast as longer ones.
+    written = (_scaled(u, counters + 1) + before).astype(np.uint16).reshape(-1)
+    by_place = np.argsort(written, kind="stable")
+    again = np.flatnonzero(written[by_place[1:]] == written[by_place[:-1]])
+    earlier, later = by_place[again], by_place[again + 1]
+    steps = np.arange(written.size)
+    read, reads_as = steps.copy(), written.astype(np.intp)
+    read[later], reads_as[later] = earlier, later
+    while not np.array_equal(further := reads_as[reads_as], reads_as):
+        reads_as = further
+    order = read[reads_as]
+    # Of several steps that write to a place, the last one stays.
+    order[written] = steps
+    orders = (order.reshape(epochs, n) - before.astype(np.intp)).astype(np.uint16).reshape(-1)
+    orders.setflags(write=False)
+    return orders
 
 
-def epoch_key(key: int, epoch: int) -> int:
-    """The key of one epoch's permutation."""
-    return word(key ^ int(_ALL_BITS), epoch)
-
-
-def _walk(key: int, values: _WORDS, n: int) -> _WORDS:
-    """Each value's place in the permutation of 0..n-1 that `key` names."""
+def _walked(key: int, epoch: int, n: int, places: slice) -> _WORDS:
+    """The samples at these places of an epoch's order."""
     bits = (n - 1).bit_length()
     high_bits = bits // 2
     low_bits = bits - high_bits
-    round_words = words(key, np.arange(2 * ROUNDS, dtype=np.uint64))
-    multipliers, offsets = round_words[0::2] | np.uint64(1), round_words[1::2]
-    values = values.copy()
-    walking = np.ones(values.shape, dtype=bool)
-    while walking.any():
-        low = values[walking] & np.uint64((1 << low_bits) - 1)
-        high = values[walking] >> np.uint64(low_bits)
-        for r in range(ROUNDS):
-            if r % 2 == 0:
-                high = high ^ _top(multipliers[r] * low + offsets[r], high_bits)
-            else:
-                low = low ^ _top(multipliers[r] * high + offsets[r], low_bits)
-        values[walking] = (high << np.uint64(low_bits)) | low
-        walking = values >= n
+    epoch_key = word(key ^ _ALL_BITS, epoch)
+    *round_words, swap = words(epoch_key, _range(0, 2 * _ROUNDS + 1)).tolist()
+    values = _range(places.start, places.stop)
+    walking = np.arange(len(values))
+    while len(walking):
+        high, low = values[walking] >> low_bits, values[walking] & ((1 << low_bits) - 1)
+        for r in range(0, 2 * _ROUNDS, 4):
+            a, c, b, d = round_words[r : r + 4]
+            high ^= (low * (a | 1) + c) >> (64 - high_bits)
+            low ^= (high * (b | 1) + d) >> (64 - low_bits)
+        values[walking] = (high << low_bits) | low
+        walking = walking[values[walking] >= n]
+    values[values < 2] ^= swap >> 63
     return values
-
-
-def _top(z: _WORDS, bits: int) -> _WORDS:
-    # A shift by all 64 bits is undefined in C and so in NumPy.
-    return z >> np.uint64(64 - bits) if bits else np.zeros_like(z)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
 
-from fcbackends.report.runs import Benchmark, Commit, Machine, Run
-from fcbackends.report.statistics import Estimate, Verdict, ratio_of_visits, verdict
-from fcbackends.report.summary import label
+from fcbackends.report.runs import Benchmark, Commit, Computed, Machine, Run
+from fcbackends.report.statistics import Outcome, outcome, ratio_of_visits
 
 NOISE = 0.05
 """What two runs of one revision may differ by, one process each, beyond what their rounds show."""
@@ -25,18 +25,25 @@ class Side(msgspec.Struct, frozen=True):
     date: str | None
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(Computed, frozen=True, kw_only=True):
     """One benchmark in both runs.
 
     Attributes
     ----------
-    workload, backend, arithmetic : str
+    workload : str
         What was measured.
     base, new : float or None
-        Seconds a step; None where that run has no such benchmark.
-    ratio, low, high : float or None
-        new / base and its 95 % interval; None where the two are not comparable.
-    verdict : {"faster", "slower", "within noise", "not comparable"}
+        Seconds a step: of saved runs the geometric mean of the visits' medians, otherwise the
+        median of all turns. None where that run has no such benchmark.
+    ratio : float or None
+        new / base; None where the two are not comparable, as all that follows.
+    yardstick : float or None
+        The same ratio of a fixed piece of work, timed around each round, that no revision changes:
+        what the machine itself has become slower by. None where the two were measured in turn.
+    corrected, low, high : float or None
+        Of saved runs ratio / yardstick, otherwise the ratio of turns side by side; and its 95 %
+        interval.
+    outcome : {"faster", "slower", "within noise", "not comparable"}
         What that says.
     reason : str or None
         Why the two are not comparable.
@@ -46,21 +53,16 @@ class Change(msgspec.Struct, frozen=True):
     """
 
     workload: str
-    backend: str
-    arithmetic: str
-    base: float | None
-    new: float | None
-    ratio: float | None
-    low: float | None
-    high: float | None
-    verdict: Verdict
-    reason: str | None
-    bits: Bits | None
-
-    @property
-    def label(self) -> str:
-        """The backend's name, with its arithmetic where that is not the contract's."""
-        return label(self.backend, self.arithmetic)
+    base: float | None = None
+    new: float | None = None
+    ratio: float | None = None
+    yardstick: float | None = None
+    corrected: float | None = None
+    low: float | None = None
+    high: float | None = None
+    outcome: Outcome = "not comparable"
+    reason: str | None = None
+    bits: Bits | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -95,9 +97,9 @@ class Comparison(msgspec.Struct, frozen=True):
             if change.bits == "lost"
             or (
                 slower is not None
-                and change.verdict == "slower"
-                and change.ratio is not None
-                and change.ratio > 1 + slower
+                and change.outcome == "slower"
+                and change.corrected is not None
+                and change.corrected > 1 + slower
             )
         )
 
@@ -139,6 +141,8 @@ def _not_comparable(base: Machine, new: Machine) -> str | None:
 
 
 def _remarks(base: Machine, new: Machine) -> Iterator[str]:
+    if base.contract != new.contract:
+        yield f"Another version of the contract: {base.contract} and {new.contract}."
     packages = {**base.versions, **new.versions}
     for package in packages:
         before, after = (side.versions.get(package, "none") for side in (base, new))
@@ -152,29 +156,42 @@ def _change(base: Benchmark | None, new: Benchmark | None, reason: str | None) -
     there = new or base
     assert there is not None
     work = there.extra_info
-    ratio: Estimate | None = None
-    bits: Bits | None = None
+    found = Change(work.backend, work.arithmetic, workload=work.workload)
     if base is None or new is None:
+        seconds = {"new" if base is None else "base": _seconds(there)}
         reason = f"only in the {'base' if new is None else 'new run'}"
-    else:
-        bits = _bits(base, new)
-        if reason is None and min(len(base.visits), len(new.visits)) < 2:
-            reason = "saved without its rounds"
-        if reason is None:
-            ratio = ratio_of_visits(base.visits, new.visits)
-    return Change(
-        workload=work.workload,
-        backend=work.backend,
-        arithmetic=work.arithmetic,
-        base=base.stats.median if base else None,
-        new=new.stats.median if new else None,
-        ratio=ratio.value if ratio else None,
-        low=ratio.low if ratio else None,
-        high=ratio.high if ratio else None,
-        verdict=verdict(ratio, NOISE) if ratio else "not comparable",
-        reason=reason if ratio is None else None,
-        bits=bits,
+        return msgspec.structs.replace(found, **seconds, reason=reason)
+    if reason is None and min(len(base.visits), len(new.visits)) < 2:
+        reason = "saved without its rounds"
+    found = msgspec.structs.replace(
+        found, base=_seconds(base), new=_seconds(new), reason=reason, bits=_bits(base, new)
     )
+    if reason is not None:
+        return found
+    times, yardsticks, relative = (
+        ratio_of_visits(*sides) for sides in zip(_visits(base), _visits(new), strict=True)
+    )
+    return msgspec.structs.replace(
+        found,
+        ratio=times.value,
+        yardstick=yardsticks.value,
+        corrected=relative.value,
+        low=relative.low,
+        high=relative.high,
+        outcome=outcome(relative, NOISE),
+    )
+
+
+def _visits(benchmark: Benchmark) -> tuple[list[float], list[float], list[float]]:
+    """Of each visit the time, that of the yardstick, and the one in multiples of the other."""
+    times, yardsticks = map(list, zip(*benchmark.visits, strict=True))
+    return times, yardsticks, [a / b for a, b in benchmark.visits]
+
+
+def _seconds(benchmark: Benchmark) -> float:
+    """The mean that a ratio of visits is one of, or what was saved instead of rounds."""
+    times = [seconds for seconds, _ in benchmark.visits]
+    return statistics.geometric_mean(times) if times else benchmark.stats.median
 
 
 def _bits(base: Benchmark, new: Benchmark) -> Bits | None:
@@ -184,8 +201,3 @@ def _bits(base: Benchmark, new: Benchmark) -> Bits | None:
     if before.equal:
         return "kept" if after.equal else "lost"
     return "won" if after.equal else "differ"
-
-
-def schema() -> dict[str, object]:
-    """The JSON Schema of comparisons' JSON form."""
-    return msgspec.json.schema(tuple[Comparison, ...])

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from fcbackends.report import figures
 from fcbackends.report.comparison import NOISE, Change, Comparison, Side
 from fcbackends.report.layout import Cell, Column, Document, Section, Table, Tone
-from fcbackends.report.runs import Agreement, Commit, Machine
-from fcbackends.report.summary import Report, Row, Series, Workload
+from fcbackends.report.runs import Commit, Deviation, Machine
+from fcbackends.report.summary import Group, Report, Row, Series
 
 _UNITS = {
     "epoch": "epoch",
@@ -29,7 +29,7 @@ def report_document(report: Report, *, pictures: bool = False) -> Document:
     pictures : bool
         Whether plots are drawn, for forms that can show them.
     """
-    sections = [_workload_section(workload) for workload in report.workloads]
+    sections = [*map(_group_section, report.workloads)]
     if report.series:
         sections.append(_growth_section(report.series))
     if pictures:
@@ -52,6 +52,7 @@ def machine_facts(machine: Machine) -> tuple[tuple[str, str], ...]:
         ("libraries", ", ".join(f"{name} {v}" for name, v in machine.versions.items())),
         ("BLAS", machine.blas),
         ("threads", f"BLAS {machine.threads.blas}, Numba {machine.threads.numba}"),
+        ("contract", f"version {machine.contract}"),
     )
 
 
@@ -64,8 +65,8 @@ def commit_text(commit: Commit) -> str:
     return commit.id[:12] + (" with uncommitted changes" if commit.dirty else "")
 
 
-def _workload_section(workload: Workload) -> Section:
-    unit = _UNITS.get(workload.kind, "step")
+def _group_section(group: Group) -> Section:
+    unit = _UNITS.get(group.kind, "step")
     columns = (
         Column("backend"),
         Column(f"time per {unit}", numeric=True),
@@ -77,7 +78,7 @@ def _workload_section(workload: Workload) -> Section:
         Column("samples/s", numeric=True),
         Column("middle half of the rounds", numeric=True),
     )
-    return Section(workload.name, Table(columns, tuple(map(_row_cells, workload.rows))))
+    return Section(group.name, Table(columns, tuple(map(_row_cells, group.rows))))
 
 
 def _row_cells(row: Row) -> tuple[Cell, ...]:
@@ -101,7 +102,7 @@ def _compile_text(value: float | None) -> str:
     return "" if value is None else figures.seconds(value)
 
 
-def agreement_cell(agreement: Agreement) -> Cell:
+def agreement_cell(agreement: Deviation) -> Cell:
     """The class, and how many values differ by how much."""
     if agreement.equal:
         return Cell(f"{agreement.stated}: all bits equal", "good")
@@ -168,29 +169,47 @@ def comparison_document(comparisons: Sequence[Comparison]) -> Document:
 
 
 def _comparison_section(comparison: Comparison) -> Section:
+    saved = comparison.how == "saved runs"
     columns = (
         Column("workload"),
         Column("backend"),
         Column("base", numeric=True),
         Column("new", numeric=True),
-        Column("new / base", numeric=True),
+        Column("change", numeric=True),
+        *([Column("yardstick", numeric=True)] if saved else []),
+        Column("corrected" if saved else "side by side", numeric=True),
         Column("95 % interval", numeric=True),
-        Column("verdict"),
+        Column("outcome"),
         Column("bits"),
     )
+    rows = tuple(_change_cells(change, saved) for change in comparison.changes)
     return Section(
         f"{comparison.new.name}: {_counts(comparison)}",
-        Table(columns, tuple(map(_change_cells, comparison.changes))),
-        (*comparison.remarks, *_reasons(comparison), *_drift(comparison)),
+        Table(columns, rows),
+        (
+            *comparison.remarks,
+            *_reasons(comparison),
+            _EXPLAINED[comparison.how],
+            *(_drift(comparison.changes) if saved else []),
+        ),
     )
 
+
+_EXPLAINED = {
+    "saved runs": "change = new / base. yardstick: the change of a fixed product of matrices, of "
+    "no revision, that is timed around every round: what the machine has become slower by. "
+    "corrected = change / yardstick, as ratios; interval and outcome are of this.",
+    "interleaved": "change = new / base, the medians of all turns. side by side: new / base in "
+    "turns next to each other, which the machine's drift falls on alike; interval and outcome are "
+    "of this.",
+}
 
 _HOW = {
     "saved runs": "each by itself, in one process",
     "interleaved": "both in turn, in several pairs of processes",
 }
 
-_VERDICT_TONES: dict[str, Tone | None] = {
+_TONES: dict[str, Tone | None] = {
     "faster": "good",
     "slower": "bad",
     "within noise": None,
@@ -215,26 +234,26 @@ def _side_fact(which: str, side: Side) -> tuple[str, str]:
     return which, ", ".join(parts)
 
 
-def _change_cells(change: Change) -> tuple[Cell, ...]:
-    ratio = interval = ""
-    if change.ratio is not None and change.low is not None and change.high is not None:
-        ratio = figures.percent(change.ratio)
+def _change_cells(change: Change, saved: bool) -> tuple[Cell, ...]:
+    times = change.base, change.new
+    ratios = [change.ratio, *([change.yardstick] if saved else []), change.corrected]
+    interval = ""
+    if change.low is not None and change.high is not None:
         interval = f"{figures.percent(change.low)} .. {figures.percent(change.high)}"
     return (
         Cell(change.workload),
         Cell(change.label),
-        Cell("" if change.base is None else figures.seconds(change.base)),
-        Cell("" if change.new is None else figures.seconds(change.new)),
-        Cell(ratio),
+        *(Cell("" if time is None else figures.seconds(time)) for time in times),
+        *(Cell("" if ratio is None else figures.percent(ratio)) for ratio in ratios),
         Cell(interval, "quiet"),
-        Cell(change.verdict, _VERDICT_TONES[change.verdict]),
+        Cell(change.outcome, _TONES[change.outcome]),
         Cell(*_BITS[change.bits]),
     )
 
 
 def _counts(comparison: Comparison) -> str:
-    verdicts = [change.verdict for change in comparison.changes]
-    counts = [f"{verdicts.count(v)} {v}" for v in _VERDICT_TONES if v in verdicts]
+    outcomes = [change.outcome for change in comparison.changes]
+    counts = [f"{outcomes.count(one)} {one}" for one in _TONES if one in outcomes]
     lost = sum(change.bits == "lost" for change in comparison.changes)
     return ", ".join([*counts, *([f"{lost} lost agreement"] if lost else [])])
 
@@ -248,13 +267,22 @@ def _reasons(comparison: Comparison) -> list[str]:
     return [f"Not comparable, {count}: {reason}." for reason, count in reasons.items()]
 
 
-def _drift(comparison: Comparison) -> list[str]:
-    """A word of caution where all benchmarks moved together."""
-    ratios = [change.ratio for change in comparison.changes if change.ratio is not None]
-    middle = statistics.median(ratios) if ratios else 1.0
-    if comparison.how == "interleaved" or 1 / (1 + NOISE) < middle < 1 + NOISE:
-        return []
-    return [
-        f"Half of the benchmarks changed by {figures.percent(middle)} or more: the machine itself "
-        "may have been another. --interleave measures both in turn."
-    ]
+def _drift(changes: Sequence[Change]) -> list[str]:
+    """What the machine itself did, and a word of caution where more than that moved everything."""
+    found = []
+    yardsticks = [change.yardstick for change in changes if change.yardstick is not None]
+    if yardsticks:
+        low, middle, high = min(yardsticks), statistics.median(yardsticks), max(yardsticks)
+        found.append(
+            f"The yardstick changed by {figures.percent(middle)} (the median; from "
+            f"{figures.percent(low)} to {figures.percent(high)})."
+        )
+    corrected = [change.corrected for change in changes if change.corrected is not None]
+    middle = statistics.median(corrected) if corrected else 1.0
+    if not 1 / (1 + NOISE) < middle < 1 + NOISE:
+        found.append(
+            f"Half of the benchmarks changed by {figures.percent(middle)} or more even so: the "
+            "machine may have been another in ways that the yardstick does not feel. "
+            "--interleave measures both in turn."
+        )
+    return found

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
-import os
 import statistics
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from tqdm.auto import tqdm
 
 from fcbackends.errors import ArgumentError
 from fcbackends.report.comparison import Change, Comparison, Side
 from fcbackends.report.machine import pinned_threads, this_machine
 from fcbackends.report.runs import Commit
-from fcbackends.report.statistics import ratio_of_pairs, verdict
+from fcbackends.report.statistics import outcome, ratio_of_pairs
+from fcbackends.report.workers import Ask, WorkerEndedError, WorkerError, worker
 
 PROCESS_PAIRS = 9
 MOST_TURNS = 10
@@ -41,28 +39,38 @@ NOISE = 0.03
 
 _PACKAGE = "fcbackends"
 
-Ask = Callable[..., dict[str, Any]]
-"""Sends a worker one request and returns its answer."""
+Workers = Callable[[str], contextlib.AbstractContextManager[Ask]]
+"""Starts a process with the package of "BASE" or of "NEW"."""
 
 
 @dataclass
 class _Task:
-    """One benchmark, and what the pairs of processes have found so far."""
+    """One benchmark, and what the pairs of processes have found so far.
 
-    workload: str
-    backend: str
-    arithmetic: str
+    Attributes
+    ----------
+    work : dict
+        What the workers are asked for: workload, backend and arithmetic.
+    units, warm, turns : int
+        Units a turn, units to do beforehand in a new process, turns a pair of processes.
+    times : list of tuple
+        Of each turn, the seconds of a unit in the base and in the new revision.
+    log_ratios : list of float
+        Of each pair of processes, the median of its turns' log(new / base).
+    same_bits : bool
+        Whether both ended on the same bits.
+    error : str or None
+        Why it cannot be done.
+    """
+
+    work: dict[str, str]
     units: int = 0
+    warm: int = 0
     turns: int = 0
-    base: list[float] = field(default_factory=list)
-    new: list[float] = field(default_factory=list)
+    times: list[tuple[float, float]] = field(default_factory=list)
     log_ratios: list[float] = field(default_factory=list)
     same_bits: bool = True
     error: str | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.workload} {self.backend} {self.arithmetic}"
 
 
 def compare_revisions(base: str, new: str, only: str = "") -> Comparison:
@@ -87,32 +95,38 @@ def compare_revisions(base: str, new: str, only: str = "") -> Comparison:
         base_folder, base_commit = stack.enter_context(_sources(checkout, base, "BASE"))
         new_folder, new_commit = stack.enter_context(_sources(checkout, new, "NEW"))
         folders = {"BASE": base_folder, "NEW": new_folder}
-        with _worker(checkout, "NEW", new_folder) as ask:
-            tasks = [_Task(**values) for values in ask(list="light")["tasks"]]
-        tasks = [task for task in tasks if only in task.name]
-        if not tasks:
-            raise ArgumentError(f"`--only` must be a text in a benchmark's name, got {only!r}")
-        count = PROCESS_PAIRS * len(tasks)
-        with tqdm(total=count, unit="benchmark", leave=False, disable=None) as bar:
-            for pair in range(PROCESS_PAIRS):
-                if all(task.error for task in tasks):
-                    break
-                with contextlib.ExitStack() as workers:
-                    asks = [
-                        workers.enter_context(_worker(checkout, argument, folder))
-                        for argument, folder in folders.items()
-                    ]
-                    for task in tasks:
-                        _measure(task, asks[0], asks[1], first=pair == 0)
-                        bar.update()
+        changes = changes_in_turn(lambda side: _worker(checkout, side, folders[side]), only)
         return Comparison(
             base=Side(base, base_commit, None),
             new=Side(new, new_commit, None),
             how="interleaved",
             machine=this_machine(),
             remarks=(),
-            changes=tuple(map(_change, tasks)),
+            changes=changes,
         )
+
+
+def changes_in_turn(start: Workers, only: str = "") -> tuple[Change, ...]:
+    """What pairs of workers find on each benchmark whose name contains `only`."""
+    with start("NEW") as ask:
+        tasks = [_Task(work) for work in ask("tasks", grid="light") if only in _name(work)]
+    if not tasks:
+        raise ArgumentError("--only", "be a text in a benchmark's name", repr(only))
+    total = PROCESS_PAIRS * len(tasks)
+    with tqdm(total=total, unit="benchmark", leave=False, disable=None) as bar:
+        for _ in range(PROCESS_PAIRS):
+            if all(task.error for task in tasks):
+                break
+            with start("BASE") as ask_base, start("NEW") as ask_new:
+                for task in tasks:
+                    if not task.error:
+                        _measure(task, ask_base, ask_new)
+                    bar.update()
+    return tuple(map(_change, tasks))
+
+
+def _name(work: dict[str, str]) -> str:
+    return " ".join(work[key] for key in ("workload", "backend", "arithmetic"))
 
 
 def _checkout() -> Path:
@@ -121,7 +135,7 @@ def _checkout() -> Path:
         if (folder / "benchmarks" / "worker.py").is_file():
             return folder
     raise ArgumentError(
-        f"`--interleave` must be used in a checkout of {_PACKAGE} with its benchmarks, got {here}"
+        "--interleave", f"be used in a checkout of {_PACKAGE} with its benchmarks", str(here)
     )
 
 
@@ -137,10 +151,8 @@ def _sources(checkout: Path, name: str, argument: str) -> Iterator[tuple[Path, C
     commit = _git(checkout, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
     archive = commit and _git(checkout, "archive", commit.decode().strip(), _PACKAGE)
     if not (commit and archive):
-        raise ArgumentError(
-            f"`{argument}` must be a revision of {checkout} or a folder, each with the package "
-            f"{_PACKAGE} in it, got {name!r}"
-        )
+        required = f"be a revision of {checkout} or a folder, each with the package {_PACKAGE}"
+        raise ArgumentError(argument, f"{required} in it", repr(name))
     with tempfile.TemporaryDirectory() as temporary:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(temporary, filter="data")
@@ -159,95 +171,63 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
 @contextlib.contextmanager
 def _worker(checkout: Path, argument: str, folder: Path) -> Iterator[Ask]:
     """A process with the package of a folder, and the checkout's benchmarks."""
-    with tempfile.TemporaryFile("w+") as stderr:
-        process = subprocess.Popen(
-            [sys.executable, checkout / "benchmarks" / "worker.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(folder)},
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        requests, answers = process.stdin, process.stdout
-
-        def answered() -> dict[str, Any]:
-            line = answers.readline()
-            if line:
-                return dict(json.loads(line))
-            stderr.seek(0)
-            *_, reason = ["no reason given", *stderr.read().splitlines()]
-            raise ArgumentError(f"`{argument}` must be a revision that runs, got: {reason}")
-
-        def ask(**request: Any) -> dict[str, Any]:
-            print(json.dumps(request), file=requests, flush=True)
-            return answered()
-
-        try:
-            package = answered()["package"]
+    try:
+        program = checkout / "benchmarks" / "worker.py"
+        with worker(program, {"PYTHONPATH": str(folder)}) as ask:
+            package = ask("package")
             if Path(package).parent != folder:
-                raise ArgumentError(
-                    f"`{argument}` must be what is imported, got {package}: uninstall {_PACKAGE} "
-                    "or install it with pip's -e"
-                )
+                advice = f"uninstall {_PACKAGE} or install it with pip's -e"
+                raise ArgumentError(argument, "be what is imported", f"{package}: {advice}")
             yield ask
-        finally:
-            process.kill()
-            process.communicate()
+    except WorkerEndedError as error:
+        raise ArgumentError(argument, "be a revision that runs", str(error)) from None
 
 
-def _measure(task: _Task, ask_base: Ask, ask_new: Ask, *, first: bool) -> None:
+def _measure(task: _Task, ask_base: Ask, ask_new: Ask) -> None:
     """Let one pair of processes take turns at a benchmark."""
-    if task.error:
-        return
-    asks = ask_base, ask_new
-    what = {name: getattr(task, name) for name in ("workload", "backend", "arithmetic")}
-    for side, ask in zip(("base", "new"), asks, strict=True):
-        if error := ask(**what).get("error"):
+    asks = {"base": ask_base, "new": ask_new}
+    for side, ask in asks.items():
+        try:
+            # An older revision may lack anything that today's workloads use.
+            ask("seconds", **task.work, units=max(1, task.warm))
+        except WorkerError as error:
             task.error = f"{side}: {error}"
             return
-    if first:
-        base_digest, new_digest = (ask(result=True)["digest"] for ask in asks)
+    if not task.turns:
+        base_digest, new_digest = (ask("digest", **task.work) for ask in asks.values())
         task.same_bits = base_digest == new_digest
-        task.units, seconds = _units(ask_base)
+        task.units, task.warm, seconds = ask_base("fitted", **task.work, wanted=TURN_SECONDS)
+        ask_new("seconds", **task.work, units=task.warm)
         task.turns = max(1, min(MOST_TURNS, int(PAIR_SECONDS / (2 * seconds))))
-    logs = []
+    times = []
     for turn in range(task.turns):
-        order = (0, 1) if turn % 2 == 0 else (1, 0)
-        times = {side: asks[side](units=task.units)["seconds"] / task.units for side in order}
-        task.base.append(times[0])
-        task.new.append(times[1])
-        logs.append(math.log(times[1] / times[0]))
-    task.log_ratios.append(statistics.median(logs))
-
-
-def _units(ask: Ask) -> tuple[int, float]:
-    """How many units make a turn long enough, and its seconds."""
-    units = 1
-    while True:
-        seconds = min(ask(units=units)["seconds"] for _ in range(2))
-        if seconds > TURN_SECONDS / 2:
-            return units, seconds
-        units *= 2
+        taken = {}
+        for side in sorted(asks, reverse=turn % 2 == 1):
+            taken[side] = asks[side]("seconds", **task.work, units=task.units) / task.units
+        times.append((taken["base"], taken["new"]))
+    task.times += times
+    task.log_ratios.append(statistics.median(math.log(new / base) for base, new in times))
 
 
 def _change(task: _Task) -> Change:
-    ratio = None if task.error else ratio_of_pairs(task.log_ratios)
-    return Change(
-        workload=task.workload,
-        backend=task.backend,
-        arithmetic=task.arithmetic,
-        base=statistics.median(task.base) if ratio else None,
-        new=statistics.median(task.new) if ratio else None,
-        ratio=ratio.value if ratio else None,
-        low=ratio.low if ratio else None,
-        high=ratio.high if ratio else None,
-        verdict=verdict(ratio, NOISE) if ratio else "not comparable",
+    found = Change(
+        task.work["backend"],
+        task.work["arithmetic"],
+        workload=task.work["workload"],
         reason=task.error,
-        bits=None
-        if task.arithmetic == "native" or task.error
-        else "kept"
-        if task.same_bits
-        else "lost",
+    )
+    if task.error:
+        return found
+    base, new = (statistics.median(times) for times in zip(*task.times, strict=True))
+    side_by_side = ratio_of_pairs(task.log_ratios)
+    return msgspec.structs.replace(
+        found,
+        base=base,
+        new=new,
+        ratio=new / base,
+        corrected=side_by_side.value,
+        low=side_by_side.low,
+        high=side_by_side.high,
+        outcome=outcome(side_by_side, NOISE),
+        bits=None if found.arithmetic == "native" else "kept" if task.same_bits else "lost",
     )

@@ -12,6 +12,7 @@ from typing import Any
 import cpuinfo
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.report.runs import Machine, Threads
 
 _PACKAGES = (
@@ -64,6 +65,7 @@ def this_machine() -> Machine:
             blas=max((pool["num_threads"] for pool in blas), default=1),
             numba=numba.get_num_threads(),
         ),
+        contract=CONTRACT_VERSION,
     )
 
 

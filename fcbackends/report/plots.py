@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogFormatter, NullFor
 
 from fcbackends.report import figures
 from fcbackends.report.layout import Picture, Section
-from fcbackends.report.summary import BASELINE, Crossover, Curve, Report, Series, Workload, label
+from fcbackends.report.summary import BASELINE, Crossover, Curve, Group, Report, Series
 
 # At least 3 to 1 against white and against the page's dark, and apart for the colour-blind.
 _COLORS = ("#8a8f98", "#2f7de1", "#d9730d", "#0f9d76", "#a855f7", "#e0457b", "#8c6d1f", "#0891b2")
@@ -54,7 +54,7 @@ _Styles = dict[str, tuple[str, str]]
 def sections(report: Report) -> list[Section]:
     """Speed-ups, growth with size and losses, each section where there is something to show."""
     styles = _styles(report)
-    by_kind: dict[str, list[Workload]] = {}
+    by_kind: dict[str, list[Group]] = {}
     for workload in report.workloads:
         by_kind.setdefault(workload.kind, []).append(workload)
     found: dict[str, list[Picture | None]] = {
@@ -81,7 +81,7 @@ def _styles(report: Report) -> _Styles:
     }
 
 
-def _speedups(kind: str, workloads: Sequence[Workload], styles: _Styles) -> Picture | None:
+def _speedups(kind: str, workloads: Sequence[Group], styles: _Styles) -> Picture | None:
     """Bars from 1: to the right faster than NumPy native, to the left slower."""
     groups = [
         (
@@ -89,7 +89,7 @@ def _speedups(kind: str, workloads: Sequence[Workload], styles: _Styles) -> Pict
             [
                 (row.label, row.speedup)
                 for row in workload.rows
-                if row.speedup is not None and row.label != label(*BASELINE)
+                if row.speedup is not None and row.label != BASELINE
             ],
         )
         for workload in workloads

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from fcbackends.backends.backend import ConformanceClass
 from fcbackends.errors import ArgumentError
+from fcbackends.maths import CONTRACT_VERSION
 
 STORAGE = Path(".benchmarks")
 """Where pytest-benchmark keeps its runs, in the folder that it was started in."""
 
 
-class Agreement(msgspec.Struct, frozen=True):
-    """How a benchmark's result agreed with the reference's.
+class Computed(msgspec.Struct, frozen=True):
+    """What computed: a backend, in an arithmetic."""
+
+    backend: str
+    arithmetic: str
+
+    @property
+    def label(self) -> str:
+        """The backend's name, with its arithmetic where that is not the contract's.
+
+        Examples
+        --------
+        >>> Computed("numpy", "native").label
+        'numpy native'
+        """
+        is_plain = self.arithmetic == "ordered"
+        return self.backend if is_plain else f"{self.backend} {self.arithmetic}"
+
+
+class Deviation(msgspec.Struct, frozen=True):
+    """How far a benchmark's result was from the reference's.
 
     Attributes
     ----------
@@ -34,7 +54,7 @@ class Agreement(msgspec.Struct, frozen=True):
     different: int
     values: int
     max_ulp: int | None
-    stated: ConformanceClass
+    stated: Literal["A", "B", "C"]
 
 
 class Axis(msgspec.Struct, frozen=True):
@@ -52,7 +72,7 @@ class Losses(msgspec.Struct, frozen=True):
     losses: tuple[float, ...]
 
 
-class Work(msgspec.Struct, frozen=True):
+class Work(Computed, frozen=True, kw_only=True):
     """What `benchmarks/` tells of one benchmark beside its times.
 
     Attributes
@@ -65,14 +85,14 @@ class Work(msgspec.Struct, frozen=True):
         The layers' sizes, inputs first.
     batch : int
         Samples a step.
-    dtype, backend, arithmetic : str
-        What computed, and in what numbers.
+    dtype : str
+        Of the numbers.
     multiply_adds : int
         Products in one step.
     samples : int
         Samples gone through in what is timed.
-    agreement : Agreement
-        With the reference.
+    agreement : Deviation
+        From the reference.
     samples_per_second : float
         Samples gone through in a second, by the median of all rounds.
     visits : tuple of int
@@ -93,11 +113,9 @@ class Work(msgspec.Struct, frozen=True):
     sizes: tuple[int, ...]
     batch: int
     dtype: Literal["float32", "float64"]
-    backend: str
-    arithmetic: Literal["ordered", "native"]
     multiply_adds: int
     samples: int
-    agreement: Agreement
+    agreement: Deviation
     samples_per_second: float = 0.0
     visits: tuple[int, ...] = ()
     probes: tuple[float, ...] = ()
@@ -124,13 +142,16 @@ class Benchmark(msgspec.Struct, frozen=True):
     extra_info: Work
 
     @property
-    def visits(self) -> list[list[float]]:
-        """The rounds of each visit, in multiples of their probes' times; none if not saved."""
-        rounds, probes = self.stats.data, self.extra_info.probes
-        if len(rounds) != len(probes):
+    def visits(self) -> list[tuple[float, float]]:
+        """Of each visit, the medians of its rounds and of their probes; none if not saved."""
+        data, probes = self.stats.data, self.extra_info.probes
+        if len(data) != len(probes):
             return []
-        relative = iter([seconds / probe for seconds, probe in zip(rounds, probes, strict=True)])
-        return [list(itertools.islice(relative, count)) for count in self.extra_info.visits]
+        ends = list(itertools.accumulate(self.extra_info.visits))
+        return [
+            (statistics.median(data[first:end]), statistics.median(probes[first:end]))
+            for first, end in itertools.pairwise((0, *ends))
+        ]
 
 
 class Threads(msgspec.Struct, frozen=True):
@@ -141,7 +162,7 @@ class Threads(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where and with what a run was made."""
+    """Where and with what a run was made; the contract's version is 1 where none was saved."""
 
     cpu: str
     cores: int
@@ -150,6 +171,7 @@ class Machine(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     blas: str
     threads: Threads
+    contract: int = 1
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -191,11 +213,6 @@ class Run(msgspec.Struct, frozen=True):
         return self.machine_info.fcbackends
 
 
-def convert(saved: object) -> Run:
-    """The run in what pytest-benchmark is about to save."""
-    return msgspec.convert(saved, Run)
-
-
 def load(name: str | None, argument: str = "RUN") -> Run:
     """Read a saved run.
 
@@ -210,23 +227,24 @@ def load(name: str | None, argument: str = "RUN") -> Run:
     Raises
     ------
     ArgumentError
-        Where there is no such run, or it was not saved by `pytest benchmarks/`.
+        Where there is no such run, it was not saved by `pytest benchmarks/`, or its bits follow a
+        later version of the contract.
     """
     path = _find(name, argument)
     try:
         run = msgspec.json.decode(path.read_bytes(), type=Run)
     except OSError as error:
-        raise ArgumentError(
-            f"`{argument}` must be a readable file, got {str(path)!r}: {error.strerror}"
-        ) from None
+        came = f"{str(path)!r}: {error.strerror}"
+        raise ArgumentError(argument, "be a readable file", came) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArgumentError(
-            f"`{argument}` must be a run saved by `pytest benchmarks/`, got {str(path)!r}: {error}"
-        ) from None
+        came = f"{str(path)!r}: {error}"
+        raise ArgumentError(argument, "be a run saved by `pytest benchmarks/`", came) from None
+    if run.machine.contract > CONTRACT_VERSION:
+        required = f"be a run of the contract's version {CONTRACT_VERSION} or an older one"
+        came = f"{str(path)!r} of version {run.machine.contract}"
+        raise ArgumentError(argument, required, came)
     if not run.benchmarks:
-        raise ArgumentError(
-            f"`{argument}` must be a run with benchmarks in it, got none in {str(path)!r}"
-        )
+        raise ArgumentError(argument, "be a run with benchmarks in it", f"none in {str(path)!r}")
     return run
 
 
@@ -239,15 +257,12 @@ def _find(name: str | None, argument: str) -> Path:
     if name is None:
         if saved:
             return saved[-1]
-        raise ArgumentError(
-            f"`{argument}` must be given where no run is saved in {str(STORAGE)!r}: "
-            "`pytest benchmarks/` saves one"
-        )
+        required = "be given, or found among what `pytest benchmarks/` saves"
+        raise ArgumentError(argument, required, f"no run in {str(STORAGE)!r}")
     chosen = [path for path in saved if path.name.startswith(name)]
     if len(chosen) == 1:
         return chosen[0]
     there = ", ".join(path.stem for path in saved[-5:]) or "none"
-    raise ArgumentError(
-        f"`{argument}` must be a file, or a saved run of {str(STORAGE)!r} (the newest: {there}), "
-        f"got {name!r}" + (f", which {len(chosen)} of them start with" if chosen else "")
-    )
+    required = f"be a file, or a saved run of {str(STORAGE)!r} (the newest: {there})"
+    many = f", which {len(chosen)} of them start with" if chosen else ""
+    raise ArgumentError(argument, required, f"{name!r}{many}")

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from scipy import stats
 
-Verdict: TypeAlias = Literal["faster", "slower", "within noise", "not comparable"]
+Outcome: TypeAlias = Literal["faster", "slower", "within noise", "not comparable"]
+"""What is said of a benchmark's time in two revisions."""
 
 CONFIDENCE = 0.95
 
@@ -23,13 +24,13 @@ class Estimate(NamedTuple):
     high: float
 
 
-def ratio_of_visits(base: Sequence[Sequence[float]], new: Sequence[Sequence[float]]) -> Estimate:
-    """The ratio of the times in two runs, each of several visits with several rounds.
+def ratio_of_visits(base: Sequence[float], new: Sequence[float]) -> Estimate:
+    """The ratio of the times in two runs, each of several visits.
 
-    The rounds of one visit share what disturbs them, so each visit counts once, by the logarithm
-    of its median. The interval is Welch's.
+    Rounds of one visit share what disturbs them, so a visit has one time, its median. The ratio is
+    that of the geometric means, the interval Welch's.
     """
-    logs = [[math.log(statistics.median(rounds)) for rounds in visits] for visits in (base, new)]
+    logs = [list(map(math.log, visits)) for visits in (base, new)]
     shares = [statistics.variance(side) / len(side) for side in logs]
     error = math.sqrt(sum(shares))
     value = statistics.fmean(logs[1]) - statistics.fmean(logs[0])
@@ -60,12 +61,12 @@ def ratio_of_pairs(log_ratios: Sequence[float]) -> Estimate:
     return Estimate(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
 
 
-def verdict(ratio: Estimate, noise: float) -> Verdict:
+def outcome(ratio: Estimate, noise: float) -> Outcome:
     """What a ratio says, where the same code can differ from itself by the share `noise`.
 
     Examples
     --------
-    >>> verdict(Estimate(1.15, 1.12, 1.18), 0.05), verdict(Estimate(1.15, 0.98, 1.30), 0.05)
+    >>> outcome(Estimate(1.15, 1.12, 1.18), 0.05), outcome(Estimate(1.15, 0.98, 1.30), 0.05)
     ('slower', 'within noise')
     """
     if ratio.low > 1 + noise:

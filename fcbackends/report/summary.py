@@ -7,30 +7,28 @@ import math
 
 import msgspec
 
-from fcbackends.report.runs import Agreement, Benchmark, Commit, Losses, Machine, Run
+from fcbackends.report.runs import Benchmark, Commit, Computed, Deviation, Losses, Machine, Run
 from fcbackends.report.statistics import fit_exponent
 
-BASELINE = ("numpy", "native")
+BASELINE = Computed("numpy", "native").label
 """What speeds are compared with: NumPy's own matmul, outside the contract."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(Computed, frozen=True, kw_only=True):
     """One backend on one workload.
 
     Attributes
     ----------
     name : str
         The benchmark's full name in the run.
-    backend, arithmetic : str
-        What computed.
     seconds, q1, q3 : float
         A step's time: the rounds' median and quartiles.
     speedup : float or None
         Times faster than NumPy native; None where that was not measured.
     samples_per_second : float
         Samples gone through in a second.
-    agreement : Agreement
-        With the reference.
+    agreement : Deviation
+        From the reference.
     compile_cold_s, compile_cached_s : float or None
         Seconds that the first call takes longer, without and with the kernel cache.
     repaid_after : int or None
@@ -39,25 +37,18 @@ class Row(msgspec.Struct, frozen=True):
     """
 
     name: str
-    backend: str
-    arithmetic: str
     seconds: float
     q1: float
     q3: float
     speedup: float | None
     samples_per_second: float
-    agreement: Agreement
+    agreement: Deviation
     compile_cold_s: float | None
     compile_cached_s: float | None
     repaid_after: int | None
 
-    @property
-    def label(self) -> str:
-        """The backend's name, with its arithmetic where that is not the contract's."""
-        return label(self.backend, self.arithmetic)
 
-
-class Workload(msgspec.Struct, frozen=True):
+class Group(msgspec.Struct, frozen=True):
     """One piece of work on every backend."""
 
     name: str
@@ -69,13 +60,11 @@ class Workload(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
 
 
-class Growth(msgspec.Struct, frozen=True):
+class Growth(Computed, frozen=True):
     """How one backend's time grows along a series.
 
     Attributes
     ----------
-    backend, arithmetic : str
-        What computed.
     sizes : tuple of int
         The places along the axis.
     seconds : tuple of float
@@ -86,19 +75,12 @@ class Growth(msgspec.Struct, frozen=True):
         The slope between the two largest sizes, where fixed costs weigh least.
     """
 
-    backend: str
-    arithmetic: str
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
     exponent: float
     low: float
     high: float
     last_exponent: float
-
-    @property
-    def label(self) -> str:
-        """The backend's name, with its arithmetic where that is not the contract's."""
-        return label(self.backend, self.arithmetic)
 
 
 class Crossover(msgspec.Struct, frozen=True):
@@ -118,18 +100,11 @@ class Series(msgspec.Struct, frozen=True):
     crossovers: tuple[Crossover, ...]
 
 
-class Curve(msgspec.Struct, frozen=True):
+class Curve(Computed, frozen=True):
     """The losses of one backend's whole training."""
 
     workload: str
-    backend: str
-    arithmetic: str
     losses: Losses
-
-    @property
-    def label(self) -> str:
-        """The backend's name, with its arithmetic where that is not the contract's."""
-        return label(self.backend, self.arithmetic)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -143,7 +118,7 @@ class Report(msgspec.Struct, frozen=True):
         Of which revision.
     machine : Machine
         Where and with what.
-    workloads : tuple of Workload
+    workloads : tuple of Group
         The work, in the order in which it ran.
     series : tuple of Series
         How time grows with size.
@@ -154,20 +129,9 @@ class Report(msgspec.Struct, frozen=True):
     date: str
     commit: Commit
     machine: Machine
-    workloads: tuple[Workload, ...]
+    workloads: tuple[Group, ...]
     series: tuple[Series, ...]
     curves: tuple[Curve, ...]
-
-
-def label(backend: str, arithmetic: str) -> str:
-    """A backend's name, with its arithmetic where that is not the contract's.
-
-    Examples
-    --------
-    >>> label("numpy", "native")
-    'numpy native'
-    """
-    return backend if arithmetic == "ordered" else f"{backend} {arithmetic}"
 
 
 def summarize(run: Run) -> Report:
@@ -179,25 +143,20 @@ def summarize(run: Run) -> Report:
         date=run.datetime,
         commit=run.commit_info,
         machine=run.machine,
-        workloads=tuple(_workload(benchmarks) for benchmarks in by_workload.values()),
+        workloads=tuple(map(_group, by_workload.values())),
         series=tuple(_all_series(run.benchmarks)),
         curves=tuple(
-            Curve(work.workload, work.backend, work.arithmetic, work.losses)
+            Curve(work.backend, work.arithmetic, work.workload, work.losses)
             for benchmark in run.benchmarks
             if (work := benchmark.extra_info).losses is not None
         ),
     )
 
 
-def schema() -> dict[str, object]:
-    """The JSON Schema of a report's JSON form."""
-    return msgspec.json.schema(Report)
-
-
-def _workload(benchmarks: list[Benchmark]) -> Workload:
+def _group(benchmarks: list[Benchmark]) -> Group:
     work = benchmarks[0].extra_info
-    baseline = next((b.stats.median for b in benchmarks if _is_baseline(b)), None)
-    return Workload(
+    baseline = next((b.stats.median for b in benchmarks if b.extra_info.label == BASELINE), None)
+    return Group(
         name=work.workload,
         kind=work.kind,
         sizes=work.sizes,
@@ -208,19 +167,15 @@ def _workload(benchmarks: list[Benchmark]) -> Workload:
     )
 
 
-def _is_baseline(benchmark: Benchmark) -> bool:
-    return (benchmark.extra_info.backend, benchmark.extra_info.arithmetic) == BASELINE
-
-
 def _row(benchmark: Benchmark, baseline: float | None) -> Row:
     work, stats = benchmark.extra_info, benchmark.stats
     repaid_after = None
     if baseline is not None and work.compile_cold_s is not None and baseline > stats.median:
         repaid_after = math.ceil(work.compile_cold_s / (baseline - stats.median))
     return Row(
+        work.backend,
+        work.arithmetic,
         name=benchmark.fullname,
-        backend=work.backend,
-        arithmetic=work.arithmetic,
         seconds=stats.median,
         q1=stats.q1,
         q3=stats.q3,
@@ -260,7 +215,7 @@ def _growth(backend: str, arithmetic: str, places: list[tuple[int, float]]) -> G
 
 def _crossovers(growths: list[Growth]) -> list[Crossover]:
     """Where each contract-keeping backend's line cuts that of NumPy native, in log-log."""
-    base = next((g for g in growths if (g.backend, g.arithmetic) == BASELINE), None)
+    base = next((growth for growth in growths if growth.label == BASELINE), None)
     if base is None:
         return []
     found = []

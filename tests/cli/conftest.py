@@ -10,6 +10,7 @@ import pytest
 
 import fcbackends
 from fcbackends.cli import main
+from tests.cli.troubles import contents, write_files
 
 
 class Ran(NamedTuple):
@@ -57,3 +58,11 @@ def start(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def troubles(tmp_path_factory):
+    """A folder of files in which something is wrong, and what is in it."""
+    folder = tmp_path_factory.mktemp("troubles")
+    write_files(folder)
+    return folder, contents(folder)

@@ -93,8 +93,8 @@ def test_several_runs_against_one_base(command, two_runs):
 BAD = {
     "report nothing.json": "`RUN` must be a file, or a saved run of '.benchmarks' (the newest: "
     "none), got 'nothing.json'",
-    "report": "`RUN` must be given where no run is saved in '.benchmarks': `pytest benchmarks/` "
-    "saves one",
+    "report": "`RUN` must be given, or found among what `pytest benchmarks/` saves, got no run in "
+    "'.benchmarks'",
     "report empty.json": "`RUN` must be a run saved by `pytest benchmarks/`, got 'empty.json': "
     "Input data was truncated",
     "report cut.json": "`RUN` must be a run saved by `pytest benchmarks/`, got 'cut.json': "

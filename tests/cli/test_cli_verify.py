@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import os
+import signal
+import sys
 
 import pytest
 
@@ -128,3 +130,25 @@ def test_a_library_that_is_not_installed_is_refused_with_what_installs_it(comman
         "fcbackends: `BACKEND` must be a backend whose library is installed, got 'not_there', not "
         "installed: pip install 'fcbackends[not-there]'\n"
     )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c(start, processes):
+    import termios
+
+    terminal, stderr = os.openpty()
+    termios.tcsetwinsize(stderr, (24, 80))
+    line = f"verify numpy --cases 1000000 --processes {processes}"
+    process = start(line, stderr=stderr, start_new_session=True)
+    os.close(stderr)
+    shown = b""
+    while b"/1.00M" not in shown:  # the progress bar: cases are being run
+        shown += os.read(terminal, 1000)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes
+    out, _ = process.communicate(timeout=600)
+    while not shown.endswith(b"fcbackends: interrupted\r\n"):
+        shown += os.read(terminal, 1000)
+    os.close(terminal)
+    assert (process.returncode, out) == (130, "")
+    assert b"Traceback" not in shown

@@ -8,6 +8,7 @@ from fcbackends.backends import numba  # noqa: F401, makes the families
 from fcbackends.kernels import cache
 from fcbackends.kernels.jit import FAMILIES
 from tests.cases import needs_jit
+from tests.test_kernel_cache import run as run_process
 
 LINE = r"(\S+)-(float32|float64) +(compiled in \d+\.\d s|read from the cache in \d+ ms)"
 
@@ -19,7 +20,32 @@ def kernels(out):
     return [re.fullmatch(LINE, line).groups() for line in lines]
 
 
+LOSS_ALONE = """
+import sys
+from fcbackends.backends import numba
+from fcbackends.cli import main
+from fcbackends.kernels.jit import FAMILIES
+for name in FAMILIES.keys() - {"layers.loss_and_gradient"}:
+    del FAMILIES[name]
+sys.exit(main(["warmup", "--dtype", "float32"]))
+"""
+"""`fcbackends warmup`, if that were the only family of kernels."""
+
+
 @needs_jit
+def test_a_kernel_that_was_compiled_is_read_by_the_next_process(tmp_path):
+    cache = tmp_path / "cache"
+    for done in ("compiled", "read"):
+        status, out, err = run_process(cache, LOSS_ALONE)
+        assert (status, err) == (0, "")
+        ((name, dtype, what),) = kernels(out)
+        assert (name, dtype) == ("layers.loss_and_gradient", "float32")
+        assert what.startswith(done)
+    assert out.splitlines()[-1] == f"kept in {cache / 'fcbackends'}"
+
+
+@needs_jit
+@pytest.mark.slow
 def test_what_was_compiled_is_read_by_the_next_process(start, tmp_path):
     environment = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     process = start("warmup --dtype float32", env=environment)
@@ -63,11 +89,10 @@ def test_small_layers_by_their_sizes(command):
 
 
 @needs_jit
-def test_a_folder_that_cannot_be_written(start, tmp_path):
+def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "a file").write_text("")
-    process = start("warmup", env={"NUMBA_CACHE_DIR": str(tmp_path / "a file")})
-    out, err = process.communicate(timeout=600)
-    assert (process.returncode, out) == (1, "")
+    status, out, err = run_process(tmp_path / "a file", LOSS_ALONE)
+    assert (status, out) == (1, "")
     assert re.fullmatch(r"fcbackends: compiled kernels cannot be kept \(.+\): .+\n", err)
     assert str(tmp_path / "a file" / "fcbackends") in err
 

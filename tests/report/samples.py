@@ -4,7 +4,10 @@ import copy
 import json
 import math
 
+import msgspec
 import numpy as np
+
+from fcbackends.report.runs import Run
 
 VISITS, ROUNDS = 8, 4
 
@@ -157,6 +160,11 @@ def full_run():
         for who, time in zip(BACKENDS, (2e-2, 6e-2, 2e-3), strict=True)
     ]
     return run(*found)
+
+
+def as_run(saved):
+    """What is read of a saved run."""
+    return msgspec.convert(saved, Run)
 
 
 def changed(saved, place, **extra):

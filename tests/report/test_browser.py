@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fcbackends.report import runs
 from fcbackends.report.comparison import compare_runs
 from fcbackends.report.documents import comparison_document, report_document
 from fcbackends.report.html import to_html
 from fcbackends.report.summary import summarize
 from tests.report import samples
+from tests.report.samples import as_run
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -22,7 +22,10 @@ BROWSER = next(
 WRAPPER = Path(__file__).with_name("browser.html")
 SCHEMES = {"dark": 0, "light": 1}
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome is installed"),
+]
 
 
 @pytest.fixture
@@ -74,13 +77,13 @@ def report_page():
                 f"{kind} 64-32-10 batch 32 float32", "array_api_strict", kind=kind, seconds=seconds
             )
         ]
-    report = summarize(runs.convert(saved))
+    report = summarize(as_run(saved))
     return to_html(report_document(report, pictures=True))
 
 
 @pytest.fixture(scope="module")
 def comparison_page():
-    base, new = (runs.convert(samples.noisy_run(seed, slowed={seed})) for seed in (1, 2))
+    base, new = (as_run(samples.noisy_run(seed, slowed={seed})) for seed in (1, 2))
     return to_html(comparison_document([compare_runs(base, new, ("0001", "0002"))]))
 
 

@@ -1,4 +1,4 @@
-"""Verdicts: noise is called noise, a slower kernel slower, a changed bit lost agreement."""
+"""Two runs compared: noise is called noise, a slower kernel slower, a changed bit lost."""
 
 import copy
 import json
@@ -8,23 +8,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from fcbackends.report import runs
-from fcbackends.report.comparison import compare_runs, schema
+from fcbackends.report.comparison import Comparison, compare_runs
 from fcbackends.report.statistics import ratio_of_pairs, ratio_of_visits
 from tests.report import samples
+from tests.report.samples import as_run
 
 
 def compare(base, new):
-    return compare_runs(runs.convert(base), runs.convert(new), ("base", "new"))
+    return compare_runs(as_run(base), as_run(new), ("base", "new"))
 
 
-def verdicts(base, new):
-    return [change.verdict for change in compare(base, new).changes]
+def outcomes(base, new):
+    return [change.outcome for change in compare(base, new).changes]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_one_revision_twice_is_within_noise(seed):
-    found = verdicts(samples.noisy_run(seed), samples.noisy_run(1000 + seed))
+    found = outcomes(samples.noisy_run(seed), samples.noisy_run(1000 + seed))
     assert found.count("within noise") >= 19
 
 
@@ -34,14 +34,14 @@ def test_a_kernel_15_percent_slower_is_called_slower(seed):
     changes = compare(
         samples.noisy_run(seed), samples.noisy_run(1000 + seed, slowed=slowed)
     ).changes
-    called = {i for i, change in enumerate(changes) if change.verdict == "slower"}
+    called = {i for i, change in enumerate(changes) if change.outcome == "slower"}
     assert slowed <= called
     assert len(called) <= len(slowed) + 1
 
 
 def test_and_one_that_is_faster_faster():
     base = samples.noisy_run(1, slowed={4}, by=1.3)
-    assert verdicts(base, samples.noisy_run(2))[4] == "faster"
+    assert outcomes(base, samples.noisy_run(2))[4] == "faster"
 
 
 def test_a_busy_machine_is_seen_by_its_probes():
@@ -51,13 +51,17 @@ def test_a_busy_machine_is_seen_by_its_probes():
         for visits in ((), range(samples.VISITS))
     )
     (change,) = compare(quiet, busy).changes
-    assert change.new / change.base > 1.5
-    assert change.verdict == "within noise"
+    assert change.new / change.base == pytest.approx(change.ratio)
+    assert change.ratio > 1.5
+    assert change.yardstick == pytest.approx(1.7)
+    assert change.corrected == pytest.approx(change.ratio / change.yardstick)
+    assert change.low < change.corrected < change.high
+    assert change.outcome == "within noise"
     # Without the probes it would have been called slower.
     for saved in (quiet, busy):
         work = saved["benchmarks"][0]["extra_info"]
         work["probes"] = [1.0] * len(work["probes"])
-    assert verdicts(quiet, busy) == ["slower"]
+    assert outcomes(quiet, busy) == ["slower"]
 
 
 def test_one_changed_bit_is_lost_agreement():
@@ -103,7 +107,7 @@ def test_what_makes_times_not_comparable_is_said(change, says):
     slow = samples.benchmark(seconds=1.0)
     found = compare(samples.run(samples.benchmark()), samples.run(slow, **change))
     (only,) = found.changes
-    assert (only.verdict, only.reason, only.ratio) == ("not comparable", says, None)
+    assert (only.outcome, only.reason, only.corrected) == ("not comparable", says, None)
     assert only.bits == "kept"
     assert found.failures(0.1) == ()
 
@@ -120,13 +124,20 @@ def test_other_versions_are_said_and_compared():
         samples.run(samples.benchmark()),
         samples.run(samples.benchmark(), versions=versions, blas="mkl"),
     )
-    assert found.changes[0].verdict == "within noise"
+    assert found.changes[0].outcome == "within noise"
     assert found.remarks == (
         "Another version of numpy: 2.4.6 and 2.5.0.",
         "Another version of numba: 0.68.1 and none.",
         "Another version of torch: none and 2.13.0.",
         "Another BLAS: openblas 0.3.30 Zen and mkl.",
     )
+
+
+def test_runs_of_two_contracts_are_compared_and_it_is_said():
+    one = samples.run(samples.benchmark())
+    found = compare(one, samples.run(samples.benchmark(), contract=2))
+    assert found.changes[0].outcome == "within noise"
+    assert found.remarks == ("Another version of the contract: 1 and 2.",)
 
 
 def test_benchmarks_of_one_run_only():
@@ -147,7 +158,7 @@ def test_without_rounds_there_is_no_ratio():
     new = copy.deepcopy(base)
     new["benchmarks"][0]["stats"]["data"] = []
     (change,) = compare(base, new).changes
-    assert (change.verdict, change.reason) == ("not comparable", "saved without its rounds")
+    assert (change.outcome, change.reason) == ("not comparable", "saved without its rounds")
 
 
 def test_fail_slower_asks_for_more_than_a_verdict():
@@ -162,8 +173,7 @@ def test_the_visits_interval_covers_the_truth_in_95_of_100():
     generator = np.random.default_rng(2)
     covered = 0
     for _ in range(1000):
-        logs = generator.normal(0, 0.05, (2, 8, 1)) + generator.normal(0, 0.02, (2, 8, 4))
-        base, new = np.exp(logs)
+        base, new = np.exp(generator.normal(0, 0.05, (2, 8)))
         found = ratio_of_visits(base.tolist(), (1.2 * new).tolist())
         covered += found.low <= 1.2 <= found.high
     assert 929 <= covered <= 971
@@ -180,8 +190,8 @@ def test_the_pairs_interval_covers_the_truth_in_95_of_100():
 
 def test_the_json_form_keeps_its_schema():
     found = [compare(samples.noisy_run(1, count=3), samples.noisy_run(2, count=3))]
-    data = json.loads(msgspec.json.encode(found))
-    jsonschema.validate(data, schema())
-    data[0]["changes"][0]["verdict"] = "maybe"
+    data, schema = json.loads(msgspec.json.encode(found)), msgspec.json.schema(list[Comparison])
+    jsonschema.validate(data, schema)
+    data[0]["changes"][0]["outcome"] = "maybe"
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(data, schema())
+        jsonschema.validate(data, schema)

@@ -7,10 +7,10 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fcbackends
-from fcbackends.report import runs
 from fcbackends.report.comparison import compare_runs
 from fcbackends.report.documents import comparison_document, report_document
 from fcbackends.report.html import to_html
@@ -19,16 +19,15 @@ from fcbackends.report.markdown import to_markdown
 from fcbackends.report.summary import summarize
 from fcbackends.report.terminal import to_text
 from tests.report import samples
+from tests.report.samples import as_run
 
 
 def document(saved=None, *, pictures=False):
-    return report_document(summarize(runs.convert(saved or samples.full_run())), pictures=pictures)
+    return report_document(summarize(as_run(saved or samples.full_run())), pictures=pictures)
 
 
 def comparison(base, new):
-    return comparison_document(
-        [compare_runs(runs.convert(base), runs.convert(new), ("0001", "0002"))]
-    )
+    return comparison_document([compare_runs(as_run(base), as_run(new), ("0001", "0002"))])
 
 
 def test_the_terminal_has_one_table_a_workload():
@@ -187,7 +186,7 @@ def test_html_shows_plots_with_axes_and_units(page):
 
 
 def test_the_crossover_that_is_marked_is_the_reports():
-    report = summarize(runs.convert(samples.full_run()))
+    report = summarize(as_run(samples.full_run()))
     size = report.series[0].crossovers[0].size
     text = to_html(report_document(report, pictures=True))
     assert f"numba = numpy native at {size:.1f}" in text
@@ -263,10 +262,41 @@ def test_a_comparison_gives_each_reason_once():
     assert "Not comparable, 4: " in text
 
 
+def cells(text, start):
+    """The header of a comparison's table and the row that starts so, as titles and texts."""
+    lines = [re.split(r"  +", line) for line in text.splitlines()]
+    (head,) = (line for line in lines if line[0] == "workload")
+    (row,) = (line for line in lines if line[0] == start)
+    return dict(zip(head, row, strict=True))
+
+
+def factor(percent):
+    return 1 + float(percent.removesuffix(" %")) / 100
+
+
+def test_a_reader_can_reconcile_base_new_and_change():
+    generator = np.random.default_rng(0)
+    base = samples.run(samples.benchmark("forward", generator=generator, busy=(0, 3)))
+    new = samples.run(samples.benchmark("forward", generator=generator, busy=(1, 2, 4, 5, 6)))
+    shown = comparison(base, new)
+    found = cells(to_text(shown), "forward")
+    times = [float(found[side].removesuffix(" us")) for side in ("base", "new")]
+    change, yardstick, corrected = (
+        factor(found[column]) for column in ("change", "yardstick", "corrected")
+    )
+    # As far as three digits and tenths of a percent go.
+    assert times[1] / times[0] == pytest.approx(change, rel=0.01)
+    assert change / yardstick == pytest.approx(corrected, abs=0.002)
+    assert yardstick == pytest.approx(1.7 ** (3 / samples.VISITS), abs=0.001)
+    for text in (to_text(shown), to_markdown(shown), to_html(shown)):
+        assert "corrected = change / yardstick" in text
+        assert "The yardstick changed by +22.0 % (the median; " in text
+
+
 def test_a_comparison_warns_where_everything_moved():
     generator_less = [samples.benchmark(f"train step {i}") for i in range(4)]
     slower = [samples.benchmark(f"train step {i}", seconds=1.2e-5) for i in range(4)]
-    assert "Half of the benchmarks changed by +20.0 % or more" in to_text(
+    assert "Half of the benchmarks changed by +20.0 % or more even so" in to_text(
         comparison(samples.run(*generator_less), samples.run(*slower))
     )
     assert "Half of" not in to_text(

@@ -51,7 +51,7 @@ def run(*command, path=SOURCE):
         env={**os.environ, "PYTHONPATH": str(path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -66,6 +66,7 @@ def done(tmp_path_factory):
     return done.stdout, json.loads(saved.read_text())
 
 
+@pytest.mark.slow
 def test_the_table_has_ratios_and_agreement(done):
     text, _ = done
     assert re.search(r"^1 thread(, held to 1 core)?: ", text, re.MULTILINE)
@@ -77,6 +78,7 @@ def test_the_table_has_ratios_and_agreement(done):
     assert "NOT KEPT" not in text
 
 
+@pytest.mark.slow
 def test_c_gives_the_same_bits_where_there_is_a_compiler(done):
     text, _ = done
     if HAS_COMPILER:
@@ -85,6 +87,7 @@ def test_c_gives_the_same_bits_where_there_is_a_compiler(done):
         assert "left out: C: no compiler found" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("package", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
 def test_peers_take_part_or_are_left_out_by_name(done, package, name):
     text, _ = done
@@ -95,6 +98,7 @@ def test_peers_take_part_or_are_left_out_by_name(done, package, name):
         assert re.search(rf"\n{name}, .* (within |equal values)", text)
 
 
+@pytest.mark.slow
 def test_all_rounds_are_saved(done):
     _, ((saved),) = done
     assert saved["threads"] == 1

@@ -3,9 +3,11 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from fcbackends.errors import ArgumentError
+from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.report import runs
 from tests.report import samples
 
@@ -45,10 +47,13 @@ def test_what_is_read_is_what_was_saved():
     assert [b.extra_info.workload for b in run.benchmarks] == [
         b["extra_info"]["workload"] for b in saved["benchmarks"]
     ]
-    visits = run.benchmarks[0].visits
-    assert [len(visit) for visit in visits] == [samples.ROUNDS] * samples.VISITS
-    first = saved["benchmarks"][0]
-    assert visits[0][0] == first["stats"]["data"][0] / first["extra_info"]["probes"][0]
+    first, (*_, last) = saved["benchmarks"][0], run.benchmarks[0].visits
+    assert len(run.benchmarks[0].visits) == samples.VISITS
+    of_last = slice(-samples.ROUNDS, None)
+    assert last == (
+        np.median(first["stats"]["data"][of_last]),
+        np.median(first["extra_info"]["probes"][of_last]),
+    )
 
 
 def test_a_run_saved_without_its_rounds_has_no_visits():
@@ -56,6 +61,21 @@ def test_a_run_saved_without_its_rounds_has_no_visits():
     del saved["benchmarks"][0]["stats"]["data"]
     samples.write(runs.STORAGE / "here" / "0001_a.json", saved)
     assert runs.load(None).benchmarks[0].visits == []
+
+
+def test_a_run_of_before_versions_is_of_the_contracts_first():
+    samples.write(runs.STORAGE / "here" / "0001_a.json", samples.full_run())
+    assert runs.load(None).machine.contract == 1
+
+
+def test_a_run_of_a_later_contract_is_refused(tmp_path):
+    samples.write(tmp_path / "run.json", samples.run(samples.benchmark(), contract=99))
+    with pytest.raises(ArgumentError) as caught:
+        runs.load("run.json")
+    assert str(caught.value) == (
+        f"`RUN` must be a run of the contract's version {CONTRACT_VERSION} or an older one, "
+        "got 'run.json' of version 99"
+    )
 
 
 WHOLE = json.dumps(samples.noisy_run(0, count=2))
@@ -74,7 +94,7 @@ EMPTY = samples.run()
         (WHOLE[:-1] + "x", "malformed"),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("{}", "missing required field `machine_info`"),
-        (json.dumps(FOREIGN), "missing required field `workload`"),
+        (json.dumps(FOREIGN), "missing required field `backend`"),
         (json.dumps(ELSEWHERE), "missing required field `fcbackends`"),
         ("\ufeff\x00", "malformed"),
         (json.dumps(samples.changed(json.loads(WHOLE), 0, dtype="float16")), "float16"),
@@ -112,7 +132,8 @@ def test_nothing_saved_yet():
     with pytest.raises(ArgumentError) as caught:
         runs.load(None)
     assert str(caught.value) == (
-        "`RUN` must be given where no run is saved in '.benchmarks': `pytest benchmarks/` saves one"
+        "`RUN` must be given, or found among what `pytest benchmarks/` saves, got no run in "
+        "'.benchmarks'"
     )
 
 

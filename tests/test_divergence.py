@@ -1,0 +1,164 @@
+"""Losses and parameters that stop being finite, and the way back."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import fcbackends as fcb
+from tests.cases import BACKENDS, problem
+from tests.oracle import assert_same_bits, fast, sample_indices
+from tests.test_training import settings
+
+pytestmark = pytest.mark.jit_off
+
+
+def finite(params):
+    return all(np.isfinite(a).all() for pair in params for a in pair)
+
+
+def diverging_by_hand(case, lr, limit=20_000):
+    """The first step whose loss is not finite, and the last finite parameters and their step."""
+    params, last, last_step = case.params, case.params, 0
+    rows = sample_indices(len(case.x), limit, 1, "replacement", 0)
+    for step, row in enumerate(rows, start=1):
+        new, loss = fast.sgd_step(params, case.x[row], case.t[row], lr)
+        if not np.isfinite(loss):
+            return step, last, last_step
+        params = new
+        if finite(params):
+            last, last_step = params, step
+    raise AssertionError("did not diverge")
+
+
+def hiding_overflow():
+    """An update overflows and hides behind a ReLU: the loss is finite for one more step."""
+    params = (
+        (np.array([[1e-200]]), np.array([0.0])),
+        (np.array([[1e200]]), np.array([0.0])),
+    )
+    case = problem(0, (1, 1, 1), 1, "float64")
+    case.params, case.x, case.t = params, np.array([[1.0]]), np.array([[0.0]])
+    return case
+
+
+def unstable():
+    """Each step multiplies the error by -1.04: finite for thousands of steps."""
+    case = problem(0, (1, 1), 1, "float64")
+    case.x = np.array([[1.0]])
+    return case
+
+
+DIVERGING = {
+    "slowly": (problem(1, (3, 2), 10, "float64"), 0.9),
+    "slowly, float32": (problem(1, (3, 2), 10, "float32"), 0.9),
+    "deep": (problem(2, (3, 6, 4, 2), 10, "float64"), 2.0),
+    "at once": (problem(3, (3, 2), 10, "float64"), 1e308),
+    "at once, deep": (problem(3, (3, 4, 2), 10, "float32"), 3e38),
+    "hidden": (hiding_overflow(), 1e120),
+    "late": (unstable(), 0.51),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", DIVERGING)
+def test_divergence_names_the_step_and_keeps_the_last_finite_parameters(name, backend):
+    case, lr = DIVERGING[name]
+    step, last, last_step = diverging_by_hand(case, lr)
+    assert name != "hidden" or step - last_step == 3
+    assert name != "late" or step > 5000
+    with pytest.raises(fcb.DivergenceError, match=rf"\bstep {step}\b") as caught:
+        fcb.train(case.x, case.t, lr=lr, max_steps=20_000, backend=backend, **settings(case))
+    assert caught.value.step == step
+    assert_same_bits(caught.value.params, last)
+
+    trainer = fcb.Trainer(case.params, lr=lr, backend=backend)
+    with pytest.raises(fcb.DivergenceError):
+        trainer.run(case.x, case.t, max_steps=20_000)
+    assert_same_bits(trainer.params, last)
+    assert trainer.steps == last_step
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", DIVERGING)
+def test_a_diverging_single_step_keeps_the_last_finite_parameters(name, backend):
+    case, lr = DIVERGING[name]
+    step, last, _ = diverging_by_hand(case, lr)
+    rows = sample_indices(len(case.x), step, 1, "replacement", 0)[:, 0]
+    trainer = fcb.Trainer(case.params, lr=lr, backend=backend)
+    for row in rows[:-1]:
+        assert math.isfinite(trainer.step(case.x[row], case.t[row]))
+    with pytest.raises(fcb.DivergenceError) as caught:
+        trainer.step(case.x[rows[-1]], case.t[rows[-1]])
+    assert caught.value.step == step
+    assert_same_bits(caught.value.params, last)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_update_that_overflows_at_the_last_step_is_a_divergence(backend):
+    case, lr = DIVERGING["at once"]
+    with pytest.raises(fcb.DivergenceError) as caught:
+        fcb.train(case.x, case.t, lr=lr, max_steps=1, backend=backend, **settings(case))
+    assert caught.value.step == 1
+    assert_same_bits(caught.value.params, case.params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("samples", [3, 1000])
+def test_an_overflow_that_a_relu_hides_to_the_end_is_found_again(backend, samples):
+    # The network answers 1 to the bit, so nothing moves until the one far target is drawn. Its
+    # gradient overflows in the hidden layer, which is silent from then on.
+    params = (
+        (np.array([[2.0**-664]]), np.array([0.0])),
+        (np.array([[2.0**664]]), np.array([0.0])),
+    )
+    x, t = np.ones((samples, 1)), np.ones((samples, 1))
+    t[-1] = -1e110
+    order = sample_indices(samples, samples, 1, "epoch", 0)[:, 0]
+    step = int(np.argmax(order == samples - 1)) + 1
+    trainer = fcb.Trainer(params, lr=0.1, backend=backend)
+    with pytest.raises(fcb.DivergenceError) as caught:
+        trainer.run(x, t, max_steps=5000, sampling="epoch")
+    assert caught.value.step == step
+    assert trainer.steps == step - 1
+    assert_same_bits(caught.value.params, params)
+    assert_same_bits(trainer.params, params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_divergence_of_the_whole_datas_loss(backend):
+    # One sample is never drawn in the first step, and alone overflows the whole data's loss.
+    case = problem(4, (1, 1), 2, "float64")
+    drawn = int(sample_indices(2, 1, 1, "replacement", 0)[0, 0])
+    case.x[1 - drawn] = 1e200
+    with pytest.raises(fcb.DivergenceError) as caught:
+        fcb.train(
+            case.x, case.t, lr=0.1, max_steps=9, tol_on="data", record_every=1,
+            backend=backend, **settings(case),
+        )  # fmt: skip
+    assert caught.value.step == 1
+    assert finite(caught.value.params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_value_of_the_data_that_is_not_finite_diverges_where_it_is_drawn(backend):
+    case = problem(5, (2, 2), 6, "float64")
+    trainer = fcb.Trainer(case.params, lr=0.1, backend=backend)
+    trainer.step(case.x[0], case.t[0])
+    before = trainer.params
+    for bad in (np.nan, np.inf, 1e200):
+        with pytest.raises(fcb.DivergenceError) as caught:
+            trainer.step(np.array([1.0, bad]), case.t[0])
+        assert caught.value.step == 2
+        assert_same_bits(trainer.params, before)
+        assert_same_bits(caught.value.params, before)
+    trainer.step(case.x[1], case.t[1])
+    assert trainer.steps == 2
+
+
+def test_a_divergence_travels_between_processes():
+    error = fcb.DivergenceError(7, fcb.init_params((2, 1)))
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.step, str(copy)) == (7, str(error))
+    assert_same_bits(copy.params, error.params)
