@@ -44,12 +44,12 @@ class Team(NamedTuple):
 TEAM = types.NamedTuple((types.int64, types.int64, types.int64[::1]), Team)
 
 
-def _barrier_state(threads: int) -> NDArray[np.int64]:
+def new_barrier_state(threads: int) -> NDArray[np.int64]:
     """Counters for so many threads, and a word that calls the whole thing off."""
     return np.zeros((threads + 1) * _LINE, np.int64)
 
 
-ALONE = Team(0, 1, _barrier_state(1))
+ALONE = Team(0, 1, new_barrier_state(1))
 """A thread that meets no other."""
 
 
@@ -81,7 +81,7 @@ def run_in_threads(work: Callable[[Team], _Result], threads: int) -> _Result:
     """
     if threads == 1:
         return work(ALONE)
-    barrier_state = _barrier_state(threads)
+    barrier_state = new_barrier_state(threads)
     others = [
         threading.Thread(target=work, args=(Team(thread, threads, barrier_state),))
         for thread in range(1, threads)
