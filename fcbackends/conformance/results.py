@@ -32,7 +32,14 @@ def results(backend: Backend, case: Case) -> Results:
         return {
             "predict": api.predict(params, x, backend=backend, **_keywords(case, "activation")),
             "sgd_step": list(
-                api.sgd_step(params, x, t, case.method.lr, backend=backend, **_keywords(case))
+                api.sgd_step(
+                    params,
+                    x,
+                    t,
+                    case.method.lr,
+                    backend=backend,
+                    **_keywords(case, "activation", "loss"),
+                )
             ),
         }
     ((w, b),) = params
@@ -57,7 +64,9 @@ def expectations(case: Case, arrays: Callable[[Any], Any] = lambda values: value
     if case.kind == "network":
         return {
             "predict": rows(reference.predict(params, x, case.method)),
-            "sgd_step": list(reference.sgd_step(params, x, t, case.method)),
+            "sgd_step": list(
+                reference.sgd_step(params, x, t, case.method._replace(optimizer="sgd"))
+            ),
         }
     ((w, b),) = params
     dw, db, dx = reference.fc_backward(dy, x, w)
