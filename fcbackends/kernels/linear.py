@@ -174,5 +174,6 @@ def linear_steps(
         return seen
 
     batches = "one" if one_sample else "any"
-    steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}"
+    beside = f"_{slots}" if slots else ""
+    steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}{beside}"
     return kernel(_signature, of_any_shape=False)(steps)
