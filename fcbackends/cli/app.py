@@ -15,6 +15,7 @@ from fcbackends import __version__
 from fcbackends.cli import types
 from fcbackends.cli.commands import Commands
 from fcbackends.errors import ArgumentError
+from fcbackends.maths.arithmetic import ARITHMETICS
 
 _header = click.option(
     "--header/--no-header",
@@ -196,7 +197,7 @@ def info() -> None:
 @click.argument("backend", nargs=-1)
 @click.option(
     "--arithmetic",
-    type=types.choice("ordered", "native"),
+    type=types.choice(*ARITHMETICS),
     default="ordered",
     show_default=True,
     help="native: the library's own matmul and sums, held against their error bounds.",
