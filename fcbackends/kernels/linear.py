@@ -153,6 +153,7 @@ def linear_steps(
             theta[i] = wb[i]
         return seen
 
-    batches = "one" if one_sample else "any"
-    steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}"
+    # The name is also the kernel's in the cache.
+    name = f"linear_steps_{inputs}_{outputs}_{'one' if one_sample else 'any'}"
+    steps.__name__ = steps.__qualname__ = name + (f"_{slots}" if slots else "")
     return kernel(_signature, of_any_shape=False)(steps)
