@@ -32,8 +32,8 @@ ARITHMETICS = {"ordered": Ordered()}
 
 
 @intrinsic
-def _compiled_plus_product(typing_context: Any, arithmetic: Any, total: Any, a: Any, b: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _compiled_plus_product(typing_context, arithmetic, total, a, b):
+    def codegen(context, builder, signature, args):
         return arithmetic.instance_class.emit(builder, *args[1:])
 
     return total(arithmetic, total, total, total), codegen

@@ -112,20 +112,11 @@ def lay_out(
     loss: str,
     optimizer: str,
 ) -> Layout:
-    """Find a place for everything.
+    """Find a place for everything, where numbers have so many bytes.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        The layers' sizes, inputs first.
-    capacity : int
-        The most samples that are gone through at once.
-    threads : int
-        How many threads need room of their own.
-    itemsize : int
-        Bytes of a number.
-    activation, loss, optimizer : str
-        Names in the tables of `fcbackends.kernels.elements`. The last layer is not activated.
+    `sizes` are the layers', inputs first; `capacity` is the most samples that are gone through at
+    once, and `threads` how many need room of their own. The others are names in the tables of
+    `fcbackends.kernels.elements`; the last layer is not activated.
     """
     unit = VECTOR_BYTES // itemsize
     size = 0

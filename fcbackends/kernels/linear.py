@@ -49,7 +49,7 @@ wait for it. From a mapped file of 1e8 samples, a step took 41 ns instead of 128
 
 def is_small(inputs: int, outputs: int) -> bool:
     """Whether there are kernels for a layer of this shape."""
-    return (inputs + 1) * outputs <= MOST_WEIGHTS
+    return inputs > 0 and 0 < (inputs + 1) * outputs <= MOST_WEIGHTS
 
 
 def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, ...]:
@@ -81,22 +81,22 @@ def linear_steps(
     new_constants = local(MOST_CONSTANTS)
 
     @inlined
-    def loss_of(arithmetic, loss, wb, data, sample, dy, factor):
+    def loss_of(arithmetic, loss, weights, data, sample, dy, factor):
         """The loss of one sample; dy receives its gradient."""
         x, t = row(data.x, sample * inputs, inputs), row(data.t, sample * outputs, outputs)
         for m in range(outputs):
-            y = wb.dtype.type(-0.0)
+            y = weights.dtype.type(-0.0)
             for k in range(inputs):
-                y = plus_product(arithmetic, y, x[k], wb[k * outputs + m])
-            dy[m] = y + wb[inputs * outputs + m]
+                y = plus_product(arithmetic, y, x[k], weights[k * outputs + m])
+            dy[m] = y + weights[inputs * outputs + m]
         return loss_of_sample(loss, dy, t, dy, factor)
 
     @inlined
-    def data_loss(arithmetic, loss, wb, data, dy):
-        total = wb.dtype.type(-0.0)
+    def data_loss(arithmetic, loss, weights, data, dy):
+        total, zero = weights.dtype.type(-0.0), weights.dtype.type(0)
         for sample in range(data.samples):
-            total += loss_of(arithmetic, loss, wb, data, sample, dy, total)
-        return total * wb.dtype.type(1.0 / data.samples)
+            total += loss_of(arithmetic, loss, weights, data, sample, dy, zero)
+        return total * weights.dtype.type(1.0 / data.samples)
 
     def steps(
         arithmetic,
@@ -111,13 +111,13 @@ def linear_steps(
         epoch_words,
         epoch_order,
     ):
-        """As `train_steps`, on weights `theta`; `order` has room for some batches' draws."""
+        """As `train_steps`, on all weights and slots in `theta`; `order` has room for batches."""
         batch = 1 if one_sample else watch.batch_size
         real = theta.dtype.type
         one_over_n, factor = real(1.0 / batch), real(gradient_factor(loss, batch))
-        wb, gradient, dy = new_state(theta), new_gradient(theta), new_output(theta)
+        weights, gradient, dy = new_state(theta), new_gradient(theta), new_output(theta)
         for i in range((1 + slots) * size):
-            wb[i] = theta[i]
+            weights[i] = theta[i]
         own = new_constants(theta)
         for i in range(MOST_CONSTANTS):
             own[i] = constants[i]
@@ -127,7 +127,7 @@ def linear_steps(
         while goes_on(watch, seen):
             step, watched = seen.step, seen.loss
             look = next_look(watch, step)
-            is_finite_yet = True
+            finite = True
             while step < look:
                 if place == block_end:
                     block_end = min(steps_a_block, watch.stop - step) * batch
@@ -145,7 +145,7 @@ def linear_steps(
                     prefetch(data.t, ahead * outputs)
                     prefetch(data.t, ahead * outputs + outputs - 1)
                     sample = order[n]
-                    total += loss_of(arithmetic, loss, wb, data, sample, dy, factor)
+                    total += loss_of(arithmetic, loss, weights, data, sample, dy, factor)
                     x = row(data.x, sample * inputs, inputs)
                     for k in range(inputs):
                         for m in range(outputs):
@@ -156,24 +156,24 @@ def linear_steps(
                 place += batch
                 batch_loss = total * one_over_n
                 if not is_finite(batch_loss):
-                    is_finite_yet = False
+                    finite = False
                     break
-                update(optimizer, wb, 0, gradient, own, size)
+                update(optimizer, weights, 0, gradient, own, size)
                 step += 1
                 watched = np.float64(batch_loss)
                 if watched <= batch_tol(watch):
                     break
-            if not is_finite_yet:
+            if not finite:
                 seen = diverge(watch, seen, step, watched)
             else:
                 if wants_data(watch, step):
-                    watched = np.float64(data_loss(arithmetic, loss, wb, data, dy))
+                    watched = np.float64(data_loss(arithmetic, loss, weights, data, dy))
                 seen = look_up(watch, seen, step, watched, losses, True)
         for i in range((1 + slots) * size):
-            theta[i] = wb[i]
+            theta[i] = weights[i]
         return seen
 
-    batches = "one" if one_sample else "any"
-    beside = f"_{slots}" if slots else ""
-    steps.__name__ = steps.__qualname__ = f"linear_steps_{inputs}_{outputs}_{batches}{beside}"
+    # The name is also the kernel's in the cache.
+    name = f"linear_steps_{inputs}_{outputs}_{'one' if one_sample else 'any'}"
+    steps.__name__ = steps.__qualname__ = name + (f"_{slots}" if slots else "")
     return kernel(_signature, of_any_shape=False)(steps)

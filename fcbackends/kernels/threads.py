@@ -134,8 +134,8 @@ def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 @intrinsic
-def _compiled_publish(typing_context: Any, words: Any, index: Any, value: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _compiled_publish(typing_context, words, index, value):
+    def codegen(context, builder, signature, args):
         value = context.cast(builder, args[2], signature.args[2], types.int64)
         builder.store_atomic(value, _place(context, builder, signature, args), "release", 8)
         return context.get_dummy_value()
@@ -144,18 +144,18 @@ def _compiled_publish(typing_context: Any, words: Any, index: Any, value: Any) -
 
 
 @intrinsic
-def _compiled_observe(typing_context: Any, words: Any, index: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _compiled_observe(typing_context, words, index):
+    def codegen(context, builder, signature, args):
         return builder.load_atomic(_place(context, builder, signature, args), "acquire", 8)
 
     return types.int64(words, index), codegen
 
 
 @intrinsic
-def _compiled_yield(typing_context: Any) -> Any:
+def _compiled_yield(typing_context):
     name = "SwitchToThread" if os.name == "nt" else "sched_yield"
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         kind = ir.FunctionType(ir.IntType(32), [])
         module = builder.module
         function = module.globals.get(name) or ir.Function(module, kind, name)

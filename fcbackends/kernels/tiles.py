@@ -112,8 +112,8 @@ class _Place:
 
 
 @intrinsic
-def _compiled_copy(typing_context: Any, c: Any, b: Any, columns: Any) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _compiled_copy(typing_context, c, b, columns):
+    def codegen(context, builder, signature, args):
         number = context.get_data_type(c.types[0].dtype)
         itemsize = context.get_abi_sizeof(number)
         to, source = (_Place(context, builder, *pair) for pair in zip((c, b), args, strict=False))

@@ -37,7 +37,7 @@ def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
     """A view of so many dimensions as there are numbers after the first, which says where."""
     kind = types.Array(buffer.dtype, len(numbers) - 1, "C")
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         source = context.make_array(buffer)(context, builder, args[0])
         start, *shape = (
             context.cast(builder, value, number, types.intp)
@@ -49,20 +49,20 @@ def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
 
 
 @intrinsic
-def _compiled_row(typing_context: Any, buffer: Any, at: Any, length: Any) -> Any:
+def _compiled_row(typing_context, buffer, at, length):
     return _view_at(buffer, at, length)
 
 
 @intrinsic
-def _compiled_matrix(typing_context: Any, buffer: Any, at: Any, rows: Any, columns: Any) -> Any:
+def _compiled_matrix(typing_context, buffer, at, rows, columns):
     return _view_at(buffer, at, rows, columns)
 
 
 @intrinsic
-def _compiled_flat(typing_context: Any, array: types.Array) -> Any:
+def _compiled_flat(typing_context, array):
     kind = types.Array(array.dtype, 1, "C")
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def codegen(context, builder, signature, args):
         source = context.make_array(array)(context, builder, args[0])
         return _view(context, builder, kind, source.data, [source.nitems])
 
@@ -70,39 +70,17 @@ def _compiled_flat(typing_context: Any, array: types.Array) -> Any:
 
 
 def _interpreted_row(buffer: NDArray[Any], at: int, length: int) -> NDArray[Any]:
-    """The `length` numbers from `at` on of a flat buffer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> _interpreted_row(np.arange(7.0), 1, 2)
-    array([1., 2.])
-    """
+    """The `length` numbers from `at` on of a flat buffer."""
     return buffer[at : at + length]
 
 
 def _interpreted_matrix(buffer: NDArray[Any], at: int, rows: int, columns: int) -> NDArray[Any]:
-    """The rows x columns matrix, row after row, that starts at `at` of a flat buffer.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> _interpreted_matrix(np.arange(7.0), 1, 2, 3)
-    array([[1., 2., 3.],
-           [4., 5., 6.]])
-    """
+    """The rows x columns matrix, row after row, from `at` on of a flat buffer."""
     return buffer[at : at + rows * columns].reshape(rows, columns)
 
 
 def _interpreted_flat(array: NDArray[Any]) -> NDArray[Any]:
-    """A contiguous array of any shape as one row; read-only ones as well, so only read them.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> _interpreted_flat(np.ones((2, 2)))
-    array([1., 1., 1., 1.])
-    """
+    """A contiguous array of any shape as one row; read-only ones as well, so only read them."""
     return array.reshape(-1)
 
 
@@ -120,10 +98,10 @@ def local(size: int) -> Any:
         return lambda buffer: np.empty(size, buffer.dtype)
 
     @intrinsic
-    def compiled(typing_context: Any, buffer: types.Array) -> Any:
+    def compiled(typing_context, buffer):
         kind = types.Array(buffer.dtype, 1, "C")
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def codegen(context, builder, signature, args):
             number = context.get_data_type(buffer.dtype)
             room = cgutils.alloca_once(builder, number, size=size)
             return _view(context, builder, kind, room, [context.get_constant(types.intp, size)])
@@ -134,8 +112,8 @@ def local(size: int) -> Any:
 
 
 @intrinsic
-def _compiled_prefetch(typing_context: Any, buffer: types.Array, place: types.Integer) -> Any:
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _compiled_prefetch(typing_context, buffer, place):
+    def codegen(context, builder, signature, args):
         source = context.make_array(buffer)(context, builder, args[0])
         index = context.cast(builder, args[1], place, types.intp)
         pointer = builder.bitcast(builder.gep(source.data, [index]), cgutils.voidptr_t)

@@ -29,15 +29,7 @@ class Watch(NamedTuple):
 
 
 WATCH = types.NamedTuple(
-    (
-        types.uint64,
-        *[types.int64] * 3,
-        types.boolean,
-        types.boolean,
-        types.float64,
-        types.int64,
-    ),
-    Watch,
+    (types.uint64, *[types.int64] * 3, *[types.boolean] * 2, types.float64, types.int64), Watch
 )
 
 
