@@ -68,7 +68,7 @@ def pytest_cmdline_main(config):
     chosen = config.option
     if not all(Path(argument).is_dir() for argument in config.args):
         return
-    chosen.markexpr = chosen.markexpr or "not slow"
+    chosen.markexpr = chosen.markexpr or "not slow and not campaign"
     if getattr(chosen, "numprocesses", 0) is None and not (chosen.usepdb or chosen.collectonly):
         chosen.numprocesses, chosen.dist = "auto", "worksteal"
         chosen.maxprocesses = chosen.maxprocesses or MOST_PROCESSES
@@ -77,13 +77,14 @@ def pytest_cmdline_main(config):
 def pytest_configure(config):
     for marker in (
         "jit_off: runs quickly with NUMBA_DISABLE_JIT=1 as well",
-        "slow: takes long, and runs with -m slow alone, as do campaigns of random cases",
+        "slow: takes long, and runs with -m slow alone",
+        "campaign: random cases for many minutes, and runs with -m campaign alone",
     ):
         config.addinivalue_line("markers", marker)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell's jobs in the background ignore Ctrl-C, and so would what the tests start.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if config.option.markexpr == "slow":
+    if config.option.markexpr == "campaign":
         settings.load_profile("campaign")
     if JIT_OFF:
         # Kernels as plain Python warn of the overflows that compiled ones pass over.
@@ -98,10 +99,10 @@ def pytest_collect_file():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    if config.option.markexpr == "slow":
+    if config.option.markexpr == "campaign":
         for item in items:
             if is_hypothesis_test(getattr(item, "obj", None)):
-                item.add_marker("slow")
+                item.add_marker("campaign")
 
 
 def pytest_sessionstart(session):

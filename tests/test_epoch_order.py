@@ -231,20 +231,20 @@ def test_the_orders_of_version_1_are_found_out():
 # --- a larger campaign ----------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 7, 8])
 def test_campaign_of_permutations(n):
     epochs = 60 * math.factorial(n)
     assert least(by_permutation(orders(n, epochs, seed)) for seed in range(8)) > ALPHA
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("n", [6, 7])
 def test_campaign_of_permutations_over_seeds(n):
     assert by_permutation(orders_of_seeds(n, 10 * math.factorial(n))) > ALPHA
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("n", [*range(2, 21), 31, 32, 33, 64])
 def test_campaign_of_pairs_and_epochs(n):
     rows = orders(n, 100 * n * n, seed=9)
@@ -252,7 +252,7 @@ def test_campaign_of_pairs_and_epochs(n):
     assert least(test(rows) for test in tests) > ALPHA
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("n", [100, 255, 256, 257, 1000, 4096, 10_000, 2**16, 2**16 + 1, 2**17])
 def test_campaign_of_whole_epochs(n):
     rows = orders(n, 8_000_000 // n, seed=4)
@@ -260,7 +260,7 @@ def test_campaign_of_whole_epochs(n):
     assert least(test(rows) for test in tests) > ALPHA
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_campaign_of_parity():
     assert least(by_parity(orders(n, 1000, seed=1)) for n in range(2, 301)) > ALPHA
     for n in (2**16, 2**16 + 1, 2**17 - 1, 2**17, 2**18 - 1):

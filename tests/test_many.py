@@ -17,7 +17,7 @@ from fcbackends.kernels.threads import get_threads
 from fcbackends.training import many
 from tests.cases import BACKENDS, DTYPES, JIT_OFF, LAYOUTS, laid_out, needs_jit, problem
 from tests.oracle import assert_same_bits
-from tests.test_training import DIVERGING, finite
+from tests.test_divergence import DIVERGING, finite
 
 pytestmark = pytest.mark.jit_off
 
