@@ -238,7 +238,8 @@ layers.loss_and_gradient("float64")
 shutil.rmtree({str(cache)!r})
 """
     run_without_a_word(cache, removes + CODE)
-    assert [path.name for path in files(cache)] == ["layers.forward-ordered-float64.kernel"]
+    name = "layers.loss_and_gradient-ordered-float32.kernel"
+    assert [path.name for path in files(cache)] == [name]
 
 
 OTHER_NUMBAS = {

@@ -111,8 +111,11 @@ def kernel(
     def decorate(function: Callable[..., Any]) -> Callable[..., Callable[..., Any]]:
         name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
-        @functools.cache
         def family(dtype: str, arithmetic: str = "ordered") -> Callable[..., Any]:
+            return compiled(dtype, arithmetic)
+
+        @functools.cache
+        def compiled(dtype: str, arithmetic: str) -> Callable[..., Any]:
             if numba.config.DISABLE_JIT:
                 return function
             cache = KernelCache(f"{name}-{arithmetic}-{dtype}")
