@@ -346,7 +346,7 @@ def test_a_barrier_opens_when_all_are_there():
 @pytest.mark.jit_off
 @pytest.mark.parametrize("threads", [2, 4])
 def test_a_barrier_that_is_called_off_holds_nobody(threads):
-    state, opened = parts._barrier_state(threads), []
+    state, opened = parts.new_barrier_state(threads), []
     others = [
         Thread(target=lambda n=n: opened.append(barrier(Team(n, threads, state))))
         for n in range(1, threads)
