@@ -202,11 +202,15 @@ def params(
     return made
 
 
-def trainable(network: Params) -> None:
-    """Check that parameters have at least one value a layer, all of them finite."""
+def not_empty(network: Params) -> None:
+    """Check that parameters have at least one value a layer."""
     for layer, (w, _) in enumerate(network):
         if 0 in w.shape:
             raise ArgumentError(f"params[{layer}].w", "be not empty", f"shape {tuple(w.shape)}")
+
+
+def finite(network: Params) -> None:
+    """Check that all parameters are finite; of a loop's, since lazy ones are computed there."""
     if not is_finite(arrays.namespace_of(network[0][0]), network):
         raise ArgumentError("params", "be finite", "NaN or infinity among them")
 

@@ -101,6 +101,8 @@ def train_many(
     True
     """
     problem = checked(x, t, hidden, params, dtype, backend)
+    if problem.given is not None:
+        data.finite(problem.given)
     max_steps = options.integer("max_steps", max_steps, 1)
     tasks = []
     for one_seed, one_lr, one_rows in options.entries(seed=seed, lr=lr, rows=rows):

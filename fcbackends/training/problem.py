@@ -65,7 +65,7 @@ def checked(
     if between and between != inside:
         required = f"be left out, or the sizes {inside} of `params`"
         raise ArgumentError("hidden", required, f"{between}")
-    data.trainable(network)
+    data.not_empty(network)
     sizes = (network[0][0].shape[0], *inside, network[-1][0].shape[1])
     data.fits((sizes[0], sizes[-1]), x, t)
     return Problem(chosen, x, t, sizes, dtype, network)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope, Plan
-from fcbackends.checks import options
+from fcbackends.checks import data, options
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
@@ -125,6 +125,8 @@ def train(
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)
     loop = problem.backend.training_loop(problem.first_params(plan.seed), Method(rate))
+    if problem.given is not None:
+        data.finite(loop.params)
     outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
     return ended(outcome, loop.params, plan, 0, interrupted, returns)
 

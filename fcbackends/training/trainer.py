@@ -71,7 +71,7 @@ class Trainer:
     def __init__(self, params: Any, *, lr: float, backend: str | Backend | None = None) -> None:
         chosen = backend_for(backend, **data.leaves(params))
         network = data.params(chosen, params)
-        data.trainable(network)
+        data.not_empty(network)
         self._backend = chosen
         self._dtype = arrays.dtype_of(network[0][0])
         self._lr = options.learning_rate(lr, self._dtype)
@@ -82,6 +82,7 @@ class Trainer:
         takes_numpy = chosen.owns(np.empty(0))
         self._plain = np.dtype(self._dtype) if takes_numpy else None
         self._loop: Loop = chosen.training_loop(network, Method(self._lr))
+        data.finite(self._loop.params)
         self._lock = threading.Lock()
 
     @property
