@@ -32,6 +32,12 @@ def examples(count):
     return settings(max_examples=count * settings.default.max_examples // QUICK_EXAMPLES)
 
 
+def environment(**variables):
+    """This process's environment for another one, which is no worker of a run of tests."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    return own | {name: str(value) for name, value in variables.items()}
+
+
 def special_values(dtype):
     info = np.finfo(dtype)
     tiny, least = info.smallest_normal, info.smallest_subnormal

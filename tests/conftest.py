@@ -74,13 +74,17 @@ def pytest_cmdline_main(config):
         chosen.maxprocesses = chosen.maxprocesses or MOST_PROCESSES
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Hand to a worker what is chosen: it knows the command line alone."""
+    node.workerinput["markexpr"] = node.config.option.markexpr
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    for marker in (
-        "jit_off: runs quickly with NUMBA_DISABLE_JIT=1 as well",
-        "slow: takes long, and runs with -m slow alone",
-        "campaign: random cases for many minutes, and runs with -m campaign alone",
-    ):
-        config.addinivalue_line("markers", marker)
+    config.option.markexpr = getattr(config, "workerinput", {}).get(
+        "markexpr", config.option.markexpr
+    )
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell's jobs in the background ignore Ctrl-C, and so would what the tests start.
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from fcbackends.cli.files import replacing, writable
+from fcbackends.cli.files import apart, replacing, writable
 from fcbackends.errors import ArgumentError
 from fcbackends.report import comparison, documents, runs, summary, terminal
 from fcbackends.report.interleave import compare_revisions as interleaved
@@ -21,8 +21,9 @@ SUFFIXES = (".md", ".html", ".json")
 
 def report_run(name: str | None, outs: Sequence[str]) -> None:
     """Report one run, on stdout or into files."""
-    paths = _writable(outs)
-    report = summary.summarize(runs.load(name))
+    found = str(runs.find(name))
+    paths = _writable(outs, [("RUN", found)])
+    report = summary.summarize(runs.load(found))
     if not paths:
         print(terminal.to_text(documents.report_document(report)))
     for path in paths:
@@ -39,10 +40,11 @@ def compare_runs(
     outs: Sequence[str],
 ) -> int:
     """Compare runs, or revisions, with the first of them; 1 where one of them fails."""
-    paths = _writable(outs)
     if len(names) < 2:
         raise ArgumentError("BASE NEW...", "be at least two runs", str(len(names)))
     base, *news = names
+    read = [] if interleave else [("BASE", base), *(("NEW", new) for new in news)]
+    paths = _writable(outs, [(called, str(runs.find(name, called))) for called, name in read])
     if only is not None and not interleave:
         raise ArgumentError("--only", "come with `--interleave`", "saved runs")
     if interleave:
@@ -71,7 +73,8 @@ def show_schema(of_comparisons: bool) -> None:
     print(msgspec.json.format(msgspec.json.encode(schema)).decode())
 
 
-def _writable(outs: Sequence[str]) -> list[Path]:
+def _writable(outs: Sequence[str], read: Sequence[tuple[str, str]]) -> list[Path]:
+    apart([("--out", out) for out in outs], read)
     return [writable(out, "--out", SUFFIXES) for out in outs]
 
 

@@ -230,7 +230,7 @@ def load(name: str | None, argument: str = "RUN") -> Run:
         Where there is no such run, it was not saved by `pytest benchmarks/`, or its bits follow a
         later version of the contract.
     """
-    path = _find(name, argument)
+    path = find(name, argument)
     try:
         run = msgspec.json.decode(path.read_bytes(), type=Run)
     except OSError as error:
@@ -248,7 +248,14 @@ def load(name: str | None, argument: str = "RUN") -> Run:
     return run
 
 
-def _find(name: str | None, argument: str) -> Path:
+def find(name: str | None, argument: str = "RUN") -> Path:
+    """The file of the run that `load` reads for this name.
+
+    Raises
+    ------
+    ArgumentError
+        Where there is no such run.
+    """
     if name is not None and Path(name).exists():
         return Path(name)
     files = STORAGE.glob("*/[0-9][0-9][0-9][0-9]_*.json")

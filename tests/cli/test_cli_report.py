@@ -46,6 +46,26 @@ def test_every_form_at_once(command):
     jsonschema.validate(json.loads(Path("r.json").read_text()), schema)
 
 
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ("report --out {path}", "RUN"),
+        ("report 0002 --out {path}", "RUN"),
+        ("report {path} --out r.md --out {path}", "RUN"),
+        ("compare 0001 0002 --out {path}", "NEW"),
+        ("compare 0002 0001 --out {path}", "BASE"),
+    ],
+)
+def test_a_report_does_not_overwrite_its_run(command, two_runs, line, read):
+    path = STORAGE / "Linux-CPython-3.11-64bit" / "0002_a.json"
+    before = path.read_bytes()
+    ran = command(line.format(path=path))
+    text = f"`--out` and `{read}` must be different files, got {str(path)!r} and {str(path)!r}"
+    assert (ran.status, ran.out, ran.err) == (2, "", f"fcbackends: {text}\n")
+    assert path.read_bytes() == before
+    assert not Path("r.md").exists()
+
+
 def test_twice_the_same_bytes(command):
     save(1, samples.full_run())
     for name in ("a", "b"):

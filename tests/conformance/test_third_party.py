@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import environment
+
 SOURCE = Path(__file__).parents[2]
 PRODUCT = "return sum_first(a.T[:, :, None] * b[:, None, :])"
 
@@ -44,7 +46,7 @@ def run(tmp_path):
         return subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(PYTHONPATH=path),
             capture_output=True,
             text=True,
             check=False,

@@ -14,6 +14,7 @@ import fcbackends as fcb
 from benchmarks import measurement, rounds, workloads
 from fcbackends.cli import main
 from fcbackends.report import runs
+from tests.cases import environment
 
 SOURCE = Path(fcb.__file__).parents[1]
 
@@ -176,7 +177,7 @@ class Runner:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", SOURCE / "benchmarks", *arguments],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": f"{self.folder}{os.pathsep}{SOURCE}"},
+            env=environment(PYTHONPATH=f"{self.folder}{os.pathsep}{SOURCE}"),
             capture_output=True,
             text=True,
             timeout=600,
