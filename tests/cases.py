@@ -38,6 +38,13 @@ def environment(**variables):
     return own | {name: str(value) for name, value in variables.items()}
 
 
+def quick_first(cases, quick):
+    """Parameters of a test: so many of the cases always, the others with `-m slow` alone."""
+    cases = [case if isinstance(case, tuple) else (case,) for case in cases]
+    rest = [pytest.param(*case, marks=pytest.mark.slow) for case in cases[quick:]]
+    return [pytest.param(*case) for case in cases[:quick]] + rest
+
+
 def special_values(dtype):
     info = np.finfo(dtype)
     tiny, least = info.smallest_normal, info.smallest_subnormal

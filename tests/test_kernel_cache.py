@@ -12,7 +12,7 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends.kernels import sampling, storage
-from tests.cases import needs_jit
+from tests.cases import needs_jit, quick_first
 
 pytestmark = needs_jit
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits, modes and homes")
@@ -92,6 +92,7 @@ def test_a_second_process_reads_what_the_first_compiled(cache):
     assert len(files(cache)) == 4
 
 
+@pytest.mark.slow
 def test_another_version_of_the_kernels_is_another_build(filled, tmp_path):
     shutil.copytree(SOURCE / "fcbackends", tmp_path / "fcbackends")
     cache = shutil.copytree(filled, tmp_path / "cache")
@@ -103,26 +104,25 @@ def test_another_version_of_the_kernels_is_another_build(filled, tmp_path):
     assert len(files(cache)) == 4
 
 
-def one_bit(content):
+def one_bit(content, other):
     return content[:40] + bytes([content[40] ^ 1]) + content[41:]
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda content, other: b"",
-        lambda content, other: content[:-1],
-        lambda content, other: content[:7],
-        lambda content, other: one_bit(content),
-        lambda content, other: other,
-        lambda content, other: pickle.dumps("a foreign file"),
-    ],
-    ids=["empty", "cut", "stump", "one-bit", "another-kernel", "foreign"],
-)
-def test_a_spoiled_file_is_compiled_anew(cache, spoil):
+SPOILED = {
+    "one bit": one_bit,
+    "empty": lambda content, other: b"",
+    "cut": lambda content, other: content[:-1],
+    "stump": lambda content, other: content[:7],
+    "another kernel": lambda content, other: other,
+    "foreign": lambda content, other: pickle.dumps("a foreign file"),
+}
+
+
+@pytest.mark.parametrize("how", quick_first(SPOILED, 1))
+def test_a_spoiled_file_is_compiled_anew(cache, how):
     made = files(cache)
     (path, content), (_, other) = made.items()
-    path.write_bytes(spoil(content, other))
+    path.write_bytes(SPOILED[how](content, other))
     run_without_a_word(cache)
     again = files(cache)
     assert again.keys() == made.keys()
@@ -130,7 +130,8 @@ def test_a_spoiled_file_is_compiled_anew(cache, spoil):
 
 
 @pytest.mark.parametrize(
-    "payload", [b"no pickle", pickle.dumps({"foreign": 1}), pickle.dumps((None,) * 9)]
+    "payload",
+    quick_first([b"no pickle", pickle.dumps({"foreign": 1}), pickle.dumps((None,) * 9)], 1),
 )
 def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
     for path in files(cache):
@@ -139,6 +140,7 @@ def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
     assert all(len(content) > 1000 for content in files(cache).values())
 
 
+@pytest.mark.slow
 def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
     started = [start(tmp_path / "new" / "cache") for _ in range(3)]
     ended = [(*process.communicate(timeout=600), process.returncode) for process in started]
@@ -147,6 +149,7 @@ def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
     run_without_a_word(tmp_path / "new" / "cache")
 
 
+@pytest.mark.slow
 def test_a_folder_below_a_file(tmp_path):
     (tmp_path / "a file").write_text("")
     run_with_one_warning(tmp_path / "a file" / "below", CODE, reason="set NUMBA_CACHE_DIR to")
@@ -164,6 +167,7 @@ def test_a_read_only_folder(cache, tmp_path):
     run_with_one_warning(empty, CODE, reason="Permission denied")
 
 
+@pytest.mark.slow
 def test_a_folder_in_a_kernels_place(cache):
     for path in files(cache):
         path.unlink()
@@ -172,6 +176,7 @@ def test_a_folder_in_a_kernels_place(cache):
     assert files(cache) == {}
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(tmp_path):
     full = """
 import errno, os
@@ -184,6 +189,7 @@ os.replace = replace
 
 
 @posix
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_whole(tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
     run_with_one_warning(tmp_path, limited + CODE, reason="File too large", cwd=tmp_path)
@@ -191,6 +197,7 @@ def test_a_file_that_cannot_be_written_whole(tmp_path):
 
 
 @posix
+@pytest.mark.slow
 def test_a_user_without_a_home(tmp_path):
     homeless = """
 import os, pwd
@@ -230,6 +237,7 @@ def test_builds_that_were_not_used_for_longest_go_when_a_new_one_comes(tmp_path)
     assert builds(tmp_path) == [oldest, *others, "f" * 24, "somebody else's"]
 
 
+@pytest.mark.slow
 def test_a_build_that_goes_while_it_is_in_use_comes_again(cache):
     removes = f"""
 import shutil
@@ -277,7 +285,7 @@ def test_kernels_are_compiled_as_wholes(tmp_path):
     assert run(tmp_path, CODE + AS_NUMBA_DOES) == (0, f"{RIGHT}False\n", "")
 
 
-@pytest.mark.parametrize("numba", OTHER_NUMBAS)
+@pytest.mark.parametrize("numba", quick_first(OTHER_NUMBAS, 1))
 def test_another_numba_compiles_in_its_own_way(numba, tmp_path):
     code = OTHER_NUMBAS[numba] + CODE + AS_NUMBA_DOES
     assert run(tmp_path, code) == (0, f"{RIGHT}True\n", "")

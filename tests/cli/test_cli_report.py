@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from fcbackends.report.runs import STORAGE
+from tests.cases import quick_first
 from tests.report import samples
 
 
@@ -162,7 +163,9 @@ def test_interleaving_needs_a_checkout(command, tmp_path):
     )
 
 
-@pytest.mark.parametrize("package", ["msgspec", "scipy", "jinja2", "threadpoolctl", "cpuinfo"])
+@pytest.mark.parametrize(
+    "package", quick_first(["msgspec", "scipy", "jinja2", "threadpoolctl", "cpuinfo"], 1)
+)
 def test_without_the_extra(package):
     # A process of its own: what is imported already cannot be missing.
     save(1, samples.full_run())

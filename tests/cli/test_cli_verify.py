@@ -11,6 +11,7 @@ import pytest
 import fcbackends as fcb
 from fcbackends.backends import registry
 from tests.broken import backend_of, flushed, reversed_forward
+from tests.cases import quick_first
 from tests.oracle import fast
 
 
@@ -133,7 +134,7 @@ def test_a_library_that_is_not_installed_is_refused_with_what_installs_it(comman
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", quick_first([2, 1], 1))
 def test_ctrl_c(start, processes):
     import termios
 

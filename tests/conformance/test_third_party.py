@@ -62,13 +62,14 @@ def test_the_documented_backend_is_about_a_dozen_lines(code):
 def test_it_is_listed_and_conforms(install, run, tmp_path):
     install()
     assert re.search(r"^cumulative +available +A ", run("fcbackends", "info").stdout, re.MULTILINE)
-    done = run("fcbackends", "verify", "cumulative", "--cases", "600", "--json", "found.json")
+    done = run("fcbackends", "verify", "cumulative", "--cases", "200", "--json", "found.json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^cumulative +A +A +68 of 68 +600 +[\d,]+ +0 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^cumulative +A +A +68 of 68 +200 +[\d,]+ +0 ", done.stdout, re.MULTILINE)
     (found,) = json.loads((tmp_path / "found.json").read_text())["backends"]
     assert (found["backend"], found["passed"], found["first"]) == ("cumulative", True, None)
 
 
+@pytest.mark.slow
 def test_it_passes_the_kits_tests(install, run):
     install()
     kit = "pytest", "--pyargs", "fcbackends.conformance", "--backend", "cumulative", "-q"
@@ -79,9 +80,9 @@ def test_it_passes_the_kits_tests(install, run):
 
 def test_a_defect_is_found_and_its_line_shows_it_again(install, run):
     install(lambda text: text.replace(PRODUCT, "return a @ b"))
-    done = run("fcbackends", "verify", "cumulative", "--cases", "200", "--seed", "5")
+    done = run("fcbackends", "verify", "cumulative", "--cases", "60", "--seed", "5")
     assert (done.returncode, done.stderr) == (1, "")
-    assert re.search(r"^cumulative +A +C +\d+ of 68 +200 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^cumulative +A +C +\d+ of 68 +60 ", done.stdout, re.MULTILINE)
     assert "\ncumulative misses class A\n" in done.stdout
     described, defect, line = done.stdout.splitlines()[-3:]
     match = re.fullmatch(r"  fcbackends verify cumulative --seed 5 --case (\d+)", line)
@@ -96,6 +97,7 @@ def test_a_defect_is_found_and_its_line_shows_it_again(install, run):
     assert (mended.returncode, defect in mended.stdout) == (0, False)
 
 
+@pytest.mark.slow
 def test_a_defect_fails_the_kits_tests_with_its_line(install, run):
     install(lambda text: text.replace("accumulate(a)", "accumulate(a[::-1])"))
     kit = "pytest", "--pyargs", "fcbackends.conformance", "--backend", "cumulative", "-q"
@@ -106,6 +108,7 @@ def test_a_defect_fails_the_kits_tests_with_its_line(install, run):
     )
 
 
+@pytest.mark.slow
 def test_a_backend_that_kills_its_process_is_found(install, run):
     deadly = "import os\n        if len(a) == 23: os._exit(3)\n        "
     install(lambda text: text.replace(PRODUCT, deadly + PRODUCT))
@@ -121,6 +124,7 @@ def test_a_package_that_cannot_be_loaded_is_told_in_one_line(install, run):
     assert "ModuleNotFoundError: No module named 'nothing_of_that_name'" in info.stdout
 
 
+@pytest.mark.slow
 def test_the_kits_options_are_not_there_for_other_tests(run, tmp_path):
     (tmp_path / "conftest.py").write_text(
         "def pytest_addoption(parser):\n    parser.addoption('--backend')\n"

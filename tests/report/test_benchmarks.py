@@ -285,6 +285,7 @@ def test_a_backend_that_breaks_the_contract_fails_the_run(tmp_path, capsys):
     assert "lost agreement" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_grids(tmp_path):
     def collected(*arguments):
         lines = Runner(tmp_path)("--collect-only", "-q", *arguments).stdout.splitlines()

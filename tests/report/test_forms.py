@@ -220,6 +220,7 @@ sys.stdout.buffer.write((to_html(document) + to_markdown(document) + to_text(doc
 """
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_in_every_process(tmp_path):
     path = samples.write(tmp_path / "run.json", samples.full_run())
     source = str(Path(fcbackends.__file__).parents[1])
