@@ -182,6 +182,7 @@ class StepLoop:
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
         """Nothing to do: what a library compiles, it compiles as it goes."""
 
+    @np.errstate(all="ignore")
     def step(self, x: Array, t: Array) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
         if x.ndim == 1:
@@ -190,7 +191,6 @@ class StepLoop:
             self._last_finite = self._state.params
         return self._advance(x, t)
 
-    @np.errstate(all="ignore")
     def _advance(self, x: Array, t: Array) -> float:
         state, loss = self._step(self._state, x, t, self._method)
         value = float(loss)
@@ -203,6 +203,7 @@ class StepLoop:
         """The loss of the whole data under the parameters as they stand."""
         return float(self._loss_of(self._state.params, x, t, self._method))
 
+    @np.errstate(all="ignore")
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
         losses: list[float] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import NamedTuple, TypeAlias
 
 from fcbackends.maths.activations import ACTIVATIONS
@@ -70,27 +69,22 @@ def step(
     *inputs, y = _layer_inputs(arithmetic, state.params, x, method.activation)
     loss, dy = LOSSES[method.loss](arithmetic, y, t)
     constants = [
-        rounded(xp, float(value), y.dtype) if isinstance(value, Real) else value
+        rounded(xp, value, y.dtype) if isinstance(value, float | int) else value
         for value in optimizer.constants(method)
     ]
     moved = []
     for layer in reversed(range(len(state.params))):
-        gradients = parameter_gradients(arithmetic, dy, inputs[layer])
+        w, b = state.params[layer]
+        kept = [slot[layer] for slot in state.slots]
+        dw, db = parameter_gradients(arithmetic, dy, inputs[layer])
         if layer > 0:
-            dx = input_gradient(arithmetic, dy, state.params[layer][0])
+            dx = input_gradient(arithmetic, dy, w)
             dy = ACTIVATIONS[method.activation].backward(xp, dx, inputs[layer])
-        moved.append(
-            [
-                optimizer.update(p, dp, tuple(slot[layer][i] for slot in state.slots), *constants)
-                for i, (p, dp) in enumerate(zip(state.params[layer], gradients, strict=True))
-            ]
-        )
-    moved.reverse()
-    params = tuple((w, b) for (w, _), (b, _) in moved)
-    slots = tuple(
-        tuple((of_w[i], of_b[i]) for (_, of_w), (_, of_b) in moved) for i in range(optimizer.slots)
-    )
-    return State(params, slots), loss
+        w, of_w = optimizer.update(w, dw, [slot for slot, _ in kept], *constants)
+        b, of_b = optimizer.update(b, db, [slot for _, slot in kept], *constants)
+        moved.append(((w, b), *zip(of_w, of_b, strict=True)))
+    params, *slots = zip(*reversed(moved), strict=True)
+    return State(params, tuple(slots)), loss
 
 
 def first_state(arithmetic: Arithmetic, params: Params, optimizer: str) -> State:

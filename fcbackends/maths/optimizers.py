@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from fcbackends.maths.arithmetic import Array
 
-Slots: TypeAlias = "tuple[Array, ...]"
+Slots: TypeAlias = "Sequence[Array]"
 """What an optimizer keeps beside a parameter from step to step, arrays of its shape."""
 
 

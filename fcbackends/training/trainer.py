@@ -66,6 +66,8 @@ class Trainer:
         "_plain",
         "_sizes",
         "_steps",
+        "_t_shape",
+        "_x_shape",
     )
 
     def __init__(self, params: Any, *, lr: float, backend: str | Backend | None = None) -> None:
@@ -77,6 +79,7 @@ class Trainer:
         self._lr = options.learning_rate(lr, self._dtype)
         self._steps = 0
         self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
+        self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
         takes_numpy = chosen.owns(np.empty(0))
@@ -145,8 +148,8 @@ class Trainer:
             type(x) is type(t) is np.ndarray
             and x.dtype is dtype
             and t.dtype is dtype
-            and x.shape == self._sizes[:1]
-            and t.shape == self._sizes[1:]
+            and x.shape == self._x_shape
+            and t.shape == self._t_shape
         )
 
     def _checked(self, x: Any, t: Any) -> tuple[Array, Array]:
