@@ -201,7 +201,8 @@ def _count(result: Any) -> int:
     return int(as_numpy(result).size)
 
 
-_LOOPS = "trainer step", "train step", "epoch", "training"
+_RUNS = "train step", "epoch", "training"
+_LOOPS = "trainer step", *_RUNS
 _first_calls: dict[tuple[str, ...], float] = {}
 _compiling: dict[tuple[str, ...], bool] = {}
 _compiled: dict[tuple[str, ...], tuple[float, float] | tuple[None, None]] = {}
@@ -212,14 +213,14 @@ def _compile_seconds(
 ) -> tuple[float, float] | tuple[None, None]:
     """What the first call costs more than the next in a new process, cold and from the cache.
 
-    Measured once for each kind and dtype: kernels are compiled for these. None for a backend that
-    compiles nothing, judged by its first call of all in this process and, separately for layers
-    and loops, by the first in a new one.
+    Measured once for each kind, in the first dtype that comes: a whole training compiles what its
+    steps do. None for a backend that compiles nothing, judged by its first call of all in this
+    process and, separately for layers and loops, by the first in a new one.
     """
     if _first_calls.setdefault((backend, arithmetic), first_call) < READING_S:
         return None, None
     compiler = backend, arithmetic, "loops" if workload.kind in _LOOPS else "layers"
-    key = workload.kind, workload.dtype, backend, arithmetic
+    key = "train step" if workload.kind in _RUNS else workload.kind, backend, arithmetic
     if key not in _compiled and _compiling.get(compiler, True):
         task = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
         with tempfile.TemporaryDirectory() as cache:

@@ -23,9 +23,9 @@ LR = 2.0**-10
 SAMPLES = 1024
 """Rows that training draws from, where a workload does not say otherwise."""
 
-TOLERANCE = {1: 1e-10, 2: 0.1, 3: 0.1}
-"""Per number of layers, the share of the zero outputs' loss at which a training stops: a linear
-regression goes on to any, deeper networks slow down, and these are some hundred steps."""
+TOLERANCE = {1: 1e-4, 2: 0.2, 3: 0.2}
+"""Per number of layers, the share of the zero outputs' loss at which a training stops: some
+hundred steps, of which the slowest library takes seconds."""
 
 SETTLED_SAMPLES = 65_536
 """A run of so many samples has a small layer's steps done by a kernel for its very shape, where
