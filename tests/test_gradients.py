@@ -51,6 +51,7 @@ def test_gradients_equal_central_differences_with_step_one(sizes, batch, backend
         batch = 32
     grads, numeric, *_ = one_layer(problem(1, sizes, batch, "float64"), backend)
     for name, got, want in zip(("dw", "db", "dx"), grads, numeric, strict=True):
+        # The loss is quadratic: such a difference has no error but the loss's own rounding.
         assert relative_error(got, want) < 1e-12, name
 
 
@@ -138,6 +139,7 @@ def test_deep_gradients_equal_exact_rational_differences(sizes, backend):
                 down, signs_down = exact_loss(network, x, t)
                 row[i] += h
                 assert signs_up == signs_down == signs
+                # What is left is the rounding of our own sums: some 2**-52 of the largest.
                 assert abs(float((up - down) / (2 * h)) - slope) < 1e-13 * scale
 
 

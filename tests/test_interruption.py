@@ -188,7 +188,9 @@ fcb.train(x, t, lr=1e-9, max_steps=10**12)
 
 
 def test_a_long_run_on_a_terminal_shows_its_progress():
-    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    missing = "a terminal of a test's own is had on POSIX only"
+    pty = pytest.importorskip("pty", reason=missing)
+    termios = pytest.importorskip("termios", reason=missing)
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     process = child(ON_TERMINAL, stderr=theirs)

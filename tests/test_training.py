@@ -286,8 +286,9 @@ def test_a_long_run_takes_no_more_memory_than_a_short_one(monkeypatch):
 @needs_jit
 def test_compiled_steps_allocate_nothing(monkeypatch):
     monkeypatch.setattr("time.perf_counter", lambda: 0.0)
-    runtime = pytest.importorskip("numba.core.runtime")
-    nrt = pytest.importorskip("numba.core.runtime._nrt_python")
+    from numba.core import runtime
+    from numba.core.runtime import _nrt_python as nrt
+
     case = problem(16, (5, 8, 3), 40, "float64")
     trainer = fcb.Trainer(case.params, lr=1e-4, backend="numba")
     trainer.run(case.x, case.t, batch_size=4, max_steps=10)
