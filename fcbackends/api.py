@@ -3,7 +3,8 @@
 N samples, K inputs, M outputs. Arrays are float32 or float64, all of one dtype; integers are cast
 to it, once. One sample may be given without the axis of samples: results then lack it too. The
 formulas, the order of their sums and their roundings are the contract's, as `fcbackends.maths`
-writes them down.
+writes them down; what is said of matrix products' sums is of `arithmetic` "ordered", and the same
+of "fused" but for one rounding where that has two.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import Method, StepResult
 
 
-def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) -> Array:
+def fc_forward(
+    x: Any,
+    w: Any,
+    b: Any,
+    *,
+    backend: str | Backend | None = None,
+    arithmetic: str | None = None,
+) -> Array:
     """The output of a fully connected layer, y[n, m] = (sum_k x[n, k] * w[k, m]) + b[m].
 
     The sum runs over ascending k and starts with its first term; the bias is added last.
@@ -37,6 +45,8 @@ def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) 
         Bias.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
 
     Returns
     -------
@@ -55,7 +65,7 @@ def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) 
     >>> fcb.fc_forward([1, 2], [[3, 7, 4], [5, 2, 6]], [2, 9, 3])
     array([15., 20., 19.])
     """
-    chosen = backend_for(backend, x=x, w=w, b=b)
+    chosen = backend_for(backend, arithmetic, x=x, w=w, b=b)
     x, w, b = checks.together(chosen, x=x, w=w, b=b)
     single = checks.is_one_sample("x", x)
     checks.weights(w, rows=x.shape[-1])
@@ -64,7 +74,14 @@ def fc_forward(x: Any, w: Any, b: Any, *, backend: str | Backend | None = None) 
     return y[0, ...] if single else y
 
 
-def fc_backward(dy: Any, x: Any, w: Any, *, backend: str | Backend | None = None) -> FCGradients:
+def fc_backward(
+    dy: Any,
+    x: Any,
+    w: Any,
+    *,
+    backend: str | Backend | None = None,
+    arithmetic: str | None = None,
+) -> FCGradients:
     """The gradients of a fully connected layer, from the gradient of its output.
 
     dw[k, m] = sum_n x[n, k] * dy[n, m], db[m] = sum_n dy[n, m] and dx[n, k] = sum_m dy[n, m] *
@@ -81,6 +98,8 @@ def fc_backward(dy: Any, x: Any, w: Any, *, backend: str | Backend | None = None
         The layer's weights.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
 
     Returns
     -------
@@ -98,7 +117,7 @@ def fc_backward(dy: Any, x: Any, w: Any, *, backend: str | Backend | None = None
     >>> fcb.fc_backward([1.0, 2.0], [3.0], [[4.0, 5.0]])
     FCGradients(dw=array([[3., 6.]]), db=array([1., 2.]), dx=array([14.]))
     """
-    chosen = backend_for(backend, dy=dy, x=x, w=w)
+    chosen = backend_for(backend, arithmetic, dy=dy, x=x, w=w)
     dy, x, w = checks.together(chosen, dy=dy, x=x, w=w)
     single = checks.is_one_sample("x", x)
     checks.weights(w, rows=x.shape[-1])
@@ -108,7 +127,13 @@ def fc_backward(dy: Any, x: Any, w: Any, *, backend: str | Backend | None = None
     return FCGradients(dw, db, dx[0, ...] if single else dx)
 
 
-def mean_squared_loss(y: Any, t: Any, *, backend: str | Backend | None = None) -> LossAndGradient:
+def mean_squared_loss(
+    y: Any,
+    t: Any,
+    *,
+    backend: str | Backend | None = None,
+    arithmetic: str | None = None,
+) -> LossAndGradient:
     """The mean over the samples of the squared distance to the target, and its exact gradient.
 
     With d = y - t: loss = (sum_n (sum_m d * d)) * (1 / N), dy = d * (2 / N). The constants are
@@ -120,6 +145,8 @@ def mean_squared_loss(y: Any, t: Any, *, backend: str | Backend | None = None) -
         Outputs and targets.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
 
     Returns
     -------
@@ -141,7 +168,7 @@ def mean_squared_loss(y: Any, t: Any, *, backend: str | Backend | None = None) -
     array([[ 0.,  1.],
            [ 0., -2.]])
     """
-    chosen = backend_for(backend, y=y, t=t)
+    chosen = backend_for(backend, arithmetic, y=y, t=t)
     y, t = checks.together(chosen, y=y, t=t)
     single = checks.is_one_sample("y", y)
     checks.same_shape("y", y, "t", t)
@@ -211,7 +238,13 @@ def relu_backward(dy: Any, a: Any) -> Array:
     return activations.relu_backward(arrays.namespace_of(a), dy, a)
 
 
-def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Array:
+def predict(
+    params: Any,
+    x: Any,
+    *,
+    backend: str | Backend | None = None,
+    arithmetic: str | None = None,
+) -> Array:
     """A network's output: its layers in turn, ReLU between them and none after the last.
 
     Parameters
@@ -222,6 +255,8 @@ def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Arr
         Inputs.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
 
     Returns
     -------
@@ -240,7 +275,7 @@ def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Arr
     array([[2.],
            [3.]])
     """
-    chosen = backend_for(backend, **checks.leaves(params), x=x)
+    chosen = backend_for(backend, arithmetic, **checks.leaves(params), x=x)
     network = checks.params(chosen, params, beside={"x": x})
     (x,) = checks.for_network(chosen, network[0][0], x=x)
     single = checks.is_one_sample("x", x, columns=network[0][0].shape[0])
@@ -249,7 +284,13 @@ def predict(params: Any, x: Any, *, backend: str | Backend | None = None) -> Arr
 
 
 def sgd_step(
-    params: Any, x: Any, t: Any, lr: float, *, backend: str | Backend | None = None
+    params: Any,
+    x: Any,
+    t: Any,
+    lr: float,
+    *,
+    backend: str | Backend | None = None,
+    arithmetic: str | None = None,
 ) -> StepResult:
     """One step of stochastic gradient descent on the mean squared loss of a batch.
 
@@ -268,6 +309,8 @@ def sgd_step(
         Learning rate: finite and > 0.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
 
     Returns
     -------
@@ -286,7 +329,7 @@ def sgd_step(
     >>> params, float(loss)
     (((array([[1.]]), array([1.])),), 4.0)
     """
-    chosen = backend_for(backend, **checks.leaves(params), x=x, t=t)
+    chosen = backend_for(backend, arithmetic, **checks.leaves(params), x=x, t=t)
     network = checks.params(chosen, params, beside={"x": x, "t": t})
     x, t = checks.for_network(chosen, network[0][0], x=x, t=t)
     rate = options.learning_rate(lr, arrays.dtype_of(x))

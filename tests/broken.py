@@ -9,7 +9,7 @@ import numpy as np
 import fcbackends as fcb
 from fcbackends.maths.arithmetic import ordered
 from fcbackends.maths.network import State
-from tests.oracle import constant, fast, network_of
+from tests.oracle import constant, fast, fused, network_of
 
 LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
 
@@ -19,7 +19,7 @@ def broken(**changes):
     return network_of(SimpleNamespace(**{**ops, **changes}))
 
 
-def fused(total, a, b):
+def joined_in_one(total, a, b):
     """total + a * b with one rounding."""
     plain = total + a * b
     if not np.isfinite([total, a, b]).all():
@@ -36,8 +36,41 @@ def contracted_forward(x, w, b):
     y = fast.forward(x[:, :1], w[:1], np.full_like(b, -0.0))
     for k in range(1, x.shape[1]):
         for n, m in np.ndindex(y.shape):
-            y[n, m] = fused(y[n, m], x[n, k], w[k, m])
+            y[n, m] = joined_in_one(y[n, m], x[n, k], w[k, m])
     return y + b
+
+
+def _fused_by(join, x, w, b):
+    y = fast.forward(x[:, :1], w[:1], np.full_like(b, -0.0))
+    for k in range(1, x.shape[1]):
+        y = join(x[:, k, None], w[k], y)
+    return y + b
+
+
+def twice_rounded_forward(x, w, b):
+    """float32's fused multiply-add through float64, and no more care."""
+    wide = np.float64
+
+    def join(a, b, c):
+        return (a.astype(wide) * b.astype(wide) + c.astype(wide)).astype(c.dtype)
+
+    return fused.forward(x, w, b) if x.dtype == wide else _fused_by(join, x, w, b)
+
+
+def reversed_fused_forward(x, w, b):
+    return fused.forward(x[:, ::-1], w[::-1], b)
+
+
+def fused_from_zero_forward(x, w, b):
+    """The first term, too, is added: to +0.0."""
+    first = np.zeros((len(x), 1), x.dtype), np.zeros((1, w.shape[1]), w.dtype)
+    return fused.forward(np.hstack([first[0], x]), np.vstack([first[1], w]), b)
+
+
+def fused_bias_forward(x, w, b):
+    """The last product joins the bias."""
+    y = fused.forward(x[:, :-1], w[:-1], np.zeros_like(b))
+    return y + (x[:, -1:] * w[-1] + b)
 
 
 def reversed_forward(x, w, b):
@@ -110,7 +143,7 @@ def flushed(a):
     return np.where(abs(a) < np.finfo(a.dtype).smallest_normal, a * a.dtype.type(0), a)
 
 
-def backend_of(ops, name="of the oracle", **changes):
+def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
     """A backend that computes with these functions, some of them changed."""
     ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
 
@@ -130,6 +163,7 @@ def backend_of(ops, name="of the oracle", **changes):
     return dataclasses.replace(
         fcb.get_backend("numpy"),
         name=name,
+        arithmetic=arithmetic,
         fc_forward=ops.forward,
         fc_backward=lambda dy, x, w: fcb.FCGradients(*ops.backward(dy, x, w)),
         mean_squared_loss=lambda y, t: fcb.LossAndGradient(*ops.loss(y, t)),

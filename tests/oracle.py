@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import ctypes
+import ctypes.util
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -177,11 +180,85 @@ def network_of(ops):
     )
 
 
+# --- one rounding for a product and the sum that takes it ----------------------------------------
+
+
+def rounded(exact, dtype):
+    """A fraction that is not 0 in the dtype: to nearest, ties to even, with the dtype's limits."""
+    info = np.finfo(dtype)
+    exponent = len(f"{abs(exact.numerator):b}") - len(f"{exact.denominator:b}")
+    exponent -= Fraction(2) ** exponent > abs(exact)
+    unit = Fraction(2) ** (max(exponent, int(info.minexp)) - info.nmant)
+    value = round(exact / unit) * unit  # of two as near, Python takes the even one
+    if abs(value) >= Fraction(2) ** int(info.maxexp):
+        return np.dtype(dtype).type(np.copysign(np.inf, exact))
+    if value == 0:
+        return np.dtype(dtype).type(np.copysign(0.0, exact))
+    return np.dtype(dtype).type(float(value))
+
+
+@_quiet
+def fma(a, b, c):
+    """a * b + c of NumPy's numbers, by exact fractions."""
+    dtype = c.dtype
+    if not (np.isfinite(a) and np.isfinite(b)):
+        return a * b + c
+    if not np.isfinite(c):
+        return c
+    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
+    # The sum of two zeros, or of x and -x, is exact, and so is its sign.
+    zeros = np.copysign(dtype.type(0), a) * np.copysign(dtype.type(1), b)
+    return rounded(exact, dtype) if exact else (zeros if a == 0 or b == 0 else -c) + c
+
+
+def _fused_sum(pairs, dtype):
+    total = None
+    for a, b in pairs:
+        total = a * b if total is None else fma(a, b, total)
+    return np.dtype(dtype).type(0) if total is None else total
+
+
+@_quiet
+def fused_forward(x, w, b):
+    dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
+    xs, ws, bs = _lists(x), _lists(w), list(b)
+    return _table(
+        lambda i, j: _fused_sum(((xs[i][q], ws[q][j]) for q in range(k)), dtype) + bs[j],
+        (n, m),
+        dtype,
+    )
+
+
+@_quiet
+def fused_backward(dy, x, w):
+    dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
+    xs, ws, ds = _lists(x), _lists(w), _lists(dy)
+    dw = _table(
+        lambda q, j: _fused_sum(((xs[i][q], ds[i][j]) for i in range(n)), dtype), (k, m), dtype
+    )
+    dx = _table(
+        lambda i, q: _fused_sum(((ds[i][j], ws[q][j]) for j in range(m)), dtype), (n, k), dtype
+    )
+    return dw, backward(dy, x, w)[1], dx
+
+
 slow = network_of(
     SimpleNamespace(
         forward=forward,
         loss=loss,
         backward=backward,
+        relu=relu,
+        relu_backward=relu_backward,
+        descend=descend,
+    )
+)
+
+
+slow_fused = network_of(
+    SimpleNamespace(
+        forward=fused_forward,
+        loss=loss,
+        backward=fused_backward,
         relu=relu,
         relu_backward=relu_backward,
         descend=descend,
@@ -232,6 +309,40 @@ fast = network_of(
         relu=lambda a: np.where(a < 0, a.dtype.type(0), a),
         relu_backward=lambda dy, a: np.where(a > 0, dy, a.dtype.type(0)),
         descend=_quiet(lambda p, g, lr: p - constant(lr, p.dtype) * g),
+    )
+)
+
+
+def _c_fma(a, b, c):
+    """The C library's, element by element."""
+    name, real = ("fmaf", ctypes.c_float) if c.dtype == np.float32 else ("fma", ctypes.c_double)
+    function = getattr(ctypes.CDLL(ctypes.util.find_library("m")), name)
+    function.restype, function.argtypes = real, [real] * 3
+    return np.frompyfunc(function, 3, 1)(a, b, c).astype(c.dtype)
+
+
+def _fused_product(a, b):
+    if len(b) == 0:
+        return np.zeros((len(a), b.shape[1]), a.dtype)
+    total = a[:, 0, None] * b[0]
+    for k in range(1, len(b)):
+        total = _c_fma(a[:, k, None], b[k], total)
+    return total
+
+
+@_quiet
+def _fast_fused_backward(dy, x, w):
+    return _fused_product(x.T, dy), _fast_backward(dy, x, w)[1], _fused_product(dy, w.T)
+
+
+fused = network_of(
+    SimpleNamespace(
+        forward=_quiet(lambda x, w, b: _fused_product(x, w) + b),
+        loss=fast.loss,
+        backward=_fast_fused_backward,
+        relu=fast.relu,
+        relu_backward=fast.relu_backward,
+        descend=fast.descend,
     )
 )
 

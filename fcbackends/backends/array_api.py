@@ -43,7 +43,7 @@ def namespace_backends(
         What the backends are chosen by.
     arithmetics : mapping
         By name: (the library's functions) -> how its arrays are multiplied and summed. By default
-        in the contract's order, and as the library does.
+        in the contract's order, fused or not, and as the library does.
     loop : callable, optional
         (arithmetic) -> what makes a training loop of (params, Method); a `StepLoop` by default.
     hint : str
@@ -54,7 +54,7 @@ def namespace_backends(
     >>> import numpy as np
     >>> import fcbackends as fcb
     >>> [backend.arithmetic for backend in fcb.namespace_backends(np, "mine")]
-    ['ordered', 'native']
+    ['ordered', 'fused', 'native']
     """
     import array_api_compat
 

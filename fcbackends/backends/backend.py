@@ -43,8 +43,8 @@ class Backend:
     name : str
         The name it is chosen by.
     arithmetic : str
-        How it multiplies and sums: "ordered", as the contract has it, or "native", as its library
-        does.
+        How it multiplies and sums: "ordered" or "fused", as the contract has it, or "native", as
+        its library does.
     owns : callable
         Whether an array is of this backend's library.
     asarray : callable

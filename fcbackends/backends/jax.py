@@ -22,46 +22,89 @@ from fcbackends.backends.array_api import StepLoop, namespace_backends
 from fcbackends.backends.backend import Backend
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import network
-from fcbackends.maths.arithmetic import Arithmetic, Array
-from fcbackends.maths.network import Method, State
+from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
+from fcbackends.maths.fma import branchless
+from fcbackends.maths.network import Method
 
 _X64_HINT = "; jax.config.update('jax_enable_x64', True) switches it on"
 
-_MOST_LENGTHS = 1000
-"""Sums are unrolled, so compiling takes longer the longer the arguments' axes are: 1.2 s for a step
-of 64-32-10 on 32 samples (318 in all), which then takes 0.35 ms. Operation by operation the first
-step takes 1.1 s and the next ones 33 ms. For 784-256-10 on 128 (2622) it took 14 s for nothing."""
+_ZERO = jnp.zeros(1, jnp.uint32)
+"""No number, which would be a constant where it is traced."""
 
 _UNSIGNED = {"float32": jnp.uint32, "float64": jnp.uint64}
 
 
 def load() -> tuple[Backend, ...]:
-    """JAX's backends: compiled where that pays, but for the native one."""
-    made = namespace_backends(jnp, "jax", loop=_loop, hint=_X64_HINT)
+    """JAX's backends: compiled, but for the native one."""
+    made = namespace_backends(jnp, "jax", _ARITHMETICS, loop=_loop, hint=_X64_HINT)
     return tuple(b if b.arithmetic == "native" else _compiled_backend(b) for b in made)
 
 
+def _in_turns(
+    name: str, plus_product: Callable[[Array, Array, Array], Array], xp: Any
+) -> Arithmetic:
+    """Sums as compiled loops: unrolled, those of 784-256-10 took 14 s to compile and ran no faster."""
+
+    def matmul(a: Array, b: Array) -> Array:
+        if a.shape[1] == 0:
+            return xp.matmul(a, b)  # +0.0
+
+        def turn(total: Array, factors: tuple[Array, Array]) -> tuple[Array, None]:
+            column, row = factors
+            return plus_product(total, column[:, None], row[None, :]), None
+
+        first = a[:, :1] * b[:1, :]
+        return jax.lax.scan(turn, first, (a.T[1:, :], b[1:, :]))[0]
+
+    def sum_first(a: Array) -> Array:
+        if a.shape[0] == 0:
+            return xp.sum(a, axis=0, dtype=a.dtype)  # +0.0
+        return jax.lax.scan(lambda total, term: (total + term, None), a[0], a[1:])[0]
+
+    return Arithmetic(name, xp, matmul, sum_first)
+
+
+def _fused_plus_product(total: Array, a: Array, b: Array) -> Array:
+    if not jax.config.jax_enable_x64:
+        raise ArgumentTypeError(
+            "arithmetic",
+            "be 'ordered' or 'native' where float64 is switched off",
+            f"'fused'{_X64_HINT}",
+        )
+    return branchless(jnp, a, b, total)
+
+
+_ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {
+    "ordered": functools.partial(_in_turns, "ordered", lambda total, a, b: total + a * b),
+    "fused": functools.partial(_in_turns, "fused", _fused_plus_product),
+    "native": ARITHMETICS["native"],
+}
+
+
 def _compiled_backend(backend: Backend) -> Backend:
-    predict, sgd_step = _compiled(backend.predict), _compiled(_taking_names(backend.sgd_step))
+    sgd_step = _taking_methods(_compiled(_taking_names(backend.sgd_step)))
     return dataclasses.replace(
         backend,
         fc_forward=_compiled(backend.fc_forward),
         fc_backward=_compiled(backend.fc_backward),
         mean_squared_loss=_compiled(backend.mean_squared_loss),
-        predict=predict,
-        sgd_step=lambda params, x, t, method: sgd_step(params, x, t, *method),
+        predict=_compiled(backend.predict),
+        sgd_step=sgd_step,
     )
 
 
 def _loop(arithmetic: Arithmetic) -> Callable[..., StepLoop]:
     if arithmetic.name == "native":
         return functools.partial(StepLoop, arithmetic)
-    compiled = _compiled(_taking_names(functools.partial(network.step, arithmetic)))
+    step, loss_of = (
+        _taking_methods(_compiled(_taking_names(functools.partial(function, arithmetic))))
+        for function in (network.step, network.loss_of)
+    )
+    return functools.partial(StepLoop, arithmetic, step=step, loss_of=loss_of, batches=_batches)
 
-    def step(state: State, x: Array, t: Array, method: Method) -> tuple[State, Array]:
-        return compiled(state, x, t, *method)
 
-    return functools.partial(StepLoop, arithmetic, step=step, batches=_batches)
+def _taking_methods(step: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda start, x, t, method: step(start, x, t, *method)
 
 
 def _taking_names(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,17 +113,15 @@ def _taking_names(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of arrays and, after them, names, compiled as a whole where they are small."""
+    """The function of arrays and, after them, names, compiled as a whole."""
 
-    @functools.cache
-    def whole(names: tuple[str, ...]) -> Callable[..., Any]:
-        def traced(zero: Array, *args: Any) -> Any:
-            named = functools.partial(_called_with, function, names)
-            closed, results = jax.make_jaxpr(named, return_shape=True)(*args)
-            flat = _evaluate(closed, jax.tree.leaves(args), zero)
-            return jax.tree.unflatten(jax.tree.structure(results), flat)
+    def rounded(names: tuple[str, ...], zero: Array, *args: Any) -> Any:
+        named = functools.partial(_called_with, function, names)
+        closed, results = jax.make_jaxpr(named, return_shape=True)(*args)
+        flat = _evaluate(closed, jax.tree.leaves(args), zero)
+        return jax.tree.unflatten(jax.tree.structure(results), flat)
 
-        return jax.jit(traced)
+    compiled = jax.jit(rounded, static_argnums=0)
 
     def either(*args: Any) -> Any:
         names = tuple(arg for arg in args if isinstance(arg, str))
@@ -96,9 +137,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             )
         lengths = [length for array in arrays for length in np.shape(array)]
         # Compiled, the +0.0 that is a sum of no terms is left out where it is added: -0.0 stays.
-        if sum(lengths) <= _MOST_LENGTHS and 0 not in lengths:
-            return whole(names)(np.uint32(0), *args)
-        return function(*args, *names)
+        return (rounded if 0 in lengths else compiled)(names, _ZERO, *args)
 
     return either
 
@@ -117,7 +156,9 @@ def _evaluate(closed: Any, args: Sequence[Array], zero: Array) -> list[Array]:
 
     for equation in closed.jaxpr.eqns:
         inputs = [value(variable) for variable in equation.invars]
-        if "jaxpr" in equation.params:
+        if equation.primitive.name == "scan":
+            results = _evaluate_turns(equation.params, inputs, zero)
+        elif "jaxpr" in equation.params:
             results = _evaluate(equation.params["jaxpr"], inputs, zero)
         else:
             result = equation.primitive.bind(*inputs, **equation.params)
@@ -128,11 +169,29 @@ def _evaluate(closed: Any, args: Sequence[Array], zero: Array) -> list[Array]:
     return [value(variable) for variable in closed.jaxpr.outvars]
 
 
+def _evaluate_turns(params: Any, inputs: Sequence[Array], zero: Array) -> list[Array]:
+    """The results of a traced loop."""
+    constants, carried = params["num_consts"], params["num_carry"]
+    shared = inputs[:constants]
+
+    def turn(carry: Any, terms: Any) -> tuple[Any, Any]:
+        results = _evaluate(params["jaxpr"], [*shared, *carry, *terms], zero)
+        return results[:carried], results[carried:]
+
+    last, rest = jax.lax.scan(
+        turn,
+        list(inputs[constants : constants + carried]),
+        list(inputs[constants + carried :]),
+        length=params["length"],
+    )
+    return [*last, *rest]
+
+
 def _rounded(product: Array, zero: Array) -> Array:
     bits = _UNSIGNED.get(product.dtype.name)
     if bits is None:  # indices are multiplied as well
         return product
-    whole = jax.lax.bitcast_convert_type(product, bits) ^ zero.astype(bits)
+    whole = jax.lax.bitcast_convert_type(product, bits) ^ zero[0].astype(bits)
     return jax.lax.bitcast_convert_type(whole, product.dtype)
 
 

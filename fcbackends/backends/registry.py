@@ -1,4 +1,4 @@
-"""Backends by name, and which one a call gets."""
+"""Backends by name and arithmetic, and which one a call gets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from fcbackends import arrays
 from fcbackends.backends.array_api import namespace_backends
@@ -23,11 +23,21 @@ if TYPE_CHECKING:
 Loader: TypeAlias = Callable[[], "Backend | Sequence[Backend]"]
 
 ENTRY_POINT_GROUP = "fcbackends.backends"
-ENVIRONMENT_VARIABLE = "FCBACKENDS_BACKEND"
+ENVIRONMENT_VARIABLES = {"backend": "FCBACKENDS_BACKEND", "arithmetic": "FCBACKENDS_ARITHMETIC"}
 DEFAULT = "numba"
 """What computes with NumPy's arrays, and with what is no array."""
+DEFAULT_ARITHMETIC = "ordered"
 
-_chosen: ContextVar[str | Backend | None] = ContextVar("fcbackends_backend", default=None)
+
+class _Choice(NamedTuple):
+    """What is chosen; None where nothing is."""
+
+    backend: str | Backend | None = None
+    arithmetic: str | None = None
+
+
+_NONE = _Choice()
+_of_block: ContextVar[_Choice] = ContextVar("fcbackends_choice", default=_NONE)
 
 
 def _load_module(name: str) -> Sequence[Backend]:
@@ -112,8 +122,8 @@ def list_backends() -> dict[str, str]:
     return {name: _state(name) for name in _known_loaders()}
 
 
-def get_backend(name: str | Backend | None = None, *, arithmetic: str = "ordered") -> Backend:
-    """The backend of that name, or the one that a call on NumPy arrays would get.
+def get_backend(name: str | Backend | None = None, *, arithmetic: str | None = None) -> Backend:
+    """The backend of that name and arithmetic, or the one that a call on NumPy arrays would get.
 
     Parameters
     ----------
@@ -121,8 +131,11 @@ def get_backend(name: str | Backend | None = None, *, arithmetic: str = "ordered
         A name from `list_backends`; a Backend is returned as it is; None asks, in this order, for
         the one of the innermost `use_backend` block, of the environment variable
         FCBACKENDS_BACKEND, and "numba".
-    arithmetic : {"ordered", "native"}
-        "ordered" keeps the contract to the bit; "native" is the library's own matmul and sums.
+    arithmetic : {"ordered", "fused", "native"} or None
+        "ordered" and "fused" keep the contract to the bit, with two roundings or one for a product
+        and the sum that takes it; "native" is the library's own matmul and sums. None asks, in
+        this order, for the one of the innermost `use_backend` block, of the environment variable
+        FCBACKENDS_ARITHMETIC, and "ordered". A Backend has its own.
 
     Returns
     -------
@@ -139,91 +152,112 @@ def get_backend(name: str | Backend | None = None, *, arithmetic: str = "ordered
     >>> fcb.get_backend("numpy", arithmetic="native").name
     'numpy'
     """
-    if arithmetic not in ARITHMETICS:
-        raise ArgumentError("arithmetic", one_of(ARITHMETICS), shown(arithmetic))
-    argument = "backend"
-    if name is None:
-        argument, name = _from_outside()
-    return _offered(DEFAULT if name is None else name, arithmetic, argument)
+    return backend_for(name, arithmetic)
 
 
-def backend_for(backend: str | Backend | None, **named: Any) -> Backend:
+def backends_of(name: str) -> tuple[Backend, ...]:
+    """All backends of that name, one for each arithmetic that it offers."""
+    return _load(name, "backend")
+
+
+def backend_for(backend: str | Backend | None, arithmetic: str | None, **named: Any) -> Backend:
     """The backend of a call: by keyword, with-block, environment variable, or the arrays' library.
 
     NumPy arrays, and what is no array at all, go to "numba"; other libraries to their own.
     """
-    argument = "backend"
+    wants_own = arithmetic is None
+    how, arithmetic = _first_choice("arithmetic", arithmetic)
+    argument, backend = _first_choice("backend", backend)
+    if isinstance(backend, Backend):
+        # A Backend in hand was chosen with its arithmetic.
+        return backend if wants_own else _of_arithmetic((backend,), backend.name, arithmetic, how)
     if backend is None:
-        argument, backend = _from_outside()
-    return library_backend(**named) if backend is None else _offered(backend, "ordered", argument)
+        return _of_library(arithmetic, how, named)
+    if not isinstance(backend, str):
+        raise ArgumentTypeError("backend", "be a name or a Backend", shown(backend))
+    return _of_arithmetic(_load(backend, argument), backend, arithmetic, how)
 
 
 def library_backend(**named: Any) -> Backend:
-    """The backend of the arrays' own library, "numba" for NumPy's and for what is no array."""
-    library = arrays.common_library(named)
-    if library == "numpy":
-        return _offered(DEFAULT, "ordered", "backend")
-    if library in _loaders:
-        return _offered(library, "ordered", "backend")
-    array = next(array for array in named.values() if arrays.is_foreign(array))
-    return namespace_backends(arrays.namespace_of(array), library)[0]
+    """The ordered backend of the arrays' own library, "numba" for NumPy's and for no array."""
+    return _of_library(None, "arithmetic", named)
 
 
 @contextlib.contextmanager
-def use_backend(name: str | Backend) -> Iterator[Backend]:
-    """Use a backend for every call in a with-block, in this thread or task.
+def use_backend(
+    name: str | Backend | None = None, *, arithmetic: str | None = None
+) -> Iterator[Backend]:
+    """Use a backend, an arithmetic or both for every call in a with-block, in this thread or task.
 
     Parameters
     ----------
-    name : str or Backend
-        As for `get_backend`.
+    name : str, Backend or None
+        As for `get_backend`; None leaves the backend as it is outside.
+    arithmetic : {"ordered", "fused", "native"} or None
+        As for `get_backend`; None leaves the arithmetic as it is outside.
 
     Raises
     ------
     ArgumentError
-        Where there is no such backend.
+        Where there is no such backend, or it does not offer the arithmetic.
 
     Examples
     --------
     >>> import fcbackends as fcb
-    >>> with fcb.use_backend("numpy"):
-    ...     fcb.get_backend().name
-    'numpy'
+    >>> with fcb.use_backend("numpy"), fcb.use_backend(arithmetic="fused"):
+    ...     chosen = fcb.get_backend()
+    >>> chosen.name, chosen.arithmetic
+    ('numpy', 'fused')
     """
-    backend = get_backend(name)
-    token = _chosen.set(name)
+    chosen = get_backend(name, arithmetic=arithmetic)
+    outer = _of_block.get()
+    inner = _Choice(name, arithmetic)
+    if name is None:
+        inner = inner._replace(backend=outer.backend)
+    if arithmetic is None and not isinstance(name, Backend):
+        inner = inner._replace(arithmetic=outer.arithmetic)
+    token = _of_block.set(inner)
     try:
-        yield backend
+        yield chosen
     finally:
-        _chosen.reset(token)
+        _of_block.reset(token)
 
 
-def _from_outside() -> tuple[str, str | Backend | None]:
-    """What the innermost with-block, or else the environment, chooses; and what it is called."""
-    chosen = _chosen.get()
-    if chosen is None and (name := os.environ.get(ENVIRONMENT_VARIABLE)):
-        return ENVIRONMENT_VARIABLE, name
-    return "backend", chosen
+def _first_choice(what: str, keyword: Any) -> tuple[str, Any]:
+    """By keyword, with-block or environment variable; and what it is called there."""
+    if keyword is not None:
+        return what, keyword
+    of_block = getattr(_of_block.get(), what)
+    if of_block is None and (value := os.environ.get(ENVIRONMENT_VARIABLES[what])):
+        return ENVIRONMENT_VARIABLES[what], value
+    return what, of_block
 
 
-def _offered(name: str | Backend, arithmetic: str, argument: str) -> Backend:
-    """The backend of that name with this arithmetic."""
-    if isinstance(name, Backend):
-        # A Backend in hand was chosen with its arithmetic; "ordered" is only the default here.
-        if arithmetic in ("ordered", name.arithmetic):
-            return name
-        offered: tuple[Backend, ...] = (name,)
-    elif isinstance(name, str):
-        offered = _load(name, argument)
-    else:
-        raise ArgumentTypeError("backend", "be a name or a Backend", shown(name))
+def _of_library(arithmetic: str | None, how: str, named: dict[str, Any]) -> Backend:
+    """The backend of the arrays' own library."""
+    library = arrays.common_library(named)
+    if library == "numpy":
+        library = DEFAULT
+    if library in _loaders:
+        return _of_arithmetic(_load(library, "backend"), library, arithmetic, how)
+    array = next(array for array in named.values() if arrays.is_foreign(array))
+    made = namespace_backends(arrays.namespace_of(array), library)
+    return _of_arithmetic(made, library, arithmetic, how)
+
+
+def _of_arithmetic(
+    offered: tuple[Backend, ...], name: str, arithmetic: Any, argument: str
+) -> Backend:
+    """The one of these backends, all of that name, that has this arithmetic."""
+    arithmetic = DEFAULT_ARITHMETIC if arithmetic is None else arithmetic
+    if not isinstance(arithmetic, str) or arithmetic not in ARITHMETICS:
+        raise ArgumentError(argument, one_of(ARITHMETICS), shown(arithmetic))
     for backend in offered:
         if backend.arithmetic == arithmetic:
             return backend
     choices = ", ".join(repr(backend.arithmetic) for backend in offered)
-    name = name.name if isinstance(name, Backend) else name
     raise ArgumentError(
-        "arithmetic", f"be one that backend {name!r} offers ({choices})", repr(arithmetic)
+        argument, f"be one that backend {name!r} offers ({choices})", repr(arithmetic)
     )
 
 

@@ -24,6 +24,15 @@ _header = click.option(
 )
 
 
+_arithmetic = click.option(
+    "--arithmetic",
+    type=types.choice(*ARITHMETICS),
+    help="ordered: one rounding a product and one a sum; fused: one for both, as fast as the CPU "
+    "can; native: the library's own, to no bit the same everywhere.  [default: that of "
+    "FCBACKENDS_ARITHMETIC, or else ordered]",
+)
+
+
 @click.group(cls=Commands, invoke_without_command=True)
 @click.version_option(__version__)
 @click.pass_context
@@ -89,6 +98,7 @@ def _cli(ctx: click.Context) -> None:
     "--dtype", type=types.choice("float64", "float32"), default="float64", show_default=True
 )
 @click.option("--backend", metavar="NAME", help="One that `fcbackends info` lists.")
+@_arithmetic
 @click.option("--out", metavar="MODEL", help="Write the model: a .safetensors file.")
 @click.option("--plot", metavar="PICTURE", help="Draw the loss: a .png, .svg or .pdf file.")
 @click.pass_context
@@ -195,13 +205,7 @@ def info() -> None:
 
 @_cli.command()
 @click.argument("backend", nargs=-1)
-@click.option(
-    "--arithmetic",
-    type=types.choice(*ARITHMETICS),
-    default="ordered",
-    show_default=True,
-    help="native: the library's own matmul and sums, held against their error bounds.",
-)
+@_arithmetic
 @click.option(
     "--cases", type=types.WHOLE, default="1000", show_default=True, help="How many cases."
 )
@@ -218,7 +222,8 @@ def info() -> None:
 def verify(backend: tuple[str, ...], **options: Any) -> int:
     """Hold each BACKEND, or every one that is installed, against the contract.
 
-    Its self-test, golden runs, and random cases to the bit; status 1 where it misses its class.
+    Its self-test, golden runs, and random cases to the bit; native arithmetic is held against its
+    error bounds. Status 1 where it misses its class.
     """
     from fcbackends.cli.verify import verify_backends
 
@@ -240,14 +245,27 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     multiple=True,
     help="Also those of a small layer with K inputs and M outputs; may be given more than once.",
 )
-def warmup(dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...]) -> None:
+@click.option(
+    "--arithmetic",
+    "arithmetics",
+    multiple=True,
+    type=types.choice(*(name for name in ARITHMETICS if name != "native")),
+    help="Kernels of this arithmetic only; may be given more than once.",
+)
+def warmup(
+    dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...], arithmetics: tuple[str, ...]
+) -> None:
     """Compile the kernels now, and keep them for later processes.
 
     Kernels that are kept already are read.
     """
     from fcbackends.cli.warmup import warm_up
 
-    warm_up(list(dict.fromkeys(dtypes or ("float64", "float32"))), dict.fromkeys(shapes))
+    warm_up(
+        dict.fromkeys(dtypes or ("float64", "float32")),
+        dict.fromkeys(shapes),
+        dict.fromkeys(arithmetics or ("ordered", "fused")),
+    )
 
 
 def run(arguments: Sequence[str]) -> int:

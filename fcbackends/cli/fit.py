@@ -53,6 +53,7 @@ def train_file(
     seed: int,
     dtype: str,
     backend: str | None,
+    arithmetic: str | None,
     out: str | None,
     plot: str | None,
     **how: Any,
@@ -74,7 +75,7 @@ def train_file(
     model_path = writable(out, "--out", [".safetensors"]) if out else None
     picture = _picture_path(plot)
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
-    chosen = fcb.get_backend(backend)
+    chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     table = read_table(data, header)
     untrained, parts = _prepare(table, target, hidden, standardize, holdout, seed, dtype)
     part = parts["training"]
@@ -96,7 +97,8 @@ def train_file(
     )
     seconds = time.perf_counter() - started
 
-    model = replace(untrained, params=tuple((as_numpy(w), as_numpy(b)) for w, b in result.params))
+    params = tuple((as_numpy(w), as_numpy(b)) for w, b in result.params)
+    model = replace(untrained, params=params, arithmetic=result.arithmetic)
     losses = _losses(model, parts, chosen, result)
     if model_path:
         model.save(model_path)
@@ -107,7 +109,7 @@ def train_file(
     print_table(
         [
             *_describe(model, parts),
-            ("backend", f"{chosen.name}, {dtype}"),
+            ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),

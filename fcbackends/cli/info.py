@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Container
 
 import numpy as np
 
 import fcbackends as fcb
-from fcbackends.backends.registry import ENVIRONMENT_VARIABLE
+from fcbackends.backends.registry import ENVIRONMENT_VARIABLES, backends_of
+from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.report.terminal import print_table
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "array-api-compat")
@@ -19,17 +21,24 @@ def show_info() -> None:
     """Print backends with states and classes, what is chosen, versions, CPU, BLAS and cache."""
     states = fcb.list_backends()
     print_table(
-        [(name, state, *_conformance(name, state)) for name, state in states.items()],
-        ("backend", "state", "class", "self-test"),
+        [
+            (name, state, *row)
+            for name, state in states.items()
+            for row in (_conformance(name) if state == "available" else [("", "", "")])
+        ],
+        ("backend", "state", "arithmetic", "class", "self-test"),
     )
     print()
-    chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    unknown = "" if not chosen or chosen in states else " (no such backend)"
     print_table(
         [
             ("fcbackends", fcb.__version__),
             ("contract", f"version {fcb.CONTRACT_VERSION}"),
-            (ENVIRONMENT_VARIABLE, f"{chosen}{unknown}" if chosen else "not set"),
+            *(
+                (variable, _setting(variable, choices))
+                for variable, choices in zip(
+                    ENVIRONMENT_VARIABLES.values(), (states, ARITHMETICS), strict=True
+                )
+            ),
             ("Python", platform.python_version()),
             *((package, importlib.metadata.version(package)) for package in _PACKAGES),
             ("CPU", _cpu()),
@@ -39,15 +48,20 @@ def show_info() -> None:
     )
 
 
-def _conformance(name: str, state: str) -> tuple[str, str]:
-    """The class of a backend's ordered arithmetic, and what its self-test found."""
-    if state != "available":
-        return "", ""
+def _conformance(name: str) -> list[tuple[str, str, str]]:
+    """The exact arithmetics that a backend offers, their class, and what the self-test found."""
     try:
-        found = fcb.get_backend(name).conformance
+        offered = backends_of(name)
     except Exception as error:  # whatever another package's loader may raise
-        return "", f"{type(error).__name__}: {error}"
-    return found.letter, found.reason
+        return [("", "", f"{type(error).__name__}: {error}")]
+    return [(b.arithmetic, *b.conformance) for b in offered if b.arithmetic != "native"]
+
+
+def _setting(variable: str, choices: Container[str]) -> str:
+    """What an environment variable chooses."""
+    chosen = os.environ.get(variable)
+    unknown = "" if not chosen or chosen in choices else " (no such choice)"
+    return f"{chosen}{unknown}" if chosen else "not set"
 
 
 def _cpu() -> str:

@@ -18,6 +18,7 @@ from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
 from fcbackends.cli.files import readable, replacing
 from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.maths.arithmetic import ARITHMETICS
 
 FORMAT = "fcbackends"
 VERSION = 1
@@ -41,6 +42,8 @@ class Model:
         The positions of the targets among these; all others are features.
     inputs, outputs : Scaling, or None
         How the network's inputs and outputs were standardised.
+    arithmetic : str
+        What it was trained in; it predicts in the same, or for a native one in the ordered.
     """
 
     params: NumpyParams
@@ -48,6 +51,7 @@ class Model:
     targets: tuple[int, ...]
     inputs: Scaling | None
     outputs: Scaling | None
+    arithmetic: str = "ordered"
 
     @property
     def width(self) -> int:
@@ -100,7 +104,8 @@ class Model:
 
     def predict(self, x: NDArray[np.float64]) -> Floats:
         """The targets in their own units (N, M) from the features in theirs (N, K)."""
-        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x))))
+        exact = "ordered" if self.arithmetic == "native" else self.arithmetic
+        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x), arithmetic=exact)))
 
     def save(self, path: Path) -> None:
         """Write the model as a safetensors file, whole or not at all."""
@@ -115,6 +120,7 @@ class Model:
             "contract": fcb.CONTRACT_VERSION,
             "names": self.names,
             "targets": self.targets,
+            "arithmetic": self.arithmetic,
         }
         # One entry of metadata only: the order of several is not the same in every run.
         content = save(
@@ -154,7 +160,9 @@ def load(name: str) -> Model:
             for side in ("inputs", "outputs")
         )
         columns = None if about["names"] is None else tuple(map(str, about["names"]))
-        model = Model(params, columns, tuple(map(int, about["targets"])), inputs, outputs)
+        targets = tuple(map(int, about["targets"]))
+        arithmetic = about.get("arithmetic", "ordered")  # older files do not name theirs
+        model = Model(params, columns, targets, inputs, outputs, arithmetic)
         _check(model)
         return model
     except Exception as error:
@@ -172,6 +180,8 @@ def _check(model: Model) -> None:
         raise ValueError(f"layers of shapes {sizes} do not chain")
     if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
+    if model.arithmetic not in ARITHMETICS:
+        raise ValueError(f"arithmetic {model.arithmetic!r}")
     if model.names is not None and len(model.names) != model.width:
         raise ValueError(f"{len(model.names)} names for {model.width} columns")
     if len(model.features) + len(model.targets) != model.width:

@@ -24,7 +24,7 @@ _CASES_WORTH_A_PROCESS = 500
 def verify_backends(
     names: Sequence[str],
     *,
-    arithmetic: str,
+    arithmetic: str | None,
     cases: int,
     seed: int,
     case: int | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numba
@@ -17,8 +17,10 @@ from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.jit import FAMILIES
 
 
-def warm_up(dtypes: Sequence[str], shapes: Iterable[tuple[int, int]]) -> None:
-    """Compile or read the kernels of these dtypes; OSError where one is not kept.
+def warm_up(
+    dtypes: Iterable[str], shapes: Iterable[tuple[int, int]], arithmetics: Iterable[str]
+) -> None:
+    """Compile or read the kernels of these dtypes and arithmetics; OSError where one is not kept.
 
     Those of small layers of these shapes, (inputs, outputs), are among them.
     """
@@ -37,13 +39,18 @@ def warm_up(dtypes: Sequence[str], shapes: Iterable[tuple[int, int]]) -> None:
         for one_sample in (True, False):
             family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
             families[f"linear.{family.__name__}"] = family
-    kernels = [(f"{name}-{dtype}", families[name], dtype) for dtype in dtypes for name in families]
+    kernels = [
+        (f"{name}-{arithmetic}-{dtype}", families[name], (dtype, arithmetic))
+        for arithmetic in arithmetics
+        for dtype in dtypes
+        for name in families
+    ]
     width = max(len(name) for name, _, _ in kernels)
-    for name, family, dtype in kernels:
+    for name, family, chosen in kernels:
         begin = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CacheWarning)
-            kernel: Any = family(dtype)
+            kernel: Any = family(*chosen)
         seconds = time.perf_counter() - begin
         if kernel._cache.trouble:
             reason = f"compiled kernels cannot be kept ({kernel._cache.trouble})"

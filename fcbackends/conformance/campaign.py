@@ -88,15 +88,15 @@ class Verdict:
 
 def command(name: str, arithmetic: str, seed: int, finding: Finding) -> str:
     """The command line that shows a case again."""
-    native = " --arithmetic native" if arithmetic == "native" else ""
-    return f"fcbackends verify {name}{native} --seed {seed} --case {finding.case}"
+    chosen = "" if arithmetic == "ordered" else f" --arithmetic {arithmetic}"
+    return f"fcbackends verify {name}{chosen} --seed {seed} --case {finding.case}"
 
 
 def stated_class(backend: Backend) -> ConformanceClass:
     """The class that a backend has to keep.
 
-    Native arithmetic states C. Ordered arithmetic states A, or B where the self-test finds that
-    subnormal numbers become zero: where it finds class C, the backend misses what it states.
+    Native arithmetic states C. The others state A, or B where the self-test finds that subnormal
+    numbers become zero: where it finds class C, the backend misses what it states.
     """
     if backend.arithmetic == "native":
         return "C"
@@ -106,7 +106,7 @@ def stated_class(backend: Backend) -> ConformanceClass:
 def verify(
     backend: str | Backend,
     *,
-    arithmetic: str = "ordered",
+    arithmetic: str | None = None,
     cases: int = 1000,
     seed: int = 0,
     first: int = 0,
@@ -124,8 +124,8 @@ def verify(
     ----------
     backend : str or Backend
         A name from `list_backends`, or a backend.
-    arithmetic : {"ordered", "native"}
-        Which of the backends of that name.
+    arithmetic : {"ordered", "fused", "native"} or None
+        Which of the backends of that name; see `get_backend`.
     cases : int
         How many random cases: those with the indices from `first` on.
     seed : int
@@ -157,7 +157,7 @@ def verify(
         raise ArgumentError("processes", required, f"{processes}")
     dtypes = taken_dtypes(chosen)
     found = self_test(chosen)
-    runs = golden_runs(dtypes) if chosen.arithmetic == "ordered" else ()
+    runs = golden_runs(chosen.arithmetic, dtypes)
     golden = differing_runs(runs, chosen)
     total = Tally()
     parts = [

@@ -1,7 +1,7 @@
 """Short training runs whose digests are known: the same on every machine, whatever computes.
 
-The file `golden.txt` beside this module has a line for each of RUNS: SHA-256, as `digest` makes it
-of the trained parameters and the recorded losses, and the run in a few words.
+The file `golden.txt` beside this module has a line for each of the runs: SHA-256, as `digest` makes
+it of the trained parameters and the recorded losses, and the run in a few words.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ class GoldenRun(NamedTuple):
     dtype: str
     samples: int = 50
     steps: int = 40
+    arithmetic: str = "ordered"
 
     def __str__(self) -> str:
         """The run in a few words."""
         sizes = "-".join(map(str, self.sizes))
-        return f"{sizes}, {self.steps} steps of {self.batch_size}, {self.sampling}, {self.dtype}"
+        text = f"{sizes}, {self.steps} steps of {self.batch_size}, {self.sampling}, {self.dtype}"
+        return text if self.arithmetic == "ordered" else f"{text}, {self.arithmetic}"
 
 
 _SIZES = (
@@ -45,12 +47,14 @@ _SIZES = (
 _DTYPES = ("float32", "float64")
 _SAMPLINGS: tuple[Sampling, ...] = ("replacement", "epoch")
 
-RUNS = (
+_ORDERED = (
     *(GoldenRun(*run) for run in itertools.product(_SIZES, (1, 9), _SAMPLINGS, _DTYPES)),
     # A step of these is work for two threads.
     *(GoldenRun((130, 200, 10), 64, "epoch", dtype, samples=100, steps=4) for dtype in _DTYPES),
     *(GoldenRun((257, 129, 65), 40, "epoch", dtype, samples=90, steps=4) for dtype in _DTYPES),
 )
+
+RUNS = *_ORDERED, *(run._replace(arithmetic="fused") for run in _ORDERED)
 
 
 @functools.cache
@@ -61,9 +65,9 @@ def golden_digests() -> dict[str, str]:
     return {run: sha256 for sha256, run in pairs}
 
 
-def golden_runs(dtypes: tuple[str, ...]) -> tuple[GoldenRun, ...]:
-    """The runs in numbers of these dtypes."""
-    return tuple(run for run in RUNS if run.dtype in dtypes)
+def golden_runs(arithmetic: str, dtypes: tuple[str, ...] = _DTYPES) -> tuple[GoldenRun, ...]:
+    """The runs in this arithmetic and in numbers of these dtypes; none are in native arithmetic."""
+    return tuple(run for run in RUNS if run.arithmetic == arithmetic and run.dtype in dtypes)
 
 
 def differing_runs(runs: Sequence[GoldenRun], backend: Backend) -> tuple[str, ...]:

@@ -96,6 +96,11 @@ def _nearer(found: Any, wanted: Any, flushed: Any) -> Any:
     return np.where(same | (np.isnan(found) & np.isnan(wanted)), wanted, flushed)
 
 
+def promised(backend: Backend) -> str:
+    """The arithmetic whose bits a backend is held against: of native ones, it is the ordered."""
+    return "ordered" if backend.arithmetic == "native" else backend.arithmetic
+
+
 def level_of(
     backend: Backend, case: Case, found: Results, wanted: Results, compared: Compared
 ) -> tuple[Level, float | None]:
@@ -105,7 +110,7 @@ def level_of(
     if equal and not native:
         return Level.A, None
     may_flush = not native and case.kind != "relation"
-    if may_flush and _are_flushed(found, wanted, expectations(case, flushing)):
+    if may_flush and _are_flushed(found, wanted, expectations(promised(backend), case, flushing)):
         return Level.B, None
     if not compared.alike:
         return Level.none, None

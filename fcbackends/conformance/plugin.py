@@ -20,6 +20,9 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any, args: list[str
         help="the backend that is to conform; may be given more than once",
     )
     options.addoption(
+        "--arithmetic", metavar="NAME", help="its arithmetic, where that is not the ordered one"
+    )
+    options.addoption(
         "--cases", type=int, default=1000, metavar="COUNT", help="how many random cases (1000)"
     )
     options.addoption(

@@ -1,8 +1,8 @@
 """The contract, written a second time: what every backend is held against.
 
-All sums are cumulative ones of NumPy, which add in ascending order by definition: a backend of the
-array-API code, NumPy's among them, is not compared with itself. The functions take and give what a
-backend's do.
+All ordered sums are cumulative ones of NumPy, which add in ascending order by definition, and fused
+ones the C library's: a backend of the array-API code, NumPy's among them, is not compared with
+itself. The functions take the name of an arithmetic, and then take and give what a backend's do.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Plan
+from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.sampling import draw_indices
 
@@ -27,16 +28,31 @@ def _sum(terms: Floats) -> Floats:
     return np.add.accumulate(terms)[-1, ...]
 
 
-def fc_forward(x: Floats, w: Floats, b: Floats) -> Floats:
+def _ordered(a: Floats, b: Floats) -> Floats:
+    return _sum(a.T[:, :, None] * b[:, None, :])
+
+
+def _fused(a: Floats, b: Floats) -> Floats:
+    if len(b) == 0:
+        return _ordered(a, b)
+    fma, total = c_fma(a.dtype.name), a[:, :1] * b[:1]
+    for k in range(1, len(b)):
+        total = fma(a[:, k : k + 1], b[k], total)
+    return total
+
+
+_PRODUCTS = {"ordered": _ordered, "fused": _fused}
+
+
+def fc_forward(arithmetic: str, x: Floats, w: Floats, b: Floats) -> Floats:
     """y[n, m] = (sum_k x[n, k] * w[k, m]) + b[m]."""
-    return _sum(x.T[:, :, None] * w[:, None, :]) + b
+    return _PRODUCTS[arithmetic](x, w) + b
 
 
-def fc_backward(dy: Floats, x: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
+def fc_backward(arithmetic: str, dy: Floats, x: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
     """dw, db and dx."""
-    dw = _sum(x[:, :, None] * dy[:, None, :])
-    dx = _sum(dy.T[:, :, None] * w.T[:, None, :])
-    return dw, _sum(dy), dx
+    product = _PRODUCTS[arithmetic]
+    return product(x.T, dy), _sum(dy), product(dy, w.T)
 
 
 def mean_squared_loss(y: Floats, t: Floats) -> tuple[Floats, Floats]:
@@ -68,34 +84,37 @@ _LOSSES = {"mean_squared": mean_squared_loss}
 _OPTIMIZERS = {"sgd": _sgd}
 
 
-def _inputs(params: Params, x: Floats, method: Method) -> list[Floats]:
+def _inputs(arithmetic: str, params: Params, x: Floats, method: Method) -> list[Floats]:
     """What goes into each layer."""
     activate, _ = _ACTIVATIONS[method.activation]
     inputs = [x]
     for w, b in params[:-1]:
-        inputs.append(activate(fc_forward(inputs[-1], w, b)))
+        inputs.append(activate(fc_forward(arithmetic, inputs[-1], w, b)))
     return inputs
 
 
-def predict(params: Params, x: Floats, method: Method) -> Floats:
+def predict(arithmetic: str, params: Params, x: Floats, method: Method) -> Floats:
     """The network's output."""
-    return fc_forward(_inputs(params, x, method)[-1], *params[-1])
+    return fc_forward(arithmetic, _inputs(arithmetic, params, x, method)[-1], *params[-1])
 
 
-def loss_of(params: Params, x: Floats, t: Floats, method: Method) -> Floats:
+def loss_of(arithmetic: str, params: Params, x: Floats, t: Floats, method: Method) -> Floats:
     """The loss of the network's output."""
-    return _LOSSES[method.loss](predict(params, x, method), t)[0]
+    return _LOSSES[method.loss](predict(arithmetic, params, x, method), t)[0]
 
 
-def sgd_step(params: Params, x: Floats, t: Floats, method: Method) -> tuple[Params, Floats]:
+def sgd_step(
+    arithmetic: str, params: Params, x: Floats, t: Floats, method: Method
+) -> tuple[Params, Floats]:
     """The parameters after one step, and the loss before it."""
     _, activation_backward = _ACTIVATIONS[method.activation]
     moved = _OPTIMIZERS[method.optimizer]
-    inputs = _inputs(params, x, method)
-    loss, dy = _LOSSES[method.loss](fc_forward(inputs[-1], *params[-1]), t)
+    inputs = _inputs(arithmetic, params, x, method)
+    y = fc_forward(arithmetic, inputs[-1], *params[-1])
+    loss, dy = _LOSSES[method.loss](y, t)
     stepped = []
     for h, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
-        dw, db, dx = fc_backward(dy, h, w)
+        dw, db, dx = fc_backward(arithmetic, dy, h, w)
         stepped.append((moved(w, dw, method), moved(b, db, method)))
         dy = activation_backward(dx, h)
     return tuple(reversed(stepped)), loss
@@ -112,7 +131,15 @@ class Trained(NamedTuple):
     diverged_at: int | None
 
 
-def train(params: Params, x: Floats, t: Floats, method: Method, plan: Plan, steps: int) -> Trained:
+def train(
+    arithmetic: str,
+    params: Params,
+    x: Floats,
+    t: Floats,
+    method: Method,
+    plan: Plan,
+    steps: int,
+) -> Trained:
     """The first `steps` steps of a plan, or fewer where it stops them."""
     indices = draw_indices(len(x), 0, steps, plan.batch_size, plan.sampling, plan.seed)
     losses: list[float] = []
@@ -122,7 +149,7 @@ def train(params: Params, x: Floats, t: Floats, method: Method, plan: Plan, step
         return Trained(params, taken, watched, np.array(losses), reached, diverged_at)
 
     for step, rows in enumerate(indices, start=1):
-        stepped, loss = sgd_step(params, x[rows], t[rows], method)
+        stepped, loss = sgd_step(arithmetic, params, x[rows], t[rows], method)
         if not np.isfinite(loss):
             return trained(step - 1, diverged_at=step)
         params = stepped
@@ -130,7 +157,7 @@ def train(params: Params, x: Floats, t: Floats, method: Method, plan: Plan, step
         if plan.tol_on == "batch":
             watched = float(loss)
         elif look:
-            watched = float(loss_of(params, x, t, method))
+            watched = float(loss_of(arithmetic, params, x, t, method))
             if not math.isfinite(watched):
                 return trained(step, diverged_at=step)
         if look:

@@ -52,25 +52,28 @@ def results(backend: Backend, case: Case) -> Results:
     return found
 
 
-def expectations(case: Case, arrays: Callable[[Any], Any] = lambda values: values) -> Results:
-    """What the contract makes of it, computed on `arrays` of the case's arrays."""
+def expectations(
+    arithmetic: str, case: Case, arrays: Callable[[Any], Any] = lambda values: values
+) -> Results:
+    """What the contract makes of it in an arithmetic, computed on `arrays` of the case's arrays."""
     params, x, t, dy = arrays((case.params, case.x, case.t, case.dy))
     if case.kind == "training":
-        return _expected_of_training(case, params, x, t)
+        return _expected_of_training(arithmetic, case, params, x, t)
 
     def rows(a: Any) -> Any:
         return a[0] if case.one_sample else a
 
     if case.kind == "network":
         return {
-            "predict": rows(reference.predict(params, x, case.method)),
+            "predict": rows(reference.predict(arithmetic, params, x, case.method)),
             "sgd_step": list(
-                reference.sgd_step(params, x, t, case.method._replace(optimizer="sgd"))
+                reference.sgd_step(arithmetic, params, x, t, case.method._replace(optimizer="sgd"))
             ),
         }
     ((w, b),) = params
-    dw, db, dx = reference.fc_backward(dy, x, w)
-    found = {"fc_forward": rows(reference.fc_forward(x, w, b)), "fc_backward": [dw, db, rows(dx)]}
+    dw, db, dx = reference.fc_backward(arithmetic, dy, x, w)
+    y = reference.fc_forward(arithmetic, x, w, b)
+    found = {"fc_forward": rows(y), "fc_backward": [dw, db, rows(dx)]}
     if len(x):
         loss, gradient = reference.mean_squared_loss(dy, t)
         found["mean_squared_loss"] = [loss, rows(gradient)]
@@ -126,8 +129,8 @@ def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> l
     return [result.params, _numbers(result.loss), _numbers(result.steps)]
 
 
-def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results:
-    trained = reference.train(params, x, t, case.method, case.plan, case.steps)
+def _expected_of_training(arithmetic: str, case: Case, params: Params, x: Any, t: Any) -> Results:
+    trained = reference.train(arithmetic, params, x, t, case.method, case.plan, case.steps)
     diverged_at = trained.diverged_at or 0
     found: Results = {
         "steps": _numbers(trained.steps, trained.reached, diverged_at),
@@ -138,12 +141,12 @@ def _expected_of_training(case: Case, params: Params, x: Any, t: Any) -> Results
     found["losses"] = trained.losses
     if _has_looked(case, trained.steps):
         found["loss"] = _numbers(trained.loss)
-    whole = float(reference.loss_of(trained.params, x, t, case.method))
+    whole = float(reference.loss_of(arithmetic, trained.params, x, t, case.method))
     if _is_finite(trained.params, whole):
         loss = trained.loss if case.plan.tol_on == "batch" else whole
         found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
     found["loss of the data"] = _numbers(whole)
-    stepped, before = reference.sgd_step(trained.params, x, t, case.method)
+    stepped, before = reference.sgd_step(arithmetic, trained.params, x, t, case.method)
     found["step"] = [_numbers(before), stepped if np.isfinite(before) else trained.params]
     return found
 

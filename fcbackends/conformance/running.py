@@ -8,7 +8,7 @@ import numpy as np
 
 from fcbackends.backends.backend import Backend
 from fcbackends.conformance.cases import Case, make_case
-from fcbackends.conformance.judgement import compare_results, level_of
+from fcbackends.conformance.judgement import compare_results, level_of, promised
 from fcbackends.conformance.relations import relation
 from fcbackends.conformance.results import expectations, results
 from fcbackends.conformance.tally import Finding, Level, Tally
@@ -35,7 +35,8 @@ def _run_case(backend: Backend, case: Case, index: int) -> Tally:
             found = {name: got for name, (got, _) in pairs.items()}
             wanted = {name: want for name, (_, want) in pairs.items()}
         else:
-            found, wanted = results(backend, case), expectations(case)
+            arithmetic = promised(backend)
+            found, wanted = results(backend, case), expectations(arithmetic, case)
     except Exception as error:  # whatever somebody's backend raises
         raised = Finding(index, str(case), f"{type(error).__name__}: {error}")
         return Tally(cases=1, findings={Level.none: raised})

@@ -8,8 +8,8 @@ comparison would be flushed as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,27 +24,51 @@ from fcbackends.maths.sampling import uniforms
 _DTYPES = ("float32", "float64")
 _METHOD = Method(lr=0.3)
 _STEPS = 3
+_Products: TypeAlias = "Callable[[list[float], list[float]], Iterator[tuple[str, Any]]]"
+"""The sum of the products of two lists as each of a layer's functions makes it; and whose it is."""
+
 _PLAN = Plan(batch_size=4, sampling="epoch", seed=1, tol=None, tol_on="batch", record_every=1)
 
 _DIGESTS = {
-    "float32": {
-        "fc_forward": "9b808adf924fb974c3d0c7bf006efe8b6e8d16e723f9bf69bfaa572e8049bdf8",
-        "fc_backward": "0b645441215fc0ef798e69f15bf6328dd9c7727d551f8455636146b54b8bfc2f",
-        "mean_squared_loss": "bcd23936f344847f6d324100cdce24454de67efcb3a0f7fb8cf912610fd061ff",
-        "predict": "861dfb3eff179799247dade51d6306fd89465caf791f259cc590904fefdfc484",
-        "sgd_step": "bd585e34c27e7a56f115cf8f213d2898cefd0b5f8b374b0725e8cb1980f2e412",
-        "training_loop": "6f77315ab00a965c60d1f61abcf286cf07fbc29932f9638bce0b9bf09dfc702d",
+    "ordered": {
+        "float32": {
+            "fc_forward": "9b808adf924fb974c3d0c7bf006efe8b6e8d16e723f9bf69bfaa572e8049bdf8",
+            "fc_backward": "0b645441215fc0ef798e69f15bf6328dd9c7727d551f8455636146b54b8bfc2f",
+            "mean_squared_loss": "bcd23936f344847f6d324100cdce24454de67efcb3a0f7fb8cf912610fd061ff",
+            "predict": "861dfb3eff179799247dade51d6306fd89465caf791f259cc590904fefdfc484",
+            "sgd_step": "bd585e34c27e7a56f115cf8f213d2898cefd0b5f8b374b0725e8cb1980f2e412",
+            "training_loop": "6f77315ab00a965c60d1f61abcf286cf07fbc29932f9638bce0b9bf09dfc702d",
+        },
+        "float64": {
+            "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
+            "fc_backward": "d4ef49269ebd38db8228b2f101e41394ec5f72b36221c1469c6608ab80e6613a",
+            "mean_squared_loss": "a66c6c59644d6ca7446ee190bcdb09787d871a0df13163f3259e26c58606294c",
+            "predict": "c1e9add266052f4558870e8233345c5b884a571fbe0d4e5b783e43c63856f424",
+            "sgd_step": "dcba85fa9899be5c8d7030511c3bbd3f209a9c7642a411567b5a2e44e5e1c1de",
+            "training_loop": "afc1cc39170af33db99e754a87f76124896440a246c6213f2f7982e1c761e7f9",
+        },
     },
-    "float64": {
-        "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
-        "fc_backward": "d4ef49269ebd38db8228b2f101e41394ec5f72b36221c1469c6608ab80e6613a",
-        "mean_squared_loss": "a66c6c59644d6ca7446ee190bcdb09787d871a0df13163f3259e26c58606294c",
-        "predict": "c1e9add266052f4558870e8233345c5b884a571fbe0d4e5b783e43c63856f424",
-        "sgd_step": "dcba85fa9899be5c8d7030511c3bbd3f209a9c7642a411567b5a2e44e5e1c1de",
-        "training_loop": "afc1cc39170af33db99e754a87f76124896440a246c6213f2f7982e1c761e7f9",
+    "fused": {
+        "float32": {
+            "fc_forward": "9113f1d593cbb7a30cd36102f4835a243c3d8c2a5256cc4b47f9f2afeb71fa2b",
+            "fc_backward": "8b0368cec6b4c859328d875062a5625795811debf989d2b9189bdba3b1e6a872",
+            "mean_squared_loss": "98b2b52f0772043e68617dff3da7cda113ed4c992f16ec512443b65b5174e1ae",
+            "predict": "41d009a4bfceac98c5798da49b8f78bafa26be3c6148d48e85527e1b6c706434",
+            "sgd_step": "5632354ec235cb7fc18d09b34c76467f8ba313ef733da497edd84ec9fb9bde24",
+            "training_loop": "d662c3d82756ce1a189fa97cf73bdfa8c5babeae64568b5743afb1cf17c32c15",
+        },
+        "float64": {
+            "fc_forward": "6dfb77bdb1947019c87b50479358883b02b11c136d47081f8d5ee6f943918a2a",
+            "fc_backward": "ce120b2db42b073195d986df26a70291c5d07f3e714f8439279e209ad98e266f",
+            "mean_squared_loss": "032313a22e61e95369bb80e0325fd98d914608dc731c05c130acacb3471eefca",
+            "predict": "3430802cf74db18179986f795795df917a1b30415ffbb1c012279e6ff421f75b",
+            "sgd_step": "24f4246f7ef806060d16aedd3286bee5d666c19d224859bd0961d8867cdb5039",
+            "training_loop": "55353d293aa63215414741c3ad6df207c030386d0511c90c40d9af707458d7d9",
+        },
     },
 }
-"""Of what `_results` gives, by dtype and function; the tests' scalar loops end on them as well."""
+"""Of what `_results` gives, by arithmetic, dtype and function; the tests' scalar loops end on them
+as well."""
 
 
 def self_test(backend: Backend) -> Conformance:
@@ -71,7 +95,7 @@ def _find(backend: Backend) -> Conformance:
             if not compare(got, want).equal:
                 return Conformance("C", f"{defect}, in {dtype}")
         for function, result in _results(backend, dtype).items():
-            if digest(result) != _DIGESTS[dtype][function]:
+            if digest(result) != _DIGESTS[backend.arithmetic][dtype][function]:
                 return Conformance(
                     "C", f"{function} has other bits than the contract's, in {dtype}"
                 )
@@ -97,30 +121,40 @@ def taken_dtypes(backend: Backend) -> tuple[str, ...]:
 
 def _probes(backend: Backend, dtype: str) -> Iterator[tuple[str, Any, Any]]:
     """Defects, what comes out where one may show, and what must come out."""
-    # An output that fills vector registers, the same sum in all its places.
+    # A result that fills vector registers, the same sum in all its places.
     rows, columns = 9, 33
+
+    def bring(values: Any) -> Any:
+        return backend.asarray(np.array(values, dtype), dtype)
 
     def forward(x: list[float], w: list[float], b: float) -> Any:
         return backend.fc_forward(
             bring(np.tile(x, (rows, 1))), bring(np.tile(w, (columns, 1)).T), bring([b] * columns)
         )
 
-    def bring(values: Any) -> Any:
-        return backend.asarray(np.array(values, dtype), dtype)
+    def products(a: list[float], b: list[float]) -> Iterator[tuple[str, Any]]:
+        yield "", forward(a, b, 0)
+        left, right = bring(np.tile(a, (rows, 1))), bring(np.tile(b, (columns, 1)))
+        unused = bring(np.ones((rows, columns)))
+        yield " of dw", backend.fc_backward(right.T, left.T, unused)[0]
+        yield " of dx", backend.fc_backward(left, unused, right)[2]
 
     def everywhere(value: float) -> NDArray[Any]:
         return np.full((rows, columns), value, dtype)
 
     digits = np.finfo(dtype).nmant + 1
-    part, whole = 2.0 ** -(digits // 2 + 1), 2.0**digits
+    whole = 2.0**digits
     kept = backend.asarray(np.ones(1), dtype)
     yield "values change their dtype", kept, np.ones(1, dtype)
-    # (1 + part) * (1 - part) is 1 - part**2, and rounds to 1.
-    fused = forward([-1, 1 + part], [1, 1 - part], 0)
-    yield "a product is not rounded before it is added", fused, everywhere(0)
-    # whole + 1 lies between two numbers and rounds to the even one, whole.
-    reversed_sums = forward([1, 1, 1], [whole, 1, 1], 0)
-    yield "sums run in another order", reversed_sums, everywhere(whole)
+    orders, joins = _orders(products, digits), _joins(products, digits, backend.arithmetic)
+    # Named is what shows by itself: another order of fused sums looks like products rounded first.
+    several = (*orders, *joins) if backend.arithmetic == "fused" else (*joins, *orders)
+    for defect, found, value in several:
+        yield defect, found, everywhere(value)
+    if backend.arithmetic == "fused" and dtype == "float32":
+        # The product lies between two numbers, and the other term is lost in float64.
+        for whose, found in products([-(2.0**-30), 2049], [1, 8191]):
+            yield f"sums{whose} are rounded to float64 first", found, everywhere(16783358)
     bias_first = forward([1, 1], [1, 1], whole)
     yield "the bias is not added last", bias_first, everywhere(whole + 2)
     for x, b, y in ((-0.0, -0.0, -0.0), (0.0, -0.0, 0.0), (-0.0, 0.0, 0.0)):
@@ -132,6 +166,23 @@ def _probes(backend: Backend, dtype: str) -> Iterator[tuple[str, Any, Any]]:
     layers = (bring([[-0.0]]), bring([-0.0])), (bring([[1]]), bring([1]))
     stepped = backend.sgd_step(layers, bring([[1]]), bring([[2]]), Method(1.0)).params[0][0]
     yield "ReLU's gradient is not +0", stepped, np.array([[-0.0]], dtype)
+
+
+def _orders(products: _Products, digits: int) -> Iterator[tuple[str, Any, float]]:
+    whole = 2.0**digits
+    # whole + 1 lies between two numbers and rounds to the even one, whole.
+    for whose, found in products([1, 1, 1], [whole, 1, 1]):
+        yield f"sums{whose} run in another order", found, whole
+
+
+def _joins(products: _Products, digits: int, arithmetic: str) -> Iterator[tuple[str, Any, float]]:
+    part = 2.0 ** -(digits // 2 + 1)
+    # (1 + part) * (1 - part) is 1 - part**2, and rounds to 1.
+    for whose, found in products([-1, 1 + part], [1, 1 - part]):
+        if arithmetic == "fused":
+            yield f"products{whose} are rounded before they are added", found, -(part**2)
+        else:
+            yield f"sums{whose} are fused", found, 0
 
 
 def _results(backend: Backend, dtype: str) -> dict[str, Any]:

@@ -37,13 +37,16 @@ FORMATS = {"float32": Format(np.uint32, 23, 127), "float64": Format(np.uint64, 5
 
 MAGNITUDES: dict[str, Callable[[Format], tuple[int, int]]] = {
     "ordinary": lambda f: (f.bias - 3, f.bias + 1),
+    "short": lambda f: (f.bias - 3 * f.mantissa_bits, f.bias + 1),
     "wide": lambda f: (f.bias * 4 // 5, f.bias * 6 // 5),
     "subnormal": lambda f: (0, f.mantissa_bits + 3),
     "underflowing": lambda f: (f.bias // 2 - 12, f.bias // 2 + 3),
     "overflowing": lambda f: (f.bias * 3 // 2 - 6, f.bias * 3 // 2 + 2),
     "any": lambda f: (0, 2 * f.bias + 1),
 }
-"""The lowest and the highest exponent field of numbers: "any" has infinities and NaN among them."""
+"""The lowest and the highest exponent field of numbers: "any" has infinities and NaN among them.
+
+Short numbers have half of their mantissa, so that products are exact and sums meet in ties."""
 
 
 class Draws:
@@ -95,6 +98,9 @@ class Draws:
         field = (drawn >> np.uint64(52)) & np.uint64(0x7FF)
         exponent = np.uint64(low) + (field * np.uint64(high - low + 1) >> np.uint64(11))
         mantissa = drawn & np.uint64((1 << form.mantissa_bits) - 1)
+        if magnitude == "short":
+            left_out = np.uint64(form.mantissa_bits - form.mantissa_bits // 2)
+            mantissa = mantissa >> left_out << left_out
         bits = form.of_parts(drawn >> np.uint64(63), exponent, mantissa)
         for share, table in ((specials, _special_bits(form)), (zeros, _zero_bits(form))):
             if share:

@@ -1,10 +1,12 @@
-"""Ways to multiply matrices and to sum: in the contract's order, or as the library does."""
+"""Ways to multiply matrices and to sum: in the contract's order, fused or not, or the library's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
+
+from fcbackends.maths.fma import fma
 
 Array: TypeAlias = Any
 """An array of any library that follows the Python array API."""
@@ -17,7 +19,8 @@ class Arithmetic:
     Attributes
     ----------
     name : str
-        What it is chosen by: "ordered" keeps the contract to the bit, "native" only error bounds.
+        What it is chosen by: "ordered" and "fused" keep the contract to the bit, "native" only
+        error bounds.
     xp : module
         The library's functions, named as the array API names them.
     matmul : callable
@@ -67,10 +70,30 @@ def ordered(xp: Any) -> Arithmetic:
     return Arithmetic("ordered", xp, matmul, sum_first)
 
 
+def fused(xp: Any) -> Arithmetic:
+    """As `ordered`, but in `matmul` each term after the first joins its sum in one rounding."""
+
+    def matmul(a: Array, b: Array) -> Array:
+        terms = a.shape[1]
+        if terms == 0:
+            return xp.matmul(a, b)  # +0.0, on the arrays' device
+        columns, rows = a.T[:, :, None], b[:, None, :]
+        total = columns[0, ...] * rows[0, ...]
+        for k in range(1, terms):
+            total = fma(xp, columns[k, ...], rows[k, ...], total)
+        return total
+
+    return replace(ordered(xp), name="fused", matmul=matmul)
+
+
 def native(xp: Any) -> Arithmetic:
     """The library's own matmul and sums."""
     return Arithmetic("native", xp, xp.matmul, lambda a: xp.sum(a, axis=0, dtype=a.dtype))
 
 
-ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {"ordered": ordered, "native": native}
+ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {
+    "ordered": ordered,
+    "fused": fused,
+    "native": native,
+}
 """By name: (the library's functions) -> its arithmetic."""

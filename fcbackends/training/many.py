@@ -46,6 +46,7 @@ def train_many(
     sampling: Sampling = "replacement",
     dtype: str = "float64",
     backend: str | Backend | None = None,
+    arithmetic: str | None = None,
     record_every: int | None = None,
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
@@ -69,7 +70,7 @@ def train_many(
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
         First parameters for all networks, instead of those of their seeds.
-    hidden, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, record_every
+    hidden, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, arithmetic, record_every
         As for `train`.
     progress : bool, optional
         As for `train`; the bar counts networks.
@@ -100,7 +101,7 @@ def train_many(
     >>> fcb.compare(results[1].params, alone.params).equal
     True
     """
-    problem = checked(x, t, hidden, params, dtype, backend)
+    problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
     if problem.given is not None:
         data.finite(problem.given)
     max_steps = options.integer("max_steps", max_steps, 1)
@@ -134,7 +135,7 @@ def train_many(
             outcome = run_segments(
                 loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted
             )
-        return result_of(outcome, loop.params, task.plan, 0)
+        return result_of(outcome, loop.params, chosen.arithmetic, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     loop_of(tasks[0]).prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))

@@ -47,11 +47,17 @@ class Problem(NamedTuple):
 
 
 def checked(
-    x: Any, t: Any, hidden: Any, params: Any, dtype: Any, backend: str | Backend | None
+    x: Any,
+    t: Any,
+    hidden: Any,
+    params: Any,
+    dtype: Any,
+    backend: str | Backend | None,
+    arithmetic: str | None,
 ) -> Problem:
     """The problem that the arguments of `train` and `train_many` pose."""
     leaves = data.leaves(params)
-    chosen = backend_for(backend, x=x, t=t, **leaves)
+    chosen = backend_for(backend, arithmetic, x=x, t=t, **leaves)
     dtype = options.dtype_name(dtype)
     x, t = data.training_data(chosen, x, t, dtype, leaves)
     between = options.hidden_sizes(hidden)

@@ -36,6 +36,8 @@ class TrainResult(NamedTuple):
         "tolerance", "max_steps", or "interrupted" (by Ctrl-C); of `train_many` also "diverged".
     history : History
         The loss at each multiple of `record_every` and at the last step.
+    arithmetic : str
+        How it was computed: "ordered", "fused" or "native".
     """
 
     params: Params
@@ -43,9 +45,12 @@ class TrainResult(NamedTuple):
     steps: int
     stop_reason: str
     history: History
+    arithmetic: str
 
 
-def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> TrainResult:
+def result_of(
+    outcome: Outcome, params: Params, arithmetic: str, plan: Plan, first: int
+) -> TrainResult:
     """What a run of training after step `first` ends with."""
     last, every = outcome.steps, plan.record_every
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
@@ -54,7 +59,8 @@ def result_of(outcome: Outcome, params: Params, plan: Plan, first: int) -> Train
         # Backends differ in what they last looked at, and records may lie on either side.
         count = min(len(steps), len(losses))
         history = History(steps[:count], losses[:count])
-        return TrainResult(params, math.nan, last, outcome.stop_reason, history)
+        return TrainResult(params, math.nan, last, outcome.stop_reason, history, arithmetic)
     if last % every != 0:
         steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
-    return TrainResult(params, outcome.loss, last, outcome.stop_reason, History(steps, losses))
+    history = History(steps, losses)
+    return TrainResult(params, outcome.loss, last, outcome.stop_reason, history, arithmetic)

@@ -34,6 +34,7 @@ def train(
     seed: int = 0,
     dtype: str = "float64",
     backend: str | Backend | None = None,
+    arithmetic: str | None = None,
     record_every: int | None = None,
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
@@ -75,6 +76,8 @@ def train(
         Of all arithmetic.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
     record_every : int, optional
         The steps between two entries of the history; by default a thousandth of `max_steps`, or
         with `tol_on` "data" as many as one epoch has, ceil(N / batch_size).
@@ -108,7 +111,7 @@ def train(
     array([[3.],
            [5.]])
     """
-    problem = checked(x, t, hidden, params, dtype, backend)
+    problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
     rate = options.learning_rate(lr, problem.dtype)
     max_steps = options.integer("max_steps", max_steps, 1)
     plan = options.plan(
@@ -128,7 +131,8 @@ def train(
     if problem.given is not None:
         data.finite(loop.params)
     outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
-    return ended(outcome, loop.params, plan, 0, interrupted, returns)
+    arithmetic = problem.backend.arithmetic
+    return ended(outcome, loop.params, arithmetic, plan, 0, interrupted, returns)
 
 
 def run_loop(
@@ -148,7 +152,13 @@ def run_loop(
 
 
 def ended(
-    outcome: Outcome, params: Params, plan: Plan, first: int, interrupted: bool, returns: bool
+    outcome: Outcome,
+    params: Params,
+    arithmetic: str,
+    plan: Plan,
+    first: int,
+    interrupted: bool,
+    returns: bool,
 ) -> TrainResult:
     """The result of a run after step `first`, or what is raised instead.
 
@@ -160,4 +170,5 @@ def ended(
     if outcome.diverged_at is not None:
         raise DivergenceError(outcome.diverged_at, params)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
-    return result_of(outcome._replace(stop_reason=stop_reason), params, plan, first)
+    outcome = outcome._replace(stop_reason=stop_reason)
+    return result_of(outcome, params, arithmetic, plan, first)

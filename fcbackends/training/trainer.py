@@ -35,6 +35,8 @@ class Trainer:
         Learning rate: finite and > 0; rounded once to the dtype of `params`.
     backend : str, Backend or None
         What computes; see `get_backend`.
+    arithmetic : str or None
+        How products join their sums; see `get_backend`.
 
     Attributes
     ----------
@@ -70,8 +72,15 @@ class Trainer:
         "_x_shape",
     )
 
-    def __init__(self, params: Any, *, lr: float, backend: str | Backend | None = None) -> None:
-        chosen = backend_for(backend, **data.leaves(params))
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: float,
+        backend: str | Backend | None = None,
+        arithmetic: str | None = None,
+    ) -> None:
+        chosen = backend_for(backend, arithmetic, **data.leaves(params))
         network = data.params(chosen, params)
         data.not_empty(network)
         self._backend = chosen
@@ -208,4 +217,5 @@ class Trainer:
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            return ended(outcome, self._loop.params, plan, first, interrupted, returns)
+            params, arithmetic = self._loop.params, self._backend.arithmetic
+            return ended(outcome, params, arithmetic, plan, first, interrupted, returns)
