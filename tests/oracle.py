@@ -8,10 +8,10 @@ the axes that are not summed; `test_oracle.py` shows that both agree to the bit.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import ctypes
 import ctypes.util
+import functools
+import itertools
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -186,14 +186,15 @@ def network_of(ops):
 def rounded(exact, dtype):
     """A fraction that is not 0 in the dtype: to nearest, ties to even, with the dtype's limits."""
     info = np.finfo(dtype)
-    exponent = len(f"{abs(exact.numerator):b}") - len(f"{exact.denominator:b}")
+    exponent = exact.numerator.bit_length() - exact.denominator.bit_length()
+    sign = 1.0 if exact > 0 else -1.0
     exponent -= Fraction(2) ** exponent > abs(exact)
     unit = Fraction(2) ** (max(exponent, int(info.minexp)) - info.nmant)
     value = round(exact / unit) * unit  # of two as near, Python takes the even one
     if abs(value) >= Fraction(2) ** int(info.maxexp):
-        return np.dtype(dtype).type(np.copysign(np.inf, exact))
+        return np.dtype(dtype).type(sign * np.inf)
     if value == 0:
-        return np.dtype(dtype).type(np.copysign(0.0, exact))
+        return np.dtype(dtype).type(sign * 0.0)
     return np.dtype(dtype).type(float(value))
 
 
@@ -313,20 +314,21 @@ fast = network_of(
 )
 
 
-def _c_fma(a, b, c):
+@functools.cache
+def _c_fma(dtype):
     """The C library's, element by element."""
-    name, real = ("fmaf", ctypes.c_float) if c.dtype == np.float32 else ("fma", ctypes.c_double)
+    name, real = {"float32": ("fmaf", ctypes.c_float), "float64": ("fma", ctypes.c_double)}[dtype]
     function = getattr(ctypes.CDLL(ctypes.util.find_library("m")), name)
     function.restype, function.argtypes = real, [real] * 3
-    return np.frompyfunc(function, 3, 1)(a, b, c).astype(c.dtype)
+    return np.frompyfunc(function, 3, 1)
 
 
 def _fused_product(a, b):
     if len(b) == 0:
         return np.zeros((len(a), b.shape[1]), a.dtype)
-    total = a[:, 0, None] * b[0]
+    fma, total = _c_fma(a.dtype.name), a[:, 0, None] * b[0]
     for k in range(1, len(b)):
-        total = _c_fma(a[:, k, None], b[k], total)
+        total = fma(a[:, k, None], b[k], total).astype(a.dtype)
     return total
 
 

@@ -158,7 +158,7 @@ def test_a_library_that_narrows_a_dtype_without_a_word_is_refused(monkeypatch):
         return xp.astype(array, xp.float32) if array.dtype == xp.float64 else array
 
     monkeypatch.setattr(xp, "asarray", narrow)
-    narrowing, _ = array_api.namespace_backends(xp, "narrowing")
+    narrowing, *_ = array_api.namespace_backends(xp, "narrowing")
     text = r"^`dtype` must be one that backend 'narrowing' has switched on, got float64 where it"
     with pytest.raises(fcb.ArgumentTypeError, match=text):
         fcb.train([[1.0]], [[2.0]], lr=0.1, max_steps=1, backend=narrowing)

@@ -36,7 +36,7 @@ def show_info() -> None:
             *(
                 (variable, _setting(variable, choices))
                 for variable, choices in zip(
-                    ENVIRONMENT_VARIABLES.values(), (states, ARITHMETICS), strict=True
+                    ENVIRONMENT_VARIABLES.values(), (tuple(states), tuple(ARITHMETICS)), strict=True
                 )
             ),
             ("Python", platform.python_version()),

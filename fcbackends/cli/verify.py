@@ -64,10 +64,10 @@ def verify_backends(
 
 
 def _row(verdict: Verdict) -> Sequence[str]:
-    tally = verdict.tally
+    tally, ordered = verdict.tally, verdict.arithmetic == "ordered"
     golden = f"{verdict.golden_runs - len(verdict.golden)} of {verdict.golden_runs}"
     return (
-        verdict.backend,
+        verdict.backend + ("" if ordered else f" {verdict.arithmetic}"),
         verdict.stated,
         verdict.observed,
         golden if verdict.golden_runs else "",

@@ -17,6 +17,10 @@ from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.jit import FAMILIES
 
 
+def _label(name: str, arithmetic: str, dtype: str) -> str:
+    return "-".join((name, *([] if arithmetic == "ordered" else [arithmetic]), dtype))
+
+
 def warm_up(
     dtypes: Iterable[str], shapes: Iterable[tuple[int, int]], arithmetics: Iterable[str]
 ) -> None:
@@ -40,7 +44,7 @@ def warm_up(
             family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
             families[f"linear.{family.__name__}"] = family
     kernels = [
-        (f"{name}-{arithmetic}-{dtype}", families[name], (dtype, arithmetic))
+        (_label(name, arithmetic, dtype), families[name], (dtype, arithmetic))
         for arithmetic in arithmetics
         for dtype in dtypes
         for name in families

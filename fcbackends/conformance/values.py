@@ -46,7 +46,7 @@ MAGNITUDES: dict[str, Callable[[Format], tuple[int, int]]] = {
 }
 """The lowest and the highest exponent field of numbers: "any" has infinities and NaN among them.
 
-Short numbers have half of their mantissa, so that products are exact and sums meet in ties."""
+Of short ones half of the mantissa is zeros, so that many products lie between two numbers."""
 
 
 class Draws:
@@ -99,7 +99,7 @@ class Draws:
         exponent = np.uint64(low) + (field * np.uint64(high - low + 1) >> np.uint64(11))
         mantissa = drawn & np.uint64((1 << form.mantissa_bits) - 1)
         if magnitude == "short":
-            left_out = np.uint64(form.mantissa_bits - form.mantissa_bits // 2)
+            left_out = np.uint64(form.mantissa_bits // 2)
             mantissa = mantissa >> left_out << left_out
         bits = form.of_parts(drawn >> np.uint64(63), exponent, mantissa)
         for share, table in ((specials, _special_bits(form)), (zeros, _zero_bits(form))):

@@ -15,7 +15,8 @@ FOREIGN = "must be a file written by `fcbackends train --out`"
 WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
     "--header, --no-header, --target, --hidden, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
-    "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --out, --plot, --help"
+    "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --arithmetic, "
+    "--out, --plot, --help"
 )
 NAMES = "`DATA` must have names in its first line"
 ADD = "add `--no-header` if it holds data, or `--header` if it holds names"
@@ -37,7 +38,8 @@ CASES = {
     "compare a b --interleave=yes": "`--interleave` must come without a value, got one",
     "warmup --dtype": "`--dtype` must come with a value, got none",
     "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
-    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --help, got '--size'",
+    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --arithmetic, --help, "
+    "got '--size'",
     "warmup --sizes 2": "`--sizes` must be two whole numbers of at least 1, such as 2-3, got '2'",
     "warmup --sizes 2-0": "`--sizes` must be two whole numbers of at least 1, such as 2-3, "
     "got '2-0'",

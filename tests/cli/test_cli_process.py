@@ -68,10 +68,12 @@ def test_info(command, monkeypatch, tmp_path):
     assert (ran.status, ran.err) == (0, "")
     for name, state in fcb.list_backends().items():
         assert ran.value(name).startswith(state)
-    assert re.search(r"^numba +available +A +every bit is as it must be$", ran.out, re.MULTILINE)
+    assert re.search(r"^numba +available +ordered +A +every bit is as it must be$", ran.out, re.M)
+    assert re.search(r"^numba +available +fused +A +every bit is as it must be$", ran.out, re.M)
     assert ran.value("fcbackends") == fcb.__version__
     assert ran.value("contract") == f"version {fcb.CONTRACT_VERSION}"
-    assert ran.value("FCBACKENDS_BACKEND") == "nothing (no such backend)"
+    assert ran.value("FCBACKENDS_BACKEND") == "nothing (no such choice)"
+    assert ran.value("FCBACKENDS_ARITHMETIC") == "not set"
     assert ran.value("Python") == sys.version.partition(" ")[0]
     assert ran.value("CPU").endswith(" cores")
     assert ran.value("BLAS").endswith("(NumPy's)")

@@ -131,7 +131,7 @@ def test_digits_on_two_backends(command, digits):
     for backend in ("numpy", "numba"):
         ran = command(line, "--backend", backend)
         assert (ran.status, ran.err) == (0, "")
-        assert ran.value("backend") == f"{backend}, float64"
+        assert ran.value("backend") == f"{backend}, ordered, float64"
         assert ran.value("digest") == fcb.digest(expected.params)
         assert ran.value("network") == "64 -> 12 -> 10, 910 parameters"
 
@@ -217,7 +217,7 @@ def test_the_environment_chooses_the_backend(command, monkeypatch):
     np.save("line.npy", [[i / 10, i / 5 + 1] for i in range(10)])
     line = "train line.npy --standardize both --hidden 3 --steps 5 --out m.safetensors"
     ran = command(line)
-    assert ran.value("backend") == "array_api_strict, float64"
+    assert ran.value("backend") == "array_api_strict, ordered, float64"
     strict = command("predict m.safetensors line.npy").out
     monkeypatch.delenv("FCBACKENDS_BACKEND")
     assert command(line).value("digest") == ran.value("digest")

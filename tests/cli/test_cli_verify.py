@@ -80,7 +80,7 @@ def test_without_cases_there_are_the_self_test_and_the_golden_runs(command):
 def test_native_arithmetic_is_held_against_its_bounds(command):
     ran = command("verify numpy --arithmetic native --cases 20")
     assert (ran.status, ran.err) == (0, "")
-    assert ran.value("numpy").startswith("C      C  ")
+    assert ran.value("numpy native").startswith("C      C  ")
     assert "\nnumpy: the largest error is 0." in ran.out
     assert "--arithmetic native --seed 0 --case " in ran.out
 
@@ -108,7 +108,10 @@ COUNT = "must be a whole number of at least"
         ("numpy --case -1", f"`--case` {COUNT} 0, got '-1'"),
         ("numpy --seed -1", f"`--seed` must be an integer from 0 to {2**64 - 1}, got -1"),
         ("numpy --processes 0", f"`--processes` {COUNT} 1, got '0'"),
-        ("numpy --arithmetic exact", "`--arithmetic` must be one of 'ordered', 'native', got "),
+        (
+            "numpy --arithmetic exact",
+            "`--arithmetic` must be one of 'ordered', 'fused', 'native', got ",
+        ),
         ("numba --arithmetic native", "`--arithmetic` must be one that backend 'numba' offers "),
         ("numpy --json found.txt", "`--json` must end in .json, got 'found.txt'"),
         ("numpy --json no/found.json", "`--json` must be in a folder that exists, got "),

@@ -61,7 +61,9 @@ def test_the_documented_backend_is_about_a_dozen_lines(code):
 
 def test_it_is_listed_and_conforms(install, run, tmp_path):
     install()
-    assert re.search(r"^cumulative +available +A ", run("fcbackends", "info").stdout, re.MULTILINE)
+    assert re.search(
+        r"^cumulative +available +ordered +A ", run("fcbackends", "info").stdout, re.MULTILINE
+    )
     done = run("fcbackends", "verify", "cumulative", "--cases", "200", "--json", "found.json")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^cumulative +A +A +68 of 68 +200 +[\d,]+ +0 ", done.stdout, re.MULTILINE)
