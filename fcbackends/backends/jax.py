@@ -43,7 +43,10 @@ def load() -> tuple[Backend, ...]:
 def _in_turns(
     name: str, plus_product: Callable[[Array, Array, Array], Array], xp: Any
 ) -> Arithmetic:
-    """Sums as compiled loops: unrolled, those of 784-256-10 took 14 s to compile and ran no faster."""
+    """Sums as compiled loops.
+
+    Unrolled, those of a step of 784-256-10 took 14 s to compile and ran no faster.
+    """
 
     def matmul(a: Array, b: Array) -> Array:
         if a.shape[1] == 0:
