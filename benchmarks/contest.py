@@ -64,10 +64,15 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
     """
     found: list[Contestant]
     if work.kind == "forward":
-        found = [contestants.Forward(work), contestants.NumpyForward(work)]
+        found = [
+            contestants.Forward(work),
+            contestants.FusedForward(work),
+            contestants.NumpyForward(work),
+        ]
     else:
         found = [
             contestants.NumbaTraining(work),
+            contestants.FusedTraining(work),
             contestants.NumpyTraining(work),
             contestants.NativeTraining(work),
         ]
@@ -89,11 +94,16 @@ def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> di
     cores other processes kept busy in the meantime, where the system tells.
     """
     work = next(work for work in WORKS if work.name == name)
-    wanted = contestants.reference(work)
+    wanted = {name: contestants.reference(work, name) for name in ("ordered", "fused")}
     left_out_here = dict(left_out)
     there = those_who_can(work, left_out_here)
     rows = [
-        {"name": one.name, "units": units, "seconds": [], **agreement(work, one, wanted)}
+        {
+            "name": one.name,
+            "units": units,
+            "seconds": [],
+            **agreement(work, one, wanted[one.reference]),
+        }
         for one in there
         for units, *_ in [fitted(functools.partial(seconds, one), ROUND_SECONDS, work.settling)]
     ]

@@ -27,12 +27,15 @@ class Contestant:
     promise : str
         "bits": ends on the reference's bits. "work": on the same numbers but for rounding. "own
         order": takes as many steps of the same kind on samples in an order of its own.
+    reference : str
+        The arithmetic of the reference.
     steps_a_unit : int
         How many steps it can take at least.
     """
 
     name: ClassVar[str]
     promise: ClassVar[Literal["bits", "work", "own order"]] = "work"
+    reference: ClassVar[str] = "ordered"
     steps_a_unit = 1
 
     def start(self, units: int) -> None:
@@ -65,13 +68,14 @@ def matrices(workload: Workload) -> tuple[Any, Any, Any]:
     return (x, *initial(workload)[0])
 
 
-def reference(workload: Workload) -> Any:
-    """What ordered arithmetic on NumPy gives, step by step on the drawn samples."""
+def reference(workload: Workload, arithmetic: str) -> Any:
+    """What an exact arithmetic on NumPy gives, step by step on the drawn samples."""
+    backend = fcb.get_backend("numpy", arithmetic=arithmetic)
     if workload.kind == "forward":
-        return fcb.fc_forward(*matrices(workload), backend="numpy")
+        return fcb.fc_forward(*matrices(workload), backend=backend)
     (x, t), params = data(workload), initial(workload)
     for rows in drawn(workload, workload.steps_compared):
-        params = fcb.sgd_step(params, x[rows], t[rows], LR, backend="numpy").params
+        params = fcb.sgd_step(params, x[rows], t[rows], LR, backend=backend).params
     return params
 
 
@@ -103,6 +107,13 @@ class NumbaTraining(Training):
 
     name = "fcbackends numba"
     promise = "bits"
+
+
+class FusedTraining(NumbaTraining):
+    """The same with fused sums."""
+
+    name = "fcbackends numba, fused"
+    reference = arithmetic = "fused"
 
 
 class NumpyTraining(Training):
@@ -158,9 +169,11 @@ class Forward(Contestant):
 
     name = "fcbackends numba"
     promise = "bits"
+    arithmetic: ClassVar[str] = "ordered"
 
     def __init__(self, workload: Workload) -> None:
         self._arrays = matrices(workload)
+        self._backend = fcb.get_backend("numba", arithmetic=self.arithmetic)
 
     def start(self, units: int) -> None:
         self._units = units
@@ -170,10 +183,17 @@ class Forward(Contestant):
             self._y = self._once(*self._arrays)
 
     def _once(self, x: Any, w: Any, b: Any) -> Any:
-        return fcb.fc_forward(x, w, b, backend="numba")
+        return fcb.fc_forward(x, w, b, backend=self._backend)
 
     def result(self) -> Any:
         return np.asarray(self._y)
+
+
+class FusedForward(Forward):
+    """The same with fused sums."""
+
+    name = "fcbackends numba, fused"
+    reference = arithmetic = "fused"
 
 
 class NumpyForward(Forward):

@@ -179,8 +179,9 @@ def rounds_taken(measured: Measured, samples: int) -> dict[str, Any]:
 
 
 def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Deviation:
-    """How a result agrees with that of ordered arithmetic on NumPy."""
-    found = fcb.compare(result, _reference(workload))
+    """How a result agrees with that on NumPy: in the same arithmetic, a native one in ordered."""
+    exact = "ordered" if backend.arithmetic == "native" else backend.arithmetic
+    found = fcb.compare(result, _reference(workload, exact))
     return runs.Deviation(
         equal=found.equal,
         different=found.different,
@@ -190,9 +191,9 @@ def agreement(workload: Workload, backend: fcb.Backend, result: Any) -> runs.Dev
     )
 
 
-@functools.lru_cache(maxsize=2)
-def _reference(workload: Workload) -> Any:
-    return prepare(workload, fcb.get_backend("numpy")).result()
+@functools.lru_cache(maxsize=4)
+def _reference(workload: Workload, arithmetic: str) -> Any:
+    return prepare(workload, fcb.get_backend("numpy", arithmetic=arithmetic)).result()
 
 
 def _count(result: Any) -> int:
@@ -213,14 +214,16 @@ def _compile_seconds(
 ) -> tuple[float, float] | tuple[None, None]:
     """What the first call costs more than the next in a new process, cold and from the cache.
 
-    Measured once for each kind, in the first dtype that comes: a whole training compiles what its
-    steps do. None for a backend that compiles nothing, judged by its first call of all in this
-    process and, separately for layers and loops, by the first in a new one.
+    Measured once for each kind, in the first dtype and the first exact arithmetic that come: a
+    whole training compiles what its steps do, and arithmetics differ in one instruction. None for a
+    backend that compiles nothing, judged by its first call of all in this process and, separately
+    for layers and loops, by the first in a new one.
     """
     if _first_calls.setdefault((backend, arithmetic), first_call) < READING_S:
         return None, None
-    compiler = backend, arithmetic, "loops" if workload.kind in _LOOPS else "layers"
-    key = "train step" if workload.kind in _RUNS else workload.kind, backend, arithmetic
+    exact = str(arithmetic != "native")
+    compiler = backend, exact, "loops" if workload.kind in _LOOPS else "layers"
+    key = "train step" if workload.kind in _RUNS else workload.kind, backend, exact
     if key not in _compiled and _compiling.get(compiler, True):
         task = {"workload": workload.name, "backend": backend, "arithmetic": arithmetic}
         with tempfile.TemporaryDirectory() as cache:

@@ -135,9 +135,13 @@ class Prepared(NamedTuple):
 
 
 def backends() -> list[tuple[str, str]]:
-    """The (name, arithmetic) of all that is measured: NumPy native, and what keeps the contract."""
+    """The (name, arithmetic) of all that is measured.
+
+    NumPy native, what keeps the contract, and the compiled backend fused: array libraries make of
+    many operations what is one to it.
+    """
     there = [name for name, state in fcb.list_backends().items() if state == "available"]
-    return [("numpy", "native"), *((name, "ordered") for name in there)]
+    return [("numpy", "native"), *((name, "ordered") for name in there), ("numba", "fused")]
 
 
 def numbers(shape: tuple[int, ...], seed: int, dtype: str) -> Any:

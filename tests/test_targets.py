@@ -1,4 +1,7 @@
-"""Kernels compiled for other processors: other vectors and tiles, the same bits, nothing fused."""
+"""Kernels compiled for other processors: other vectors and tiles, the same bits.
+
+Nothing is fused in ordered arithmetic, and in fused arithmetic only products of matrices.
+"""
 
 import json
 import platform
@@ -55,15 +58,16 @@ def results(name):
         for sizes, batch_size, tol_on in TRAININGS:
             yield training(name, dtype, sizes, batch_size, tol_on)
 
+arithmetic = fcb.get_backend("numba").arithmetic  # of the environment
 got, want = list(results("numba")), list(results("numpy"))
 kernels = {
-    f"{name} {dtype}": family(dtype)
+    f"{name} {dtype}": family(dtype, arithmetic)
     for name, family in jit.FAMILIES.items()
     for dtype in DTYPES
     if len(TRAININGS) > 1 or name.startswith("layers")
 }
 worth_their_own = len(fused_loop._small_kernels)
-for inputs, outputs, one_sample, slots, dtype, arithmetic in fused_loop._small_kernels:
+for inputs, outputs, one_sample, slots, dtype, _ in fused_loop._small_kernels:
     family = fused_loop.linear.linear_steps(
         inputs, outputs, one_sample=one_sample, slots=slots
     )
@@ -73,7 +77,7 @@ def golden(count):
     # The golden runs that end on another digest, without kernels of constant shapes.
     fused_loop._WORTH_A_KERNEL = 10**9
     threads.get_threads = lambda: count
-    runs = golden_runs(DTYPES) if len(TRAININGS) > 1 else ()
+    runs = golden_runs(arithmetic, DTYPES) if len(TRAININGS) > 1 else ()
     return differing_runs(runs, fcb.get_backend("numba"))
 
 def of(inspect):
@@ -83,6 +87,7 @@ print(json.dumps({
     "same": [a == b for a, b in zip(got, want, strict=True)],
     "digests": want,
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
+    "arithmetic": arithmetic,
     "threads": threads.threads_for(10_000),
     "golden": [golden(count) for count in (1, 2)],
     "own kernels": worth_their_own,
@@ -135,27 +140,38 @@ def compiled(tmp_path_factory):
     """What the program says that was compiled for a target, once for all tests."""
     known = {}
 
-    def compile_for(target):
+    def compile_for(target, arithmetic="ordered"):
         if target == "AVX2" and not (X86 and host_has(*AVX2)):
             pytest.skip("this machine cannot run what is compiled for AVX2")
-        if target not in known:
+        if (target, arithmetic) not in known:
             folder = tmp_path_factory.mktemp("cache")
-            status, out, err = run_process(folder, ALL + CODE, **TARGETS[target])
-            assert (status, err) == (0, "")
-            known[target] = json.loads(out)
+            chosen = {**TARGETS[target], "FCBACKENDS_ARITHMETIC": arithmetic}
+            status, out, err = run_process(folder, ALL + CODE, **chosen)
+            assert status == 0, err
+            slow = X86 and (target, arithmetic) == ("generic", "fused")
+            assert err.count("arithmetic 'fused' is slow here: ") == slow
+            assert slow or err == ""
+            said = known[target, arithmetic] = json.loads(out)
+            assert said["arithmetic"] == arithmetic
             # Machine code that another process made cannot be looked into.
-            assert len(files(folder)) == len(known[target]["code"])
-        return known[target]
+            assert len(files(folder)) == len(said["code"])
+        return known[target, arithmetic]
 
     return compile_for
 
 
+CHOSEN = [
+    *((target, "ordered") for target in TARGETS),
+    *((target, "fused") for target in ("generic", "AVX2", "host")),
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_target_has_numpys_bits(target, compiled):
-    said = compiled(target)
+@pytest.mark.parametrize(("target", "arithmetic"), CHOSEN)
+def test_every_target_has_numpys_bits(target, arithmetic, compiled):
+    said = compiled(target, arithmetic)
     assert said["same"] == [True] * 20
-    assert said["digests"] == compiled("host")["digests"]
+    assert said["digests"] == compiled("host", arithmetic)["digests"]
     assert said["threads"] == 2
     assert said["own kernels"] == 2
     assert said["golden"] == [[], []]
@@ -242,6 +258,50 @@ def test_no_product_is_fused_with_a_sum(target, compiled):
     assert len(code) == KERNELS
     for name, (text,) in code.items():
         assert_not_fused(name, text)
+
+
+CALL = re.compile(r"call .*@llvm\.fma\.(?:v(\d+))?f(?:32|64)\(")
+WITHOUT_PRODUCTS = ("layers.loss_and_gradient",)
+
+
+def assert_fused_as_written(name, ir, code):
+    """As many fused instructions as the kernel asks for, and no function called instead."""
+    written = CALL.findall(ir)
+    found = FUSED.findall(code)
+    assert not re.search(r"\bfmaf?\b", code), name
+    if name.startswith(WITHOUT_PRODUCTS):
+        assert (written, found) == ([], []), name
+    else:
+        assert len(found) == len(written) > 0, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["AVX2", "host"])
+def test_fused_sums_are_one_instruction_each_and_nothing_else_is(target, compiled):
+    if not (ARM or (X86 and host_has("fma"))):
+        pytest.skip("this machine has no fused multiply-add")
+    said = compiled(target, "fused")
+    assert len(said["code"]) == KERNELS
+    for name, (code,) in said["code"].items():
+        assert_fused_as_written(name, said["ir"][name][0], code)
+
+
+@pytest.mark.slow
+def test_a_target_without_the_instruction_calls_the_c_librarys_function(compiled):
+    if not X86:
+        pytest.skip("every ARM of 64 bits has the instruction")
+    for name, (code,) in compiled("generic", "fused")["code"].items():
+        calls = re.findall(r"\bfmaf?\b", code)
+        assert bool(calls) != name.startswith(WITHOUT_PRODUCTS), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", ["generic", "apple-m1", "neoverse-v1"])
+def test_arm_fuses_what_is_written_so_and_nothing_else(cpu, compiled):
+    kernels = compiled("generic", "fused")["ir"]
+    assert len(kernels) == KERNELS
+    for name, (ir,) in kernels.items():
+        assert_fused_as_written(name, ir, code_for_arm(ir, cpu, 0, optimises=False))
 
 
 @pytest.mark.slow

@@ -7,11 +7,14 @@ which any arithmetic adds a first product as it is.
 
 from __future__ import annotations
 
+import functools
+import warnings
 from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import config
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fcbackends.kernels.libm import c_fma
@@ -59,6 +62,24 @@ class Fused(NamedTuple):
 
 ARITHMETICS = {"ordered": Ordered(), "fused": Fused()}
 """By name."""
+
+
+class SlowArithmeticWarning(UserWarning):
+    """The CPU lacks an instruction; the results are the same."""
+
+
+@functools.cache
+def warn_if_slow(name: str) -> None:
+    """Say once that fused arithmetic calls a function for each term."""
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    has_instruction = not triple.startswith(("x86", "i686")) or "+fma" in features.split(",")
+    if name == "fused" and not has_instruction:
+        warnings.warn(
+            "arithmetic 'fused' is slow here: the CPU that is compiled for has no fused "
+            "multiply-add. The bits are the same; 'ordered' is faster",
+            SlowArithmeticWarning,
+            stacklevel=2,
+        )
 
 
 @intrinsic

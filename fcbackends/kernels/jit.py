@@ -13,7 +13,7 @@ from numba import njit, typeof, types
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 
-from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.arithmetic import ARITHMETICS, warn_if_slow
 from fcbackends.kernels.cache import KernelCache
 
 # nogil: other Python threads run while a kernel does.
@@ -133,6 +133,7 @@ def kernel(
         def compiled(dtype: str, arithmetic: str) -> Callable[..., Any]:
             if numba.config.DISABLE_JIT:
                 return function
+            warn_if_slow(arithmetic)
             cache = KernelCache(f"{name}-{arithmetic}-{dtype}")
             arguments = signature(REALS[dtype], typeof(ARITHMETICS[arithmetic]))
             try:
