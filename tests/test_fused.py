@@ -202,7 +202,6 @@ def test_results_name_it():
 # --- held to its word ----------------------------------------------------------------------------
 
 
-@pytest.mark.jit_off
 @pytest.mark.parametrize("name", [*BACKENDS, "array_api_strict"])
 def test_it_is_of_class_a(name):
     assert fused_backend(name).conformance == ("A", "every bit is as it must be")
