@@ -183,7 +183,10 @@ class Flushing(np.ndarray[Any, Any]):
                 sums.append(_flushed(ufunc(_flushed(sums[-1]), _flushed(term))))
             return np.array(sums).view(Flushing)
         operands = [_flushed(np.asarray(a)) for a in inputs]
-        return _flushed(getattr(ufunc, method)(*operands, **options)).view(Flushing)
+        result = getattr(ufunc, method)(*operands, **options)
+        if result.dtype == object:  # of the C library's function
+            result = result.astype(operands[0].dtype)
+        return _flushed(result).view(Flushing)
 
 
 def _flushed(a: Any) -> Any:
