@@ -23,6 +23,8 @@ from fcbackends.kernels.libm import c_fma
 class Ordered(NamedTuple):
     """One rounding for the product and one for the sum."""
 
+    IS_APART = True
+
     @staticmethod
     def emit(builder: Any, total: Any, a: Any, b: Any) -> Any:
         """total + a * b, of LLVM's numbers or of its vectors."""
@@ -36,6 +38,8 @@ class Ordered(NamedTuple):
 
 class Fused(NamedTuple):
     """One rounding for both."""
+
+    IS_APART = False
 
     @staticmethod
     def emit(builder: Any, total: Any, a: Any, b: Any) -> Any:

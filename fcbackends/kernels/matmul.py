@@ -13,7 +13,7 @@ from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
 from fcbackends.kernels.views import row
 
-_wide_8, _wide_4, _wide_2, _wide_1 = (tile(rows, VECTORS) for rows in (8, 4, 2, 1))
+_wide, _wide_4, _wide_2, _wide_1 = (tile(rows, VECTORS) for rows in (ROWS, 4, 2, 1))
 _edge_8, _edge_4, _edge_2, _edge_1 = (tile(rows, 1, masked=True) for rows in (8, 4, 2, 1))
 PANELS_OF_ONE_ROW = 4
 _long_1 = tile(1, PANELS_OF_ONE_ROW * VECTORS)
@@ -27,9 +27,9 @@ _TERMS_A_BLOCK = 256
 ROWS_A_BLOCK = 256
 """So many rows of a block of a stay in the second-level cache."""
 
-_FAR_APART_BYTES = 2048
-"""Rows of b that lie so far apart share few sets of the cache and take a page or two each: their
-panel is copied together first, which took a 512 x 1024 x 1024 product from 102 to 107 GFLOP/s."""
+_FAR_APART_BYTES = 1024
+"""Rows of b that lie so far apart share few sets of the cache: their panel is copied together
+first, which took a 512 x 1024 x 1024 product from 102 to 107 GFLOP/s."""
 
 PANEL_BYTES = _TERMS_A_BLOCK * PANEL_ROW_BYTES
 """Room for a panel that is copied together."""
@@ -146,11 +146,10 @@ def _multiply_panel(arithmetic, c, a, b, rows, terms, accumulate, columns):
 @called
 def _multiply_wide(arithmetic, c, a, b, rows, terms, accumulate):
     i = 0
-    if ROWS == 8:
-        while i + 8 <= rows:
-            _wide_8(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
-            i += 8
-    while i + 4 <= rows:
+    while i + ROWS <= rows:
+        _wide(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
+        i += ROWS
+    if i + 4 <= rows:
         _wide_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
         i += 4
     if i + 2 <= rows:

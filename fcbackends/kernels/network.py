@@ -19,7 +19,7 @@ from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
 from fcbackends.kernels.threads import barrier, share
-from fcbackends.kernels.tiles import ROWS, Operand
+from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand, transpose_block
 from fcbackends.kernels.views import matrix, row
 
 
@@ -161,10 +161,25 @@ def descend(network, rows, team):
         for column in range(left, right, panel_width(itemsize)):
             width = min(panel_width(itemsize), outputs - column)
             panel = layer.weights + (inputs + 1) * column
-            for start in range(first, last, ROWS_A_PASS):
-                count = min(ROWS_A_PASS, last - start)
+            # As much as the scratch room holds, or the cache.
+            rows_a_pass = ROWS_A_PASS * panel_width(itemsize) // width
+            for start in range(first, last, rows_a_pass):
+                count = min(rows_a_pass, last - start)
                 if rows == 1:
                     _outer(memory, scratch, h + start, count, dy + column, width)
+                elif outputs == 1:
+                    # The one column as a row, whose neighbours fill vectors.
+                    multiply(
+                        network.arithmetic,
+                        Operand(memory, scratch, count, 1),
+                        Operand(memory, dy, 0, 1),
+                        Operand(memory, h + start, inputs + 1, panel_width(itemsize)),
+                        1,
+                        rows,
+                        count,
+                        _panel(network, team),
+                        Epilogue(memory, NO_BIAS, 0),
+                    )
                 else:
                     multiply(
                         network.arithmetic,
@@ -181,11 +196,32 @@ def descend(network, rows, team):
                 at = panel + start * width
                 update(shared.optimizer, memory, at, gradient, constants, shared.theta_size)
             if number > 0:
-                moved = matrix(memory, panel, inputs + 1, width)
-                transposed = matrix(memory, layer.transposed + column * inputs, width, inputs)
-                for j in range(width):
-                    for i in range(first, min(last, inputs)):
-                        transposed[j, i] = moved[i, j]
+                to = layer.transposed + column * inputs
+                _transpose(memory, panel, width, to, inputs, first, min(last, inputs))
+
+
+@called
+def _transpose(memory, at, columns, to, rows, first, last):
+    """Write the rows `first` to `last` - 1 of a matrix as columns of another, which has `rows`.
+
+    Number by number, it took 2.3 of the 34 us of a step of 64-64-64-1 on 64 samples.
+    """
+    size = VECTOR_BYTES // memory.itemsize
+    whole = columns // size * size
+    i = first
+    while i + size <= last:
+        for j in range(0, whole, size):
+            transpose_block(
+                Operand(memory, to + j * rows + i, rows, 0),
+                Operand(memory, at + i * columns + j, columns, 0),
+            )
+        for j in range(whole, columns):
+            for k in range(i, i + size):
+                memory[to + j * rows + k] = memory[at + k * columns + j]
+        i += size
+    for k in range(i, last):
+        for j in range(columns):
+            memory[to + j * rows + k] = memory[at + k * columns + j]
 
 
 @inlined
