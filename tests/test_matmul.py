@@ -91,7 +91,7 @@ PATHS = {
     "rows far apart": (33, 40, 530),
     "rows far apart, blocks of terms": (64, 257, 515),
     "rows far apart, blocks of rows": (258, 530, 34),
-    "rows not far apart enough": (64, 40, 255),
+    "rows not far apart enough": (64, 40, 127),
     "too few rows far apart": (15, 12, 530),
 }
 
@@ -104,8 +104,24 @@ def test_each_way_through_a_product(path, spice, dtype):
     assert_products_agree(*layer(3, *PATHS[path], dtype, spice))
 
 
+@needs_jit
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("path", PATHS)
+def test_each_way_through_a_fused_product(path, dtype):
+    x, w, b, dy = layer(4, *PATHS[path], dtype, 0.02)
+    found, wanted = (
+        [fcb.fc_forward(x, w, b, **chosen), *fcb.fc_backward(dy, x, w, **chosen)]
+        for chosen in (
+            dict(backend="numba", arithmetic="fused"),
+            dict(backend="numpy", arithmetic="fused"),
+        )
+    )
+    assert_same_bits(found, wanted)
+
+
 def test_the_sizes_reach_each_way():
-    # The paths' names are true of any target: of 16 to 64 bytes a vector, and 4 or 8 rows a tile.
+    # The paths' names are true of any target: of 16 to 64 bytes a vector, and 6 or 8 rows a tile.
     far, block = matmul._FAR_APART_BYTES, matmul._TERMS_A_BLOCK
     for itemsize in (4, 8):
         long = matmul.PANELS_OF_ONE_ROW * matmul.PANEL_ROW_BYTES // itemsize

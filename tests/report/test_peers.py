@@ -24,7 +24,7 @@ import numpy as np
 import contest, contestants, workloads
 
 work = next(work for work in contest.WORKS if work.name == {WORK!r})
-wanted = contestants.reference(work)
+wanted = contestants.reference(work, "ordered")
 
 class Idle(contestants.NotebookLoop):
     def go(self):
@@ -74,6 +74,7 @@ def test_the_table_has_ratios_and_agreement(done):
     assert "x fcbackends numba" in table
     assert re.search(r"\nfcbackends numba +[\d.]+ .s +1\.00 +1\.00 to 1\.00 +all bits equal", table)
     assert re.search(r"\nfcbackends numpy, ordered +[\d.]+ .s +[\d,.]+ .* all bits equal", table)
+    assert re.search(r"\nfcbackends numba, fused +[\d.]+ .s .* all bits equal", table)
     assert re.search(r"\nNumPy, the notebook's loop .* (within |equal values)", table)
     assert "NOT KEPT" not in text
 
