@@ -154,7 +154,9 @@ def compiled(tmp_path_factory):
             said = known[target, arithmetic] = json.loads(out)
             assert said["arithmetic"] == arithmetic
             # Machine code that another process made cannot be looked into.
-            assert len(files(folder)) == len(said["code"])
+            # The loss, which has no products, is always compiled as ordered.
+            others = 2 if arithmetic == "fused" else 0
+            assert len(files(folder)) == len(said["code"]) + others
         return known[target, arithmetic]
 
     return compile_for
@@ -183,12 +185,12 @@ def test_targets_differ_in_their_tiles(compiled):
     if not X86:
         assert host == compiled("generic")["tile"] == [16, 8]
         return
-    assert compiled("generic")["tile"] == [16, 4]
+    assert compiled("generic")["tile"] == [16, 6]
     if host_has("avx512f"):
         assert host == [64, 8]
     elif host_has("avx"):
-        assert host == [32, 4]
-    assert compiled("AVX2")["tile"] == [32, 4]
+        assert host == [32, 6]
+    assert compiled("AVX2")["tile"] == [32, 6]
 
 
 # --- machine code --------------------------------------------------------------------------------
