@@ -84,6 +84,7 @@ def test_any_draw_equals_the_published_formula(drawn, seed, sampling):
 def _kernels(request, monkeypatch):
     of_shape = request.param == "a kernel for the shape"
     monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1 if of_shape else 10**9)
+    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 1 if of_shape else 10**9)
     monkeypatch.setattr(fused_loop, "_small_kernels", {})
 
 

@@ -25,7 +25,7 @@ from fcbackends.backends import fused_loop
 from fcbackends.conformance.golden import differing_runs, golden_runs
 from fcbackends.kernels import jit, threads, tiles
 
-fused_loop._WORTH_A_KERNEL = 70
+fused_loop._WORTH_A_KERNEL = fused_loop._WORTH_COMPILING = 70
 threads._PRODUCTS_A_THREAD = 10_000
 threads.get_threads = lambda: 2
 
@@ -67,10 +67,8 @@ kernels = {
     if len(TRAININGS) > 1 or name.startswith("layers")
 }
 worth_their_own = len(fused_loop._small_kernels)
-for inputs, outputs, one_sample, slots, dtype, _ in fused_loop._small_kernels:
-    family = fused_loop.linear.linear_steps(
-        inputs, outputs, one_sample=one_sample, slots=slots
-    )
+for sizes, one_sample, slots, dtype, _ in fused_loop._small_kernels:
+    family = fused_loop.small.small_steps(sizes, one_sample=one_sample, slots=slots)
     kernels[f"{family.__name__} {dtype}"] = family(dtype, arithmetic)
 
 def golden(count):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from fcbackends.arrays import PLAIN, is_plain
 from fcbackends.backends.loop import Plan, Segment
-from fcbackends.kernels import layout, linear, training
+from fcbackends.kernels import layout, small, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import MOST_CONSTANTS, OPTIMIZERS
-from fcbackends.kernels.jit import entry
+from fcbackends.kernels.jit import entry, is_kept
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
@@ -30,6 +30,10 @@ _WORTH_A_KERNEL = 50_000
 once, is then read from the cache in some milliseconds, and makes a step of the notebook 15 times
 faster."""
 
+_WORTH_COMPILING = 3_000_000
+"""Samples from which on that is done for a network of several layers, which wins 0.3 us a step; one
+that is in the cache is read for as few as a layer's."""
+
 _MOST_KERNELS = 32
 """So many shapes have kernels of their own in a process; the others use the general one."""
 
@@ -37,7 +41,7 @@ _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
 
 _small_kernels: dict[tuple[Any, ...], Callable[..., Seen]] = {}
-"""The kernels for small layers of constant shape: see `_shape`."""
+"""The kernels for small networks of constant shape: see `_shape`."""
 
 
 def plain(array: Array) -> NDArray[Any]:
@@ -189,8 +193,8 @@ class FusedLoop:
         return run_in_threads(lambda team: kernel(self._network, data, team), threads)
 
     def _shape(self, plan: Plan) -> tuple[Any, ...]:
-        """What a small layer has a kernel of its own for."""
-        return (*self._sizes, plan.batch_size == 1, self._slots, *self._names)
+        """What a small network has a kernel of its own for."""
+        return self._sizes, plan.batch_size == 1, self._slots, *self._names
 
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
         """Compile, or read from the cache, what `run` needs.
@@ -201,17 +205,18 @@ class FusedLoop:
         shape = self._shape(plan)
         if shape in _small_kernels:
             return
+        sizes, one_sample, slots, *names = shape
+        samples = steps * plan.batch_size
         if (
-            len(self._sizes) == 2
-            and linear.is_small(*self._sizes)
-            and steps * plan.batch_size >= _WORTH_A_KERNEL
+            small.is_small(sizes, one_sample=one_sample)
+            and samples >= _WORTH_A_KERNEL
             and len(_small_kernels) < _MOST_KERNELS
         ):
-            inputs, outputs, one_sample, slots, *names = shape
-            family = linear.linear_steps(inputs, outputs, one_sample=one_sample, slots=slots)
-            _small_kernels[shape] = entry(family(*names))
-        else:
-            training.train_steps(*self._names)
+            family = small.small_steps(sizes, one_sample=one_sample, slots=slots)
+            if len(sizes) == 2 or samples >= _WORTH_COMPILING or is_kept(family, *names):
+                _small_kernels[shape] = entry(family(*names))
+                return
+        training.train_steps(*self._names)
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
@@ -227,10 +232,10 @@ class FusedLoop:
             plan.record_every,
         )
         data = Data(_row(x), _row(t), x.shape[0])
-        small = _small_kernels.get(self._shape(plan))
+        kernel = _small_kernels.get(self._shape(plan))
         with np.errstate(all="ignore"):
-            if small:
-                seen = self._run_small(small, plan, data, watch, losses)
+            if kernel:
+                seen = self._run_small(kernel, plan, data, watch, losses)
             else:
                 seen = self._run_general(plan, data, watch, losses)
         recorded = losses[: seen.recorded]
@@ -246,12 +251,15 @@ class FusedLoop:
     ) -> Seen:
         state = self.state
         copies = state.params, *state.slots
-        theta = np.concatenate([array.reshape(-1) for ((w, b),) in copies for array in (w, b)])
-        batches = max(1, linear.DRAWS_A_BLOCK // watch.batch_size)
+        theta = np.concatenate(
+            [array.reshape(-1) for pairs in copies for pair in pairs for array in pair]
+        )
+        batches = max(1, small.DRAWS_A_BLOCK // watch.batch_size)
         order = np.empty(batches * watch.batch_size, np.int64)
         epoch_words, epoch_orders = self._epochs_of(plan, data.samples, 1)
         seen = kernel(
             self._network.arithmetic,
+            self._layout.layers[0].activation,
             self._shared.loss,
             self._shared.optimizer,
             self._constants(),
@@ -263,13 +271,18 @@ class FusedLoop:
             epoch_words[0],
             epoch_orders[0],
         )
-        inputs, outputs = self._sizes
-        params, *slots = (
-            ((copy[:-1].reshape(inputs, outputs), copy[-1]),)
-            for copy in theta.reshape(1 + self._slots, inputs + 1, outputs)
-        )
+        params, *slots = map(self._pairs, theta.reshape(1 + self._slots, -1))
         self.state = State(params, tuple(slots))
         return seen
+
+    def _pairs(self, flat: NDArray[Any]) -> Params:
+        """The pairs (w, b) of all layers, one after another, as views."""
+        pairs = []
+        for inputs, outputs in itertools.pairwise(self._sizes):
+            own, flat = np.split(flat, [(inputs + 1) * outputs])
+            rows = own.reshape(inputs + 1, outputs)
+            pairs.append((rows[:-1], rows[-1]))
+        return tuple(pairs)
 
     def _run_general(
         self, plan: Plan, data: Data, watch: Watch, losses: NDArray[np.float64]

@@ -243,7 +243,8 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     "shapes",
     type=types.SHAPE,
     multiple=True,
-    help="Also those of a small layer with K inputs and M outputs; may be given more than once.",
+    help="Also those of a small network with layers of these sizes, inputs first: 8-16-1; may be "
+    "given more than once.",
 )
 @click.option(
     "--arithmetic",
@@ -253,7 +254,7 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     help="Kernels of this arithmetic, and not the ordered ones; may be given more than once.",
 )
 def warmup(
-    dtypes: tuple[str, ...], shapes: tuple[tuple[int, int], ...], arithmetics: tuple[str, ...]
+    dtypes: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], arithmetics: tuple[str, ...]
 ) -> None:
     """Compile the kernels now, and keep them for later processes.
 

@@ -63,10 +63,10 @@ PERCENT = _Type(
     lambda share: 0 <= share < math.inf,
 )
 SHAPE = _Type(
-    "K-M",
-    "be two whole numbers of at least 1, such as 2-3",
+    "SIZES",
+    "be two or more whole numbers of at least 1, such as 2-3 or 8-16-1",
     lambda text: tuple(map(int, text.split("-"))),
-    lambda shape: len(shape) == 2 and min(shape) >= 1,
+    lambda shape: len(shape) >= 2 and min(shape) >= 1,
 )
 SIZES = _Type(
     "SIZES",

@@ -12,7 +12,7 @@ import numba
 
 import fcbackends as fcb
 from fcbackends.errors import ArgumentError
-from fcbackends.kernels import linear
+from fcbackends.kernels import small
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.jit import FAMILIES
 
@@ -22,27 +22,29 @@ def _label(name: str, arithmetic: str, dtype: str) -> str:
 
 
 def warm_up(
-    dtypes: Iterable[str], shapes: Iterable[tuple[int, int]], arithmetics: Iterable[str]
+    dtypes: Iterable[str], shapes: Iterable[tuple[int, ...]], arithmetics: Iterable[str]
 ) -> None:
     """Compile or read the kernels of these dtypes and arithmetics; OSError where one is not kept.
 
-    Those of small layers of these shapes, (inputs, outputs), are among them.
+    Those of small networks with layers of these sizes are among them.
     """
     if numba.config.DISABLE_JIT:
         setting = os.environ.get("NUMBA_DISABLE_JIT")
         raise ArgumentError("NUMBA_DISABLE_JIT", "be 0 or left out", repr(setting))
     fcb.get_backend("numba")  # whose import makes the families
     families = dict(FAMILIES)
-    for inputs, outputs in shapes:
-        if not linear.is_small(inputs, outputs):
+    for sizes in shapes:
+        batches = [one for one in (True, False) if small.is_small(sizes, one_sample=one)]
+        if not batches:
             required = (
-                f"be inputs and outputs with at most {linear.MOST_WEIGHTS} weights and biases, "
-                "(inputs + 1) * outputs"
+                f"be a network with at most {small.MOST_WEIGHTS_OF_A_NETWORK} weights and biases, "
+                f"or one layer with at most {small.MOST_WEIGHTS_OF_A_LAYER}"
             )
-            raise ArgumentError("--sizes", required, f"{inputs}-{outputs}")
-        for one_sample in (True, False):
-            family = linear.linear_steps(inputs, outputs, one_sample=one_sample)
-            families[f"linear.{family.__name__}"] = family
+            got = f"{'-'.join(map(str, sizes))} with {small.weights_of(sizes)}"
+            raise ArgumentError("--sizes", required, got)
+        for one_sample in batches:
+            family = small.small_steps(sizes, one_sample=one_sample)
+            families[f"small.{family.__name__}"] = family
     kernels = [
         (_label(name, arithmetic, dtype), families[name], (dtype, arithmetic))
         for arithmetic in arithmetics

@@ -23,7 +23,10 @@ from fcbackends.kernels.libm import c_fma
 class Ordered(NamedTuple):
     """One rounding for the product and one for the sum."""
 
-    IS_APART = True
+    @staticmethod
+    def is_apart() -> bool:
+        """Whether product and sum are two instructions."""
+        return True
 
     @staticmethod
     def emit(builder: Any, total: Any, a: Any, b: Any) -> Any:
@@ -39,7 +42,10 @@ class Ordered(NamedTuple):
 class Fused(NamedTuple):
     """One rounding for both."""
 
-    IS_APART = False
+    @staticmethod
+    def is_apart() -> bool:
+        """Whether product and sum are two instructions."""
+        return False
 
     @staticmethod
     def emit(builder: Any, total: Any, a: Any, b: Any) -> Any:

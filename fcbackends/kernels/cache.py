@@ -21,6 +21,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba.core import caching, compiler, serialize
+from numba.core.registry import cpu_target
 
 from fcbackends.kernels import storage
 
@@ -95,6 +96,13 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
             # Whatever stands in the way, the kernel in hand is right.
             self.trouble = getattr(error, "strerror", None) or repr(error)
             _warn_once(self.trouble)
+
+    def is_kept(self) -> bool:
+        """Whether there is a file for the kernel, whole or not."""
+        try:
+            return self._file(cpu_target.target_context.codegen()).exists()
+        except OSError:
+            return False
 
     def enable(self) -> None:
         """Nothing to do: the cache is always on."""

@@ -124,7 +124,7 @@ def kernel(
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Callable[..., Any]]:
-        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        name = _name(function)
 
         def family(dtype: str, arithmetic: str = "ordered") -> Callable[..., Any]:
             return compiled(dtype, arithmetic)
@@ -134,7 +134,7 @@ def kernel(
             if numba.config.DISABLE_JIT:
                 return function
             warn_if_slow(arithmetic)
-            cache = KernelCache(f"{name}-{arithmetic}-{dtype}")
+            cache = _cache(name, dtype, arithmetic)
             arguments = signature(REALS[dtype], typeof(ARITHMETICS[arithmetic]))
             try:
                 return _compile(function, arguments, cache)
@@ -148,6 +148,19 @@ def kernel(
         return functools.update_wrapper(family, function)
 
     return decorate
+
+
+def is_kept(family: Callable[..., Any], dtype: str, arithmetic: str) -> bool:
+    """Whether a family's kernel stands in the disk cache."""
+    return _cache(_name(family), dtype, arithmetic).is_kept()
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+
+def _cache(name: str, dtype: str, arithmetic: str) -> KernelCache:
+    return KernelCache(f"{name}-{arithmetic}-{dtype}")
 
 
 @functools.cache

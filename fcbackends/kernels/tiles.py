@@ -26,8 +26,8 @@ class _Vectors(NamedTuple):
     `adder_broadcasts` says that a number is spread over a register where sums are added.
     """
 
-    size: int
-    count: int
+    bytes: int
+    registers: int
     adder_broadcasts: bool = False
 
 
@@ -42,9 +42,9 @@ def _vectors() -> _Vectors:
 
 _TARGET = _Vectors(64, 32) if config.DISABLE_JIT else _vectors()
 
-VECTOR_BYTES = _TARGET.size
+VECTOR_BYTES = _TARGET.bytes
 
-ROWS = 8 if _TARGET.count == 32 else 6
+ROWS = 8 if _TARGET.registers == 32 else 6
 """Rows of the largest tile: with VECTORS, 12 or 16 sums hide the additions' latency, and what a
 term reads, a number a row and VECTORS vectors, is less than the products that it makes."""
 
@@ -217,7 +217,7 @@ class _Emitter:
         zero = _INDEX(0)
         # On Zen 4 a product may spread its factor itself, if it is the only one to use it: with
         # each vector reading it anew, ordered sums run at 115 GFLOP/s, else at 79 of its 117.
-        many = vectors if _TARGET.adder_broadcasts and arithmetic.IS_APART else 1
+        many = vectors if _TARGET.adder_broadcasts and arithmetic.is_apart() else 1
         a_rows = [[a.in_row(row) for row in range(rows)]]
         for _ in range(1, many):
             anew = a.read_anew()

@@ -82,7 +82,7 @@ def test_small_layers_by_their_sizes(command):
     assert (ran.status, ran.err) == (0, "")
     small = [name for name, _, _ in kernels(ran.out)][len(FAMILIES) :]
     assert small == [
-        f"linear.linear_steps_{shape}_{batches}"
+        f"small.small_steps_{shape}_{batches}"
         for shape in ("2_3", "1_1")
         for batches in ("one", "any")
     ]

@@ -65,10 +65,11 @@ def test_compiled_kernels_end_on_the_digests(arithmetic, threads, constant_shape
     monkeypatch.setattr(threading, "get_threads", lambda: threads)
     monkeypatch.setattr(threading, "_PRODUCTS_A_THREAD", 10_000)
     monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1 if constant_shapes else 10**9)
+    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 1 if constant_shapes else 10**9)
     monkeypatch.setattr(fused_loop, "_small_kernels", {})
     backend = fcb.get_backend("numba", arithmetic=arithmetic)
     assert differing_runs(ARITHMETICS[arithmetic], backend) == ()
-    assert len(fused_loop._small_kernels) == (12 if constant_shapes else 0)
+    assert len(fused_loop._small_kernels) == (18 if constant_shapes else 0)
 
 
 def test_a_defect_changes_the_digests():

@@ -1,4 +1,4 @@
-"""One small layer: a kernel for its shape gives the bits of the general one and of NumPy."""
+"""One small network: a kernel for its shape gives the bits of the general one and of NumPy."""
 
 import numpy as np
 import pytest
@@ -8,18 +8,20 @@ from hypothesis import strategies as st
 import fcbackends as fcb
 from fcbackends.backends import fused_loop
 from fcbackends.backends.loop import Plan
-from fcbackends.kernels.linear import DRAWS_A_BLOCK, MOST_WEIGHTS
+from fcbackends.kernels.cache import KernelCache
+from fcbackends.kernels.small import DRAWS_A_BLOCK, MOST_WEIGHTS_OF_A_LAYER, weights_of
 from fcbackends.maths.network import Method
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, problem, quick_first
 from tests.oracle import assert_same_bits
 
 pytestmark = pytest.mark.jit_off
 
-# Each compiles a kernel for the dtype: with (K + 1) M from 2 to the most weights.
+# Each compiles a kernel for the dtype: layers of 2 to the most weights, and networks.
 LAYERS = [
     ((1, 1), 2, "float32"),
     ((2, 3), 1, "float64"),
     ((2, 3), 7, "float32"),
+    ((2, 8, 1), 1, "float32"),
     ((13, 1), 1, "float32"),
     ((31, 1), 600, "float32"),
     ((1, 16), 7, "float64"),
@@ -31,6 +33,10 @@ LAYERS = [
     ((13, 1), 2, "float64"),
     ((31, 1), 1, "float64"),
     ((1, 16), 1, "float32"),
+    ((3, 5, 2), 1, "float64"),
+    ((1, 1, 1, 1), 1, "float32"),
+    ((9, 11, 7, 3), 1, "float64"),
+    ((17, 9, 4, 5, 2), 1, "float32"),
 ]
 if JIT_OFF:
     LAYERS = [layer for layer in LAYERS if layer[1] < 600]
@@ -43,6 +49,7 @@ def shapes(monkeypatch):
     """Every run is worth a kernel of its own; the shapes that have got one."""
     with_kernels = {}
     monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1)
+    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 1)
     monkeypatch.setattr(fused_loop, "_small_kernels", with_kernels)
     return with_kernels
 
@@ -84,7 +91,7 @@ def test_each_shape_ends_as_numpy_does(shape, batch_size, dtype, sampling, shape
         below = 0.0 if (tol_on, record_every) == ("batch", 7) else np.nextafter(min(losses), 0)
         missed = assert_both_end_alike(case, max_steps=steps, tol=float(below), **run)
         assert missed[0] == "max_steps"
-    assert set(shapes) == {(*shape, batch_size == 1, 0, dtype, "ordered")}
+    assert set(shapes) == {(shape, batch_size == 1, 0, dtype, "ordered")}
 
 
 @needs_jit
@@ -193,15 +200,42 @@ def test_only_so_many_shapes_get_kernels(shapes, monkeypatch):
     monkeypatch.setattr(fused_loop, "_MOST_KERNELS", 1)
     for shape in ((2, 3), (1, 1), (3, 5), (2, 3)):
         train_both(shape)
-        assert set(shapes) == {(2, 3, True, 0, "float64", "ordered")}
+        assert set(shapes) == {((2, 3), True, 0, "float64", "ordered")}
 
 
-def test_a_layer_of_many_weights_or_of_several_gets_none(shapes):
-    for shape in ((MOST_WEIGHTS, 1), (10, 3), (1, MOST_WEIGHTS // 2 + 1), (2, 3, 1), (1, 1, 1)):
+def test_layers_and_networks_of_many_weights_get_none(shapes):
+    most = MOST_WEIGHTS_OF_A_LAYER
+    for shape in ((most, 1), (10, 3), (1, most // 2 + 1), (20, 22, 3), (3, 9, 40, 4)):
         train_both(shape)
+    # One step would go through many samples one by one.
+    train_both((2, 3, 1), batch_size=2)
     assert shapes == {}
-    train_both((MOST_WEIGHTS - 1, 1))
-    assert set(shapes) == {(MOST_WEIGHTS - 1, 1, True, 0, "float64", "ordered")}
+    train_both((most - 1, 1))
+    train_both((20, 20, 4))
+    assert weights_of((20, 20, 4)) <= 512 < weights_of((20, 22, 3))
+    assert [sizes for sizes, *_ in shapes] == [(most - 1, 1), (20, 20, 4)]
+
+
+def test_a_networks_kernel_is_compiled_for_a_long_run_and_read_for_a_short_one(shapes, monkeypatch):
+    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 10**9)
+    monkeypatch.setattr(KernelCache, "is_kept", lambda cache: False)
+    train_both((3, 5, 2))
+    assert shapes == {}
+    monkeypatch.setattr(KernelCache, "is_kept", lambda cache: True)
+    train_both((3, 5, 2))
+    assert set(shapes) == {((3, 5, 2), True, 0, "float64", "ordered")}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "batch_size"), [((2, 3), 7), ((5, 9, 3), 1), ((4, 3, 3, 2), 1)])
+def test_fused_sums_have_numpys_bits(shape, batch_size, dtype, shapes):
+    case = problem(9, shape, 50, dtype)
+    with fcb.use_backend(arithmetic="fused"):
+        for tol_on in ("batch", "data"):
+            assert_both_end_alike(
+                case, max_steps=40, batch_size=batch_size, tol_on=tol_on, record_every=3
+            )
+    assert set(shapes) == {(shape, batch_size == 1, 0, dtype, "fused")}
 
 
 def test_a_short_run_gets_none(shapes, monkeypatch):
@@ -210,7 +244,7 @@ def test_a_short_run_gets_none(shapes, monkeypatch):
     assert shapes == {}
     if not JIT_OFF:
         train_both((2, 3), max_steps=1, batch_size=600)
-        assert set(shapes) == {(2, 3, False, 0, "float64", "ordered")}
+        assert set(shapes) == {((2, 3), False, 0, "float64", "ordered")}
 
 
 def test_a_trainer_may_go_from_one_kernel_to_another(monkeypatch):
