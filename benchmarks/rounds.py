@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-MOST_SETTLING_SECONDS = 0.3
+MOST_SETTLING_SECONDS = 0.7
 """Runs that would take longer are not worth settling: they are no small layer's."""
 
 

@@ -27,9 +27,10 @@ TOLERANCE = {1: 1e-4, 2: 0.2, 3: 0.2}
 """Per number of layers, the share of the zero outputs' loss at which a training stops: some
 hundred steps, of which the slowest library takes seconds."""
 
-SETTLED_SAMPLES = 65_536
-"""A run of so many samples has a small layer's steps done by a kernel for its very shape, where
-the backend has one; the shape keeps it for the shorter runs that follow in the process."""
+SETTLED_SAMPLES = {1: 65_536, 2: 1_000_000}
+"""A run of so many samples has the steps of a small layer, or of a small network of more layers,
+done by a kernel for its very shape, where the backend has one; the shape keeps it for the shorter
+runs that follow in the process."""
 
 STEPS_COMPARED = 20
 PRODUCTS_COMPARED = 100_000_000
@@ -88,7 +89,8 @@ class Workload(NamedTuple):
         """Units to do in one run before shorter ones are timed."""
         if self.kind not in ("train step", "epoch"):
             return 1
-        return math.ceil(SETTLED_SAMPLES / (self.batch * self.steps))
+        samples = SETTLED_SAMPLES[min(2, len(self.sizes) - 1) if self.batch == 1 else 1]
+        return math.ceil(samples / (self.batch * self.steps))
 
     @property
     def multiply_adds(self) -> int:
@@ -326,6 +328,7 @@ def _grids() -> dict[str, list[Workload]]:
         Workload("trainer step", (2, 3), 1, f64),
         Workload("train step", (2, 3), 1, f64),
         Workload("train step", (2, 3), 32, f32),
+        Workload("train step", (8, 16, 1), 1, f32),
         Workload("train step", (64, 32, 10), 32, f32),
         Workload("train step", (64, 32, 10), 32, f64),
         Workload("train step", (64, 64, 64, 1), 64, f32),

@@ -30,9 +30,9 @@ _WORTH_A_KERNEL = 50_000
 once, is then read from the cache in some milliseconds, and makes a step of the notebook 15 times
 faster."""
 
-_WORTH_COMPILING = 3_000_000
-"""Samples from which on that is done for a network of several layers, which wins 0.3 us a step; one
-that is in the cache is read for as few as a layer's."""
+_WORTH_COMPILING = 1_000_000
+"""Samples from which on that is done for a network of several layers, which wins 0.3 us a step, so
+that a few such runs repay it; one that is in the cache is read for as few as a layer's."""
 
 _MOST_KERNELS = 32
 """So many shapes have kernels of their own in a process; the others use the general one."""

@@ -40,12 +40,12 @@ CASES = {
     "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
     "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --arithmetic, --help, "
     "got '--size'",
-    "warmup --sizes 2": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 or "
-    "8-16-1, got '2'",
+    "warmup --sizes 2": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
+    "or 8-16-1, got '2'",
     "warmup --sizes 2-0": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
     "or 8-16-1, got '2-0'",
-    "warmup --sizes 31-2": "`--sizes` must be a network with at most 512 weights and biases, or one "
-    "layer with at most 32, got 31-2 with 64",
+    "warmup --sizes 31-2": "`--sizes` must be a network with at most 512 weights and biases, or "
+    "one layer with at most 32, got 31-2 with 64",
     "train ok.csv --lr": "`--lr` must come with a value, got none",
     "predict": "`MODEL` must be given, got nothing",
     "predict ok.safetensors": "`DATA` must be given, got nothing",
