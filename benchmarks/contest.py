@@ -79,7 +79,7 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
             contestants.NumpyTraining(work),
             contestants.NativeTraining(work),
         ]
-        if work.batch == 1:
+        if work.batch == 1 and len(work.sizes) == 2:
             found.append(contestants.NotebookLoop(work))
         if len(work.sizes) == 2 and "C" not in left_out:
             try:
