@@ -36,7 +36,7 @@ _MOST_PRODUCTS = 100_000
 _MOST_STEPS = 12
 
 # A backend may have faster ways for some shapes that pay off in long runs alone.
-_SHAPES_OF_LONG_RUNS = ((2, 3), (13, 1))
+_SHAPES_OF_LONG_RUNS = ((2, 3), (13, 1), (3, 5, 2), (20, 22, 3))
 _LONG_RUN = 1_000_000
 
 _BOUNDED = ("ordinary", "wide", "subnormal", "underflowing")

@@ -219,6 +219,7 @@ def test_a_run_is_saved_and_can_be_read(run):
     assert found == {
         ("numpy", "native"),
         *((name, "ordered") for name, state in fcb.list_backends().items() if state == "available"),
+        ("numba", "fused"),
     }
     for benchmark in saved.benchmarks:
         work = benchmark.extra_info
