@@ -28,9 +28,8 @@ TOLERANCE = {1: 1e-4, 2: 0.2, 3: 0.2}
 hundred steps, of which the slowest library takes seconds."""
 
 SETTLED_SAMPLES = {1: 65_536, 2: 1_000_000}
-"""A run of so many samples has the steps of a small layer, or of a small network of more layers,
-done by a kernel for its very shape, where the backend has one; the shape keeps it for the shorter
-runs that follow in the process."""
+"""By the number of layers, a run of so many samples has a small network's steps done by a kernel
+for its very shape, if there is one; it stays for the shorter runs that follow in the process."""
 
 STEPS_COMPARED = 20
 PRODUCTS_COMPARED = 100_000_000
@@ -137,11 +136,7 @@ class Prepared(NamedTuple):
 
 
 def backends() -> list[tuple[str, str]]:
-    """The (name, arithmetic) of all that is measured.
-
-    NumPy native, what keeps the contract, and the compiled backend fused: array libraries make of
-    many operations what is one to it.
-    """
+    """The (name, arithmetic) of all that is measured; fused, only what has the instruction."""
     there = [name for name, state in fcb.list_backends().items() if state == "available"]
     return [("numpy", "native"), *((name, "ordered") for name in there), ("numba", "fused")]
 

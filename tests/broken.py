@@ -9,7 +9,8 @@ import numpy as np
 import fcbackends as fcb
 from fcbackends.maths.arithmetic import ordered
 from fcbackends.maths.network import State
-from tests.oracle import constant, fast, fused, network_of
+from tests.fused_oracle import fused
+from tests.oracle import constant, fast, network_of
 
 LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
 

@@ -8,11 +8,8 @@ the axes that are not summed; `test_oracle.py` shows that both agree to the bit.
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import functools
 import itertools
-from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,7 +54,7 @@ def assert_same_bits(got, want, what=""):
 # --- scalar loops --------------------------------------------------------------------------------
 
 
-def _quiet(function):
+def quiet(function):
     return np.errstate(all="ignore")(function)
 
 
@@ -73,7 +70,7 @@ def _sum(terms, dtype):
     return np.dtype(dtype).type(0) if total is None else total
 
 
-def _table(rows, shape, dtype):
+def table(rows, shape, dtype):
     out = np.empty(shape, dtype)
     for n in range(shape[0]):
         for m in range(shape[1]):
@@ -81,36 +78,36 @@ def _table(rows, shape, dtype):
     return out
 
 
-def _lists(a):
+def lists(a):
     return [list(row) for row in a]  # rows of NumPy scalars
 
 
-@_quiet
+@quiet
 def forward(x, w, b):
     dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
-    xs, ws, bs = _lists(x), _lists(w), list(b)
-    return _table(
+    xs, ws, bs = lists(x), lists(w), list(b)
+    return table(
         lambda i, j: _sum((xs[i][q] * ws[q][j] for q in range(k)), dtype) + bs[j], (n, m), dtype
     )
 
 
-@_quiet
+@quiet
 def loss(y, t):
     dtype, (n, m) = y.dtype, y.shape
-    d = _lists(y - t)
+    d = lists(y - t)
     rows = (_sum((d[i][j] * d[i][j] for j in range(m)), dtype) for i in range(n))
     value = _sum(rows, dtype) * constant(1 / n, dtype)
     factor = constant(2 / n, dtype)
-    return value, _table(lambda i, j: d[i][j] * factor, (n, m), dtype)
+    return value, table(lambda i, j: d[i][j] * factor, (n, m), dtype)
 
 
-@_quiet
+@quiet
 def backward(dy, x, w):
     dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
-    xs, ws, ds = _lists(x), _lists(w), _lists(dy)
-    dw = _table(lambda q, j: _sum((xs[i][q] * ds[i][j] for i in range(n)), dtype), (k, m), dtype)
+    xs, ws, ds = lists(x), lists(w), lists(dy)
+    dw = table(lambda q, j: _sum((xs[i][q] * ds[i][j] for i in range(n)), dtype), (k, m), dtype)
     db = np.array([_sum((ds[i][j] for i in range(n)), dtype) for j in range(m)], dtype)
-    dx = _table(lambda i, q: _sum((ds[i][j] * ws[q][j] for j in range(m)), dtype), (n, k), dtype)
+    dx = table(lambda i, q: _sum((ds[i][j] * ws[q][j] for j in range(m)), dtype), (n, k), dtype)
     return dw, db, dx
 
 
@@ -126,7 +123,7 @@ def relu_backward(dy, a):
     return np.array(flat, a.dtype).reshape(a.shape)
 
 
-@_quiet
+@quiet
 def descend(p, g, lr):
     rate = constant(lr, p.dtype)
     flat = [v - rate * s for v, s in zip(p.reshape(-1), g.reshape(-1), strict=True)]
@@ -180,86 +177,11 @@ def network_of(ops):
     )
 
 
-# --- one rounding for a product and the sum that takes it ----------------------------------------
-
-
-def rounded(exact, dtype):
-    """A fraction that is not 0 in the dtype: to nearest, ties to even, with the dtype's limits."""
-    info = np.finfo(dtype)
-    exponent = exact.numerator.bit_length() - exact.denominator.bit_length()
-    sign = 1.0 if exact > 0 else -1.0
-    exponent -= Fraction(2) ** exponent > abs(exact)
-    unit = Fraction(2) ** (max(exponent, int(info.minexp)) - info.nmant)
-    value = round(exact / unit) * unit  # of two as near, Python takes the even one
-    if abs(value) >= Fraction(2) ** int(info.maxexp):
-        return np.dtype(dtype).type(sign * np.inf)
-    if value == 0:
-        return np.dtype(dtype).type(sign * 0.0)
-    return np.dtype(dtype).type(float(value))
-
-
-@_quiet
-def fma(a, b, c):
-    """a * b + c of NumPy's numbers, by exact fractions."""
-    dtype = c.dtype
-    if not (np.isfinite(a) and np.isfinite(b)):
-        return a * b + c
-    if not np.isfinite(c):
-        return c
-    exact = Fraction(float(a)) * Fraction(float(b)) + Fraction(float(c))
-    # The sum of two zeros, or of x and -x, is exact, and so is its sign.
-    zeros = np.copysign(dtype.type(0), a) * np.copysign(dtype.type(1), b)
-    return rounded(exact, dtype) if exact else (zeros if a == 0 or b == 0 else -c) + c
-
-
-def _fused_sum(pairs, dtype):
-    total = None
-    for a, b in pairs:
-        total = a * b if total is None else fma(a, b, total)
-    return np.dtype(dtype).type(0) if total is None else total
-
-
-@_quiet
-def fused_forward(x, w, b):
-    dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
-    xs, ws, bs = _lists(x), _lists(w), list(b)
-    return _table(
-        lambda i, j: _fused_sum(((xs[i][q], ws[q][j]) for q in range(k)), dtype) + bs[j],
-        (n, m),
-        dtype,
-    )
-
-
-@_quiet
-def fused_backward(dy, x, w):
-    dtype, (n, k), m = x.dtype, x.shape, w.shape[1]
-    xs, ws, ds = _lists(x), _lists(w), _lists(dy)
-    dw = _table(
-        lambda q, j: _fused_sum(((xs[i][q], ds[i][j]) for i in range(n)), dtype), (k, m), dtype
-    )
-    dx = _table(
-        lambda i, q: _fused_sum(((ds[i][j], ws[q][j]) for j in range(m)), dtype), (n, k), dtype
-    )
-    return dw, backward(dy, x, w)[1], dx
-
-
 slow = network_of(
     SimpleNamespace(
         forward=forward,
         loss=loss,
         backward=backward,
-        relu=relu,
-        relu_backward=relu_backward,
-        descend=descend,
-    )
-)
-
-
-slow_fused = network_of(
-    SimpleNamespace(
-        forward=fused_forward,
-        loss=loss,
-        backward=fused_backward,
         relu=relu,
         relu_backward=relu_backward,
         descend=descend,
@@ -277,13 +199,13 @@ def _fold(terms, shape, dtype):
     return np.zeros(shape, dtype) if total is None else total
 
 
-@_quiet
+@quiet
 def _fast_forward(x, w, b):
     terms = (x[:, k, None] * w[k] for k in range(x.shape[1]))
     return _fold(terms, (x.shape[0], w.shape[1]), x.dtype) + b
 
 
-@_quiet
+@quiet
 def _fast_loss(y, t):
     n, m = y.shape
     d = y - t
@@ -293,7 +215,7 @@ def _fast_loss(y, t):
     return value, d * constant(2 / n, y.dtype)
 
 
-@_quiet
+@quiet
 def _fast_backward(dy, x, w):
     (n, k), m = x.shape, w.shape[1]
     dw = _fold((x[i, :, None] * dy[i] for i in range(n)), (k, m), x.dtype)
@@ -309,42 +231,7 @@ fast = network_of(
         backward=_fast_backward,
         relu=lambda a: np.where(a < 0, a.dtype.type(0), a),
         relu_backward=lambda dy, a: np.where(a > 0, dy, a.dtype.type(0)),
-        descend=_quiet(lambda p, g, lr: p - constant(lr, p.dtype) * g),
-    )
-)
-
-
-@functools.cache
-def _c_fma(dtype):
-    """The C library's, element by element."""
-    name, real = {"float32": ("fmaf", ctypes.c_float), "float64": ("fma", ctypes.c_double)}[dtype]
-    function = getattr(ctypes.CDLL(ctypes.util.find_library("m")), name)
-    function.restype, function.argtypes = real, [real] * 3
-    return np.frompyfunc(function, 3, 1)
-
-
-def _fused_product(a, b):
-    if len(b) == 0:
-        return np.zeros((len(a), b.shape[1]), a.dtype)
-    fma, total = _c_fma(a.dtype.name), a[:, 0, None] * b[0]
-    for k in range(1, len(b)):
-        total = fma(a[:, k, None], b[k], total).astype(a.dtype)
-    return total
-
-
-@_quiet
-def _fast_fused_backward(dy, x, w):
-    return _fused_product(x.T, dy), _fast_backward(dy, x, w)[1], _fused_product(dy, w.T)
-
-
-fused = network_of(
-    SimpleNamespace(
-        forward=_quiet(lambda x, w, b: _fused_product(x, w) + b),
-        loss=fast.loss,
-        backward=_fast_fused_backward,
-        relu=fast.relu,
-        relu_backward=fast.relu_backward,
-        descend=fast.descend,
+        descend=quiet(lambda p, g, lr: p - constant(lr, p.dtype) * g),
     )
 )
 

@@ -11,8 +11,8 @@ from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.fma import branchless, fma
 from tests.cases import DTYPES, examples, special_values
+from tests.fused_oracle import fma as exact_fma
 from tests.oracle import assert_same_bits
-from tests.oracle import fma as exact_fma
 
 WAYS = {
     "fma": lambda a, b, c: fma(np, a, b, c),

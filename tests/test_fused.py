@@ -20,7 +20,8 @@ from tests.cases import (
     problem,
     quick_first,
 )
-from tests.oracle import assert_same_bits, fast, fused, sample_indices, slow_fused
+from tests.fused_oracle import fused, slow_fused
+from tests.oracle import assert_same_bits, fast, sample_indices
 
 BOTH = ("float32", "float64")
 SHAPES = [((1, 1), 1), ((2, 3), 5), ((7, 4), 70), ((40, 40), 3), ((5, 6, 2), 9), ((3, 4, 5, 2), 4)]

@@ -7,10 +7,10 @@ signs of zeros, subnormal results, overflow, infinities and NaN among them.
   and rounding it once more errs only where it is, after the first rounding, no more than 25 bits
   long and was not so before: there the error of the sum decides.
 - float64: the product as the sum of two numbers (Dekker, "A floating-point technique for extending
-  the available precision", 1971), three two-sums (Knuth), and of what is then added last a power of
+  the available precision", 1971), two two-sums (Knuth), and of what is then added last a power of
   two made an eighth larger or smaller, to the side of what it leaves out, so that no tie is rounded
   that is none (Graillat and Muller, "Emulation of the FMA in rounding-to-nearest floating-point
-  arithmetic", 2023). What would leave the range in between is scaled by powers of two.
+  arithmetic"). What would leave the range in between is scaled by powers of two.
 
 Each product and each sum stands for one rounding: a library that contracts them must be kept from
 that.

@@ -8,7 +8,8 @@ from fcbackends.conformance.golden import RUNS, differing_runs, golden_digests, 
 from fcbackends.kernels import threads as threading
 from tests.broken import backend_of, reversed_backward
 from tests.cases import needs_jit
-from tests.oracle import fast, fused
+from tests.fused_oracle import fused
+from tests.oracle import fast
 
 ARITHMETICS = {name: golden_runs(name) for name in ("ordered", "fused")}
 ORACLES = {"ordered": backend_of(fast), "fused": backend_of(fused, arithmetic="fused")}

@@ -51,6 +51,7 @@ def test_a_busy_machine_is_seen_by_its_probes():
         for visits in ((), range(samples.VISITS))
     )
     (change,) = compare(quiet, busy).changes
+    # Medians and ratios, divided in another order: some roundings apart.
     assert change.new / change.base == pytest.approx(change.ratio)
     assert change.ratio > 1.5
     assert change.yardstick == pytest.approx(1.7)
