@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import PLAIN, is_plain
+from fcbackends.arrays import PLAIN
 from fcbackends.backends.loop import Plan, Segment
 from fcbackends.kernels import layout, small, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import MOST_CONSTANTS, OPTIMIZERS
 from fcbackends.kernels.jit import entry, is_kept
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
-from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
+from fcbackends.kernels.threads import ALONE, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
 from fcbackends.kernels.watch import Seen, Watch
 from fcbackends.maths import optimizers
@@ -46,7 +46,7 @@ _small_kernels: dict[tuple[Any, ...], Callable[..., Seen]] = {}
 
 def plain(array: Array) -> NDArray[Any]:
     """The array as kernels read it: rows one after another, aligned; copied only if it is not."""
-    if type(array) is np.ndarray and is_plain(array):
+    if type(array) is np.ndarray and array.flags.num & PLAIN == PLAIN:
         return array
     return np.require(array, requirements=["C", "A"])
 
@@ -190,7 +190,7 @@ class FusedLoop:
         threads = self._work_together(min(samples, self._shared.capacity), self._products(samples))
         kernel = entry(training.data_loss(*self._names))
         data = Data(_row(x), _row(t), samples)
-        return run_in_threads(lambda team: kernel(self._network, data, team), threads)
+        return run_in_threads(kernel, threads, self._network, data)
 
     def _shape(self, plan: Plan) -> tuple[Any, ...]:
         """What a small network has a kernel of its own for."""
@@ -292,8 +292,4 @@ class FusedLoop:
         kernel = entry(training.train_steps(*self._names))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)
-
-        def work(team: Team) -> Seen:
-            return kernel(self._network, data, watch, losses, order, *epochs, team)
-
-        return run_in_threads(work, threads)
+        return run_in_threads(kernel, threads, self._network, data, watch, losses, order, *epochs)

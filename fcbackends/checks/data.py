@@ -15,7 +15,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params, is_finite
 from fcbackends.maths.sampling import MAX_SAMPLES
 
-_READY = {np.dtype(name): name for name in DTYPES}
+_READY: dict[Any, str] = {np.dtype(name): name for name in DTYPES}
 _HOLD_NUMBERS = "hold float64, float32 or integer values"
 _NONE: Mapping[str, Any] = {}
 
@@ -33,9 +33,8 @@ def together(
     it, or to `of_integers` where all are integers. They are all on one device, which is that of
     the arrays in `beside` as well.
     """
-    values = list(named.values())
-    if _are_ready(backend, dtype, values):
-        return values
+    if _are_ready(backend, dtype, named):
+        return list(named.values())
     brought = {name: _bring(backend, name, value) for name, value in named.items()}
     kinds = {name: dtype_of(array) for name, array in brought.items()}
     for name, kind in kinds.items():
@@ -57,17 +56,19 @@ def together(
     return [cast(array, kinds[name]) for name, array in brought.items()]
 
 
-def _are_ready(backend: Backend, dtype: str | None, values: list[Any]) -> bool:
+def _are_ready(backend: Backend, dtype: str | None, named: Mapping[str, Any]) -> bool:
     """Whether all are NumPy's, of one native dtype, and the backend's own: nothing is to do."""
-    if type(values[0]) is not np.ndarray:
-        return False
-    kind = values[0].dtype
-    return (
-        kind in _READY
-        and (dtype is None or _READY[kind] == dtype)
-        and all(type(value) is np.ndarray and value.dtype is kind for value in values)
-        and backend.owns(values[0])
-    )
+    kind = None
+    # A loop, since a generator takes as long again as all the rest.
+    for array in named.values():
+        if type(array) is not np.ndarray:
+            return False
+        if array.dtype is not kind:
+            if kind is not None:
+                return False
+            kind = array.dtype
+    name = _READY.get(kind)
+    return name is not None and (dtype is None or dtype == name) and backend.owns(array)
 
 
 def _bring(backend: Backend, name: str, value: Any) -> Array:
@@ -95,11 +96,11 @@ def _bring(backend: Backend, name: str, value: Any) -> Array:
 
 def is_one_sample(name: str, array: Array, *, columns: int | None = None) -> bool:
     """Whether x, y, t or dy is one sample, (K,), and not a batch (N, K); refused otherwise."""
-    shape = tuple(array.shape)
-    width = "K" if columns is None else str(columns)
+    shape = array.shape
     if len(shape) not in (1, 2) or (columns is not None and shape[-1] != columns):
+        width = "K" if columns is None else str(columns)
         required = f"be of shape ({width},) for one sample or (N, {width})"
-        raise ArgumentError(name, required, f"{shape}")
+        raise ArgumentError(name, required, f"{tuple(shape)}")
     return len(shape) == 1
 
 
@@ -125,9 +126,10 @@ def same_shape(first: str, a: Array, second: str, b: Array) -> None:
 
 def weights(w: Array, *, rows: int | None = None, name: str = "w") -> None:
     """Check w: (K, M), with one row for each input."""
-    shape = tuple(w.shape)
+    shape = w.shape
     if len(shape) != 2 or (rows is not None and shape[0] != rows):
-        raise ArgumentError(name, f"be of shape ({'K' if rows is None else rows}, M)", f"{shape}")
+        required = f"be of shape ({'K' if rows is None else rows}, M)"
+        raise ArgumentError(name, required, f"{tuple(shape)}")
 
 
 def bias(b: Array, *, outputs: int, name: str = "b") -> None:
