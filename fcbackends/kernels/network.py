@@ -211,21 +211,35 @@ def _transpose(memory, at, columns, to, rows, first, last):
     """
     size = VECTOR_BYTES // memory.itemsize
     whole = columns // size * size
-    for i in range(first, last, size):
-        height = min(size, last - i)
-        start = whole if height == size else 0
-        for j in range(0, start, size):
+    i = first
+    while i + size <= last:
+        for j in range(0, whole, size):
             transpose_block(
                 Operand(memory, to + j * rows + i, rows, 0),
                 Operand(memory, at + i * columns + j, columns, 0),
             )
-        for j in range(start, columns, size):
-            transpose_edge(
-                Operand(memory, to + j * rows + i, rows, 0),
-                Operand(memory, at + i * columns + j, columns, 0),
-                height,
-                min(size, columns - j),
-            )
+        # Of fewer columns, number by number is sooner done.
+        if columns - whole > size // 4:
+            _transpose_edge(memory, at, columns, to, rows, i, whole, size)
+        else:
+            for j in range(whole, columns):
+                for k in range(i, i + size):
+                    memory[to + j * rows + k] = memory[at + k * columns + j]
+        i += size
+    if i < last:
+        for j in range(0, columns, size):
+            _transpose_edge(memory, at, columns, to, rows, i, j, last - i)
+
+
+@inlined
+def _transpose_edge(memory, at, columns, to, rows, i, j, height):
+    """Write what there is of a vector's columns from j on, of so many rows from i on, as rows."""
+    transpose_edge(
+        Operand(memory, to + j * rows + i, rows, 0),
+        Operand(memory, at + i * columns + j, columns, 0),
+        height,
+        min(VECTOR_BYTES // memory.itemsize, columns - j),
+    )
 
 
 @inlined
