@@ -87,8 +87,10 @@ class FusedLoop:
     def restart(self, params: Params, method: Method) -> None:
         """Begin anew, from other parameters of these sizes, with a method of another rate."""
         constants = optimizers.OPTIMIZERS[method.optimizer].constants(method)
-        self._constants()[: len(constants)] = constants
-        self._state[self._shared.theta_size :] = 0
+        for place, constant in enumerate(constants, self._shared.constants):
+            self._network.memory[place] = constant
+        if self._slots:
+            self._state[self._shared.theta_size :] = 0
         self._write(params)
 
     def _lay_out(self, capacity: int, threads: int) -> None:
@@ -113,6 +115,11 @@ class FusedLoop:
         ]
         self._transposed = layout.transposed(self._layout, memory)
 
+    @property
+    def nbytes(self) -> int:
+        """The size of the buffer."""
+        return self._network.memory.nbytes
+
     def _constants(self) -> NDArray[Any]:
         at = self._shared.constants
         return self._network.memory[at : at + MOST_CONSTANTS]
@@ -121,7 +128,7 @@ class FusedLoop:
         """Put parameters where the weights stand, and break off what was written down of steps."""
         layout.write(self._copies[0], params)
         for to, (w, _) in zip(self._transposed, params[1:], strict=True):
-            to[:] = w.T
+            to[...] = w.T
         self._network.memory[self._shared.taken + 1] = False
 
     def _make_room(self, rows: int, threads: int) -> None:

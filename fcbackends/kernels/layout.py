@@ -266,8 +266,11 @@ def _read_layer(panels: tuple[Panel, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
 def write(views: Views, pairs: Pairs) -> None:
     """Put pairs (w, b) into the panels."""
     for panels, (w, b) in zip(views, pairs, strict=True):
+        if len(panels) == 1:
+            panels[0].w[...], panels[0].b[...] = w, b
+            continue
         for columns, to_w, to_b in panels:
-            to_w[:], to_b[:] = w[:, columns], b[columns]
+            to_w[...], to_b[...] = w[:, columns], b[columns]
 
 
 def transposed(layout: Layout, memory: NDArray[Any]) -> list[NDArray[Any]]:
