@@ -26,7 +26,7 @@ from fcbackends.kernels.tiles import VECTOR_BYTES
 ROWS_A_PASS = 64
 """So many rows of a panel of weights are moved while their gradient is in the cache."""
 
-STEPS_A_COPY = 32
+STEPS_A_COPY = 64
 """So many single steps are written down before all weights are looked at and copied again: each
 time, that took 1.0 of the 5.6 us of a step of 64-128-10."""
 

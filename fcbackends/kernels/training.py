@@ -54,6 +54,15 @@ def _copy(source, to):
 
 
 @inlined
+def _copy_any(source, to):
+    """Copy a row whose numbers may stand apart."""
+    if source.strides[0] == source.itemsize:
+        _copy(row(source, 0, source.shape[0]), to)
+    else:
+        _copy(source, to)
+
+
+@inlined
 def _take_sample(network, h_at, n, data, sample):
     """Copy a sample to row n of the first layer's input, which begins at h_at, and its target."""
     inputs, outputs = network.layers[0].inputs, network.layers[-1].outputs
@@ -217,8 +226,8 @@ def take_step(network, x, t, samples, guarded, alone):
     if guarded:
         _look_after(network, samples)
     if samples == 1:
-        _copy(x, row(memory, network.layers[0].input, x.shape[0]))
-        _copy(t, row(memory, shared.targets, t.shape[0]))
+        _copy_any(x, row(memory, network.layers[0].input, x.shape[0]))
+        _copy_any(t, row(memory, shared.targets, t.shape[0]))
     else:
         data = Data(x, t, samples)
         for n in range(samples):
