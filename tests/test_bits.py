@@ -1,5 +1,7 @@
 """Outputs, gradients, losses and trained parameters have the oracle's bits on every backend."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -330,3 +332,21 @@ def test_the_learning_rate_is_rounded_once_to_float32(backend):
     for lr in (0.1, 0.01, 1 / 3, np.float32(0.1), np.float64(0.1), 3e-39, 3e38):
         got = fcb.sgd_step(case.params, case.x, case.t, lr, backend=backend)
         assert_same_bits(got, fast.sgd_step(case.params, case.x, case.t, lr))
+
+
+def test_steps_of_many_shapes_in_threads_have_the_bits_of_one_after_another():
+    cases = [
+        problem(30 + i, (3, 2 + i, 2), 1 + i % 3, dtype) for i in range(12) for dtype in DTYPES
+    ]
+
+    def steps():
+        made = [fcb.sgd_step(c.params, c.x, c.t, 0.01 * (1 + i)) for i, c in enumerate(cases)]
+        return [(result.params, result.loss) for result in made]
+
+    want = [fast.sgd_step(c.params, c.x, c.t, 0.01 * (1 + i)) for i, c in enumerate(cases)]
+    with ThreadPoolExecutor(4) as pool:
+        rounds = [pool.submit(steps) for _ in range(20)]
+    for made in rounds:
+        for (params, loss), (want_params, want_loss) in zip(made.result(), want, strict=True):
+            assert_same_bits(params, want_params)
+            assert loss == want_loss

@@ -95,6 +95,45 @@ def test_a_diverging_single_step_keeps_the_last_finite_parameters(name, backend)
     assert_same_bits(caught.value.params, last)
 
 
+@pytest.mark.parametrize("before", [0, 1, 63, 64, 65, 130])
+@pytest.mark.parametrize("after", [0, 1, 63, 70])
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("between", ["nothing", "a batch", "a run"])
+def test_a_hidden_overflow_is_found_however_many_steps_are_around_it(before, after, rows, between):
+    # The far target's gradient overflows in the hidden layer, which is then silent but for x = 0.
+    params = (
+        (np.array([[2.0**-664]]), np.array([0.0])),
+        (np.array([[2.0**664]]), np.array([0.0])),
+    )
+    ends = []
+    for backend in BACKENDS:
+        trainer = fcb.Trainer(params, lr=0.1, backend=backend)
+
+        def step(x, t, rows=1, trainer=trainer):
+            trainer.step(np.full((rows, 1), x), np.full((rows, 1), t))
+
+        for _ in range(before):
+            trainer.step(np.array([0.0]), np.array([0.5]))
+        if between == "a batch":
+            step(0.0, 0.25, rows=3)
+        elif between == "a run":
+            trainer.run(np.zeros((1, 1)), np.ones((1, 1)), max_steps=2)
+        step(1.0, -1e110, rows)
+        for _ in range(after):
+            step(1.0, 1.0, rows)
+        last = trainer.params
+        for _ in range(2):
+            with pytest.raises(fcb.DivergenceError) as caught:
+                step(0.0, 0.0)
+            ends.append((caught.value.step, caught.value.params, trainer.params))
+        assert finite(caught.value.params)
+        assert not finite(last)
+        assert_same_bits(trainer.params, last)
+    assert len({step for step, *_ in ends}) == 1
+    for end in ends:
+        assert_same_bits(end[1:], ends[0][1:])
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_update_that_overflows_at_the_last_step_is_a_divergence(backend):
     case, lr = DIVERGING["at once"]

@@ -42,9 +42,9 @@ def threads(monkeypatch):
     """Let all work be worth so many threads; says how many were asked for since."""
     asked = []
 
-    def noting(work, count):
+    def noting(work, count, *arguments):
         asked.append(count)
-        return run_in_threads(work, count)
+        return run_in_threads(work, count, *arguments)
 
     def use(count):
         asked.clear()

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import PLAIN, is_plain
+from fcbackends.arrays import dtype_of, is_plain
 from fcbackends.backends.loop import Plan, Segment
 from fcbackends.kernels import layout, small, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import MOST_CONSTANTS, OPTIMIZERS
 from fcbackends.kernels.jit import entry, is_kept
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
-from fcbackends.kernels.threads import ALONE, Team, run_in_threads, threads_for
+from fcbackends.kernels.threads import ALONE, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
 from fcbackends.kernels.watch import Seen, Watch
 from fcbackends.maths import optimizers
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.network import Method, Params, State, is_finite
 from fcbackends.maths.sampling import stream_key
 
 _WORTH_A_KERNEL = 50_000
@@ -78,12 +78,20 @@ class FusedLoop:
     ) -> None:
         self._sizes = (params[0][0].shape[0], *(w.shape[1] for w, _ in params))
         self._dtype = params[0][0].dtype
-        self._names = (self._dtype.name, arithmetic)
+        self._names = (dtype_of(self._dtype), arithmetic)
         self._method = method
         self._slots = OPTIMIZERS[method.optimizer].slots
         self._lay_out(capacity, 1)
-        self._write(self._shared.theta, params)
-        self._write(self._shared.previous, params)
+        self.restart(params, method)
+
+    def restart(self, params: Params, method: Method) -> None:
+        """Begin anew, from other parameters of these sizes, with a method of another rate."""
+        constants = optimizers.OPTIMIZERS[method.optimizer].constants(method)
+        for place, constant in enumerate(constants, self._shared.constants):
+            self._network.memory[place] = constant
+        if self._slots:
+            self._state[self._shared.theta_size :] = 0
+        self._write(params)
 
     def _lay_out(self, capacity: int, threads: int) -> None:
         method = self._method
@@ -96,67 +104,87 @@ class FusedLoop:
             loss=method.loss,
             optimizer=method.optimizer,
         )
-        self._shared = self._layout.shared
+        self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
         self._network = layout.new_network(self._layout, self._dtype, arithmetic)
-        constants = optimizers.OPTIMIZERS[method.optimizer].constants(method)
-        self._constants()[: len(constants)] = constants
+        memory = self._network.memory
+        self._state = memory[shared.theta : shared.theta + shared.state_size]
+        self._copies = [
+            layout.views(self._layout, memory, shared.theta + copy * shared.theta_size)
+            for copy in range(1 + self._slots)
+        ]
+        self._transposed = layout.transposed(self._layout, memory)
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the buffer."""
+        return self._network.memory.nbytes
 
     def _constants(self) -> NDArray[Any]:
         at = self._shared.constants
         return self._network.memory[at : at + MOST_CONSTANTS]
 
-    def _read(self, copy: int) -> Params:
-        return layout.read(self._layout, self._network.memory, copy)
-
-    def _write(self, copy: int, params: Params) -> None:
-        layout.write(self._layout, self._network.memory, copy, params)
+    def _write(self, params: Params) -> None:
+        """Put parameters where the weights stand, and break off what was written down of steps."""
+        layout.write(self._copies[0], params)
+        for to, (w, _) in zip(self._transposed, params[1:], strict=True):
+            to[...] = w.T
+        self._network.memory[self._shared.taken + 1] = False
 
     def _make_room(self, rows: int, threads: int) -> None:
         """Make room for so many rows and threads, where there is less."""
         most_rows, most_threads = self._shared.capacity, self._layout.threads
         if rows <= most_rows and threads <= most_threads:
             return
-        state, previous = self.state, self._read(self._shared.previous)
+        lasting = self._network.memory[: self._layout.lasting]
         self._lay_out(max(rows, most_rows), max(threads, most_threads))
-        self.state = state
-        self._write(self._shared.previous, previous)
-
-    def _copies(self) -> list[int]:
-        """Where the weights stand in the buffer, and what the optimizer keeps beside them."""
-        theta, size = self._shared.theta, self._shared.theta_size
-        return [theta + copy * size for copy in range(1 + self._slots)]
+        self._network.memory[: len(lasting)] = lasting
 
     @property
     def state(self) -> State:
         """A copy of all that steps change."""
-        params, *slots = map(self._read, self._copies())
+        params, *slots = map(layout.read, self._copies)
         return State(params, tuple(slots))
 
     @state.setter
     def state(self, state: State) -> None:
-        for copy, pairs in zip(self._copies(), (state.params, *state.slots), strict=True):
-            self._write(copy, pairs)
+        self._write(state.params)
+        for views, pairs in zip(self._copies[1:], state.slots, strict=True):
+            layout.write(views, pairs)
 
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
-        return self._read(self._shared.theta)
+        return layout.read(self._copies[0])
 
     @property
     def last_finite(self) -> Params:
         """A copy of the last parameters that `step` saw and whose values are all finite."""
+        shared, memory = self._shared, self._network.memory
         params = self.params
-        if all(np.isfinite(array).all() for pair in params for array in pair):
+        if is_finite(np, params):
             return params
-        return self._read(self._shared.previous)
+        # The steps since the copy was made are taken again, from there to where values overflow.
+        now = memory[: self._layout.lasting].copy()
+        self._state[:] = memory[shared.previous : shared.previous + shared.state_size]
+        params = self.params
+        self._write(params)
+        inputs, outputs = self._sizes[0], self._sizes[-1]
+        samples = memory[shared.taken + 2 :][: int(memory[shared.taken]) * (inputs + outputs)]
+        for sample in samples.reshape(-1, inputs + outputs):
+            self._take_step(self._network, sample[:inputs], sample[inputs:], 1, False, ALONE)
+            moved = self.params
+            if not is_finite(np, moved):
+                break
+            params = moved
+        memory[: len(now)] = now
+        return params
 
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
         rows = 1
-        # As `is_plain` of both, whose calls would take 0.1 us more of 1.5.
-        if x.ndim == 2 or x.flags.num & t.flags.num & PLAIN != PLAIN:
-            rows = 1 if x.ndim == 1 else x.shape[0]
+        if x.ndim == 2:
+            rows = x.shape[0]
             self._make_room(rows, 1)
             x, t = _row(x), _row(t)
         return self._take_step(self._network, x, t, rows, guarded, ALONE)
@@ -190,7 +218,7 @@ class FusedLoop:
         threads = self._work_together(min(samples, self._shared.capacity), self._products(samples))
         kernel = entry(training.data_loss(*self._names))
         data = Data(_row(x), _row(t), samples)
-        return run_in_threads(lambda team: kernel(self._network, data, team), threads)
+        return run_in_threads(kernel, threads, self._network, data)
 
     def _shape(self, plan: Plan) -> tuple[Any, ...]:
         """What a small network has a kernel of its own for."""
@@ -232,6 +260,7 @@ class FusedLoop:
             plan.record_every,
         )
         data = Data(_row(x), _row(t), x.shape[0])
+        self._network.memory[self._shared.taken + 1] = False
         kernel = _small_kernels.get(self._shape(plan))
         with np.errstate(all="ignore"):
             if kernel:
@@ -292,8 +321,4 @@ class FusedLoop:
         kernel = entry(training.train_steps(*self._names))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)
-
-        def work(team: Team) -> Seen:
-            return kernel(self._network, data, watch, losses, order, *epochs, team)
-
-        return run_in_threads(work, threads)
+        return run_in_threads(kernel, threads, self._network, data, watch, losses, order, *epochs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from fcbackends.kernels import layers
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import ACTIVATIONS, LOSSES
 from fcbackends.kernels.jit import entry
-from fcbackends.kernels.matmul import PANEL_BYTES
 from fcbackends.kernels.threads import get_threads, run_in_threads, set_threads, threads_for
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.layers import FCGradients
@@ -22,39 +22,39 @@ from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import Method, Params, StepResult
 
 
-def _panels(threads: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.empty((threads, PANEL_BYTES // dtype.itemsize), dtype)
+@functools.cache
+def _kernel(family: Callable[..., Any], dtype: np.dtype[Any], *arithmetic: str) -> Any:
+    """A family's kernel of this dtype; NumPy makes a dtype's name anew each time, in 2 us."""
+    return entry(family(dtype.name, *arithmetic))
 
 
 def fc_forward(
     arithmetic: str, x: Array, w: Array, b: Array, activation: str = "identity"
 ) -> NDArray[Any]:
     """y[n, m] = (sum_k x[n, k] * w[k, m]) + b[m], activated."""
-    kernel = entry(layers.forward(x.dtype.name, arithmetic))
+    kernel = _kernel(layers.forward, x.dtype, arithmetic)
+    y = np.empty((x.shape[0], w.shape[1]), x.dtype)
     threads = threads_for(x.shape[0] * w.size)
-    y, panels = np.empty((x.shape[0], w.shape[1]), x.dtype), _panels(threads, x.dtype)
-    x, w, b = plain(x), plain(w), plain(b)
     tag, code = ARITHMETICS[arithmetic], ACTIVATIONS[activation]
-    run_in_threads(lambda team: kernel(tag, team, x, w, b, code, y, panels), threads)
+    run_in_threads(kernel, threads, tag, plain(x), plain(w), plain(b), code, y)
     return y
 
 
 def fc_backward(arithmetic: str, dy: Array, x: Array, w: Array) -> FCGradients:
     """dw, db and dx, as in `fcbackends.maths`."""
-    kernel = entry(layers.backward(x.dtype.name, arithmetic))
-    threads = threads_for(2 * x.shape[0] * w.size)
+    kernel = _kernel(layers.backward, x.dtype, arithmetic)
     dw, db = np.empty(w.shape, w.dtype), np.empty(w.shape[1], w.dtype)
-    dx, panels = np.empty(x.shape, x.dtype), _panels(threads, x.dtype)
-    dy, x, w_transposed = plain(dy), plain(x), plain(w.T)
+    dx = np.empty(x.shape, x.dtype)
+    threads = threads_for(2 * x.shape[0] * w.size)
     tag = ARITHMETICS[arithmetic]
-    run_in_threads(lambda team: kernel(tag, team, dy, x, w_transposed, dw, db, dx, panels), threads)
+    run_in_threads(kernel, threads, tag, plain(dy), plain(x), plain(w.T), dw, db, dx)
     return FCGradients(dw, db, dx)
 
 
 def mean_squared_loss(y: Array, t: Array) -> LossAndGradient:
     """The loss and its gradient, as in `fcbackends.maths`."""
     dy = np.empty(y.shape, y.dtype)
-    kernel = entry(layers.loss_and_gradient(y.dtype.name))
+    kernel = _kernel(layers.loss_and_gradient, y.dtype)
     loss = kernel(LOSSES["mean_squared"], plain(y), plain(t), dy)
     return LossAndGradient(y.dtype.type(loss), dy)
 
@@ -67,11 +67,29 @@ def predict(arithmetic: str, params: Params, x: Array, activation: str = "relu")
     return x
 
 
+_idle: dict[Any, FusedLoop] = {}
+"""Loops whose single step is done, by what they are made for: to make one takes 30 us."""
+
+_MOST_IDLE = 8
+_MOST_IDLE_BYTES = 2**20
+
+
 def sgd_step(arithmetic: str, params: Params, x: Array, t: Array, method: Method) -> StepResult:
     """One step on the batch: new parameters, and the loss under the old ones."""
-    loop = FusedLoop(arithmetic, params, method, capacity=x.shape[0])
+    kind = (arithmetic, x.dtype, method[1:], *[w.shape for w, _ in params])
+    # Taken out, so that no other thread has it as well.
+    loop = _idle.pop(kind, None)
+    if loop is None:
+        loop = FusedLoop(arithmetic, params, method, capacity=x.shape[0])
+    else:
+        loop.restart(params, method)
     loss = loop.step(x, t, guarded=False)
-    return StepResult(loop.params, x.dtype.type(loss))
+    result = StepResult(loop.params, x.dtype.type(loss))
+    if loop.nbytes <= _MOST_IDLE_BYTES:
+        if len(_idle) >= _MOST_IDLE:
+            _idle.clear()
+        _idle[kind] = loop
+    return result
 
 
 def _backend(arithmetic: str) -> Backend:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +17,10 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params, is_finite
 from fcbackends.maths.sampling import MAX_SAMPLES
 
-_READY = {np.dtype(name): name for name in DTYPES}
+_READY: dict[Any, str] = {np.dtype(name): name for name in DTYPES}
 _HOLD_NUMBERS = "hold float64, float32 or integer values"
 _NONE: Mapping[str, Any] = {}
+_SEQUENCES = tuple, list
 
 
 def together(
@@ -33,9 +36,8 @@ def together(
     it, or to `of_integers` where all are integers. They are all on one device, which is that of
     the arrays in `beside` as well.
     """
-    values = list(named.values())
-    if _are_ready(backend, dtype, values):
-        return values
+    if _are_ready(backend, dtype, named):
+        return list(named.values())
     brought = {name: _bring(backend, name, value) for name, value in named.items()}
     kinds = {name: dtype_of(array) for name, array in brought.items()}
     for name, kind in kinds.items():
@@ -57,17 +59,19 @@ def together(
     return [cast(array, kinds[name]) for name, array in brought.items()]
 
 
-def _are_ready(backend: Backend, dtype: str | None, values: list[Any]) -> bool:
+def _are_ready(backend: Backend, dtype: str | None, named: Mapping[str, Any]) -> bool:
     """Whether all are NumPy's, of one native dtype, and the backend's own: nothing is to do."""
-    if type(values[0]) is not np.ndarray:
-        return False
-    kind = values[0].dtype
-    return (
-        kind in _READY
-        and (dtype is None or _READY[kind] == dtype)
-        and all(type(value) is np.ndarray and value.dtype is kind for value in values)
-        and backend.owns(values[0])
-    )
+    kind = None
+    # A loop, since a generator takes as long again as all the rest.
+    for array in named.values():
+        if type(array) is not np.ndarray:
+            return False
+        if array.dtype is not kind:
+            if kind is not None:
+                return False
+            kind = array.dtype
+    name = _READY.get(kind)
+    return name is not None and (dtype is None or dtype == name) and backend.owns(array)
 
 
 def _bring(backend: Backend, name: str, value: Any) -> Array:
@@ -95,11 +99,11 @@ def _bring(backend: Backend, name: str, value: Any) -> Array:
 
 def is_one_sample(name: str, array: Array, *, columns: int | None = None) -> bool:
     """Whether x, y, t or dy is one sample, (K,), and not a batch (N, K); refused otherwise."""
-    shape = tuple(array.shape)
-    width = "K" if columns is None else str(columns)
+    shape = array.shape
     if len(shape) not in (1, 2) or (columns is not None and shape[-1] != columns):
+        width = "K" if columns is None else str(columns)
         required = f"be of shape ({width},) for one sample or (N, {width})"
-        raise ArgumentError(name, required, f"{shape}")
+        raise ArgumentError(name, required, f"{tuple(shape)}")
     return len(shape) == 1
 
 
@@ -125,9 +129,10 @@ def same_shape(first: str, a: Array, second: str, b: Array) -> None:
 
 def weights(w: Array, *, rows: int | None = None, name: str = "w") -> None:
     """Check w: (K, M), with one row for each input."""
-    shape = tuple(w.shape)
+    shape = w.shape
     if len(shape) != 2 or (rows is not None and shape[0] != rows):
-        raise ArgumentError(name, f"be of shape ({'K' if rows is None else rows}, M)", f"{shape}")
+        required = f"be of shape ({'K' if rows is None else rows}, M)"
+        raise ArgumentError(name, required, f"{tuple(shape)}")
 
 
 def bias(b: Array, *, outputs: int, name: str = "b") -> None:
@@ -171,14 +176,29 @@ def rows(backend: Backend, values: Any, x: Array) -> Array:
 
 def leaves(values: Any) -> dict[str, Any]:
     """The arrays of well-formed parameters by name; whatever else there is, `params` refuses."""
-    if not isinstance(values, tuple | list):
+    if not isinstance(values, _SEQUENCES):
         return {}
+    if _are_pairs(values):
+        return dict(zip(_names(len(values)), itertools.chain.from_iterable(values), strict=True))
     return {
         f"params[{layer}].{part}": value
         for layer, pair in enumerate(values)
-        if isinstance(pair, tuple | list)
+        if isinstance(pair, _SEQUENCES)
         for part, value in zip("wb", pair, strict=False)
     }
+
+
+@functools.lru_cache(maxsize=64)
+def _names(layers: int) -> tuple[str, ...]:
+    """What the arrays of so many layers are called."""
+    return tuple(f"params[{layer}].{part}" for layer in range(layers) for part in "wb")
+
+
+def _are_pairs(values: Any) -> bool:
+    for pair in values:  # noqa: SIM110 - half the time of `all`
+        if not isinstance(pair, _SEQUENCES) or len(pair) != 2:
+            return False
+    return True
 
 
 def params(
@@ -188,17 +208,17 @@ def params(
     beside: Mapping[str, Any] = _NONE,
 ) -> Params:
     """A network's parameters: pairs (w, b) whose sizes chain, of one dtype."""
-    pairs = values if isinstance(values, tuple | list) else ()
-    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+    if not isinstance(values, _SEQUENCES) or not values or not _are_pairs(values):
         required = "be a non-empty sequence of (w, b) pairs"
         raise ArgumentError("params", required, shown(values))
-    flat = together(backend, of_integers=of_integers, beside=beside, **leaves(pairs))
+    named = leaves(values)
+    flat, names = together(backend, of_integers=of_integers, beside=beside, **named), list(named)
     made = tuple(zip(flat[0::2], flat[1::2], strict=True))
     inputs = None
     for layer, (w, b) in enumerate(made):
-        weights(w, rows=inputs, name=f"params[{layer}].w")
+        weights(w, rows=inputs, name=names[2 * layer])
         inputs = w.shape[1]
-        bias(b, outputs=inputs, name=f"params[{layer}].b")
+        bias(b, outputs=inputs, name=names[2 * layer + 1])
     return made
 
 
@@ -217,6 +237,8 @@ def finite(network: Params) -> None:
 
 def for_network(backend: Backend, like: Array, **named: Any) -> list[Array]:
     """The arguments as arrays that a network takes: of the dtype of `like`, on its device."""
+    if _are_ready(backend, None, {"params": like, **named}):
+        return list(named.values())
     dtype = dtype_of(like)
     made = together(backend, of_integers=dtype, beside={"params": like}, **named)
     if dtype_of(made[0]) != dtype:

@@ -17,6 +17,12 @@ from fcbackends.maths.sampling import MAX_SAMPLES, Sampling
 
 _MAX_POSITION = 2**63 - 1
 
+_RATES = {
+    "float64": (0.0, math.inf),
+    "float32": (2.0**-150, 2.0**128 - 2.0**103),
+}
+"""Between these limits numbers are rounded to finite ones > 0; from them on, to 0 and infinity."""
+
 
 def choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """One of the names that there are."""
@@ -108,9 +114,8 @@ def learning_rate(lr: Any, dtype: str) -> float:
     """A learning rate that stays finite and positive in `dtype`."""
     required = f"be a finite number > 0 in {dtype}"
     rate = _real("lr", lr, required)
-    with np.errstate(over="ignore", under="ignore"):
-        rounded = float(np.dtype(dtype).type(rate))
-    if not (math.isfinite(rounded) and rounded > 0):
+    low, high = _RATES[dtype]
+    if not low < rate < high:
         raise ArgumentError("lr", required, shown(lr))
     return rate
 

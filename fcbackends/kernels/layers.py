@@ -6,10 +6,13 @@ from numba import types
 
 from fcbackends.kernels.elements import gradient_factor, loss_of_sample
 from fcbackends.kernels.jit import kernel
-from fcbackends.kernels.matmul import NO_BIAS, Epilogue, multiply, panel_width
+from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
 from fcbackends.kernels.threads import TEAM, share
 from fcbackends.kernels.tiles import ROWS, Operand
-from fcbackends.kernels.views import flat
+from fcbackends.kernels.views import flat, local
+
+_new_panel = local(PANEL_BYTES // 4)
+"""Room for a panel of the smaller dtype's numbers, and more than that of the other's."""
 
 
 def _read_only(real, *axes):
@@ -19,15 +22,14 @@ def _read_only(real, *axes):
 @kernel(
     lambda real, arithmetic: (
         arithmetic,
-        TEAM,
         *_read_only(real, 2, 2, 1),
         types.int64,
         real[:, ::1],
-        real[:, ::1],
+        TEAM,
     )
 )
-def forward(arithmetic, team, x, w, b, activation, y, panels):
-    """y = x w + b, activated; each thread has its rows, and a row of panels."""
+def forward(arithmetic, x, w, b, activation, y, team):
+    """y = x w + b, activated; each thread has its rows."""
     samples, terms = x.shape
     outputs = y.shape[1]
     first, last = share(samples, ROWS, team)
@@ -39,7 +41,7 @@ def forward(arithmetic, team, x, w, b, activation, y, panels):
         last - first,
         terms,
         outputs,
-        Operand(panels[team.thread], 0, 0, 1),
+        Operand(_new_panel(flat(y)), 0, 0, 1),
         Epilogue(flat(b), 0, activation),
     )
 
@@ -47,20 +49,19 @@ def forward(arithmetic, team, x, w, b, activation, y, panels):
 @kernel(
     lambda real, arithmetic: (
         arithmetic,
-        TEAM,
         *_read_only(real, 2, 2, 2),
         real[:, ::1],
         real[::1],
         real[:, ::1],
-        real[:, ::1],
+        TEAM,
     )
 )
-def backward(arithmetic, team, dy, x, w_transposed, dw, db, dx, panels):
+def backward(arithmetic, dy, x, w_transposed, dw, db, dx, team):
     """dw = x' dy, db = the sums of dy over the samples, dx = dy w'; each thread has its rows."""
     samples, inputs = x.shape
     outputs = dy.shape[1]
-    panel = Operand(panels[team.thread], 0, 0, 1)
-    as_it_is = Epilogue(panels[team.thread], NO_BIAS, 0)
+    panel = Operand(_new_panel(flat(dx)), 0, 0, 1)
+    as_it_is = Epilogue(flat(dx), NO_BIAS, 0)
     first, last = share(inputs, ROWS, team)
     multiply(
         arithmetic,

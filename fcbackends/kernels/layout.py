@@ -9,6 +9,7 @@ The matrix is cut into panels of as many columns as a tile goes through, one pan
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -25,9 +26,25 @@ from fcbackends.kernels.tiles import VECTOR_BYTES
 ROWS_A_PASS = 64
 """So many rows of a panel of weights are moved while their gradient is in the cache."""
 
+STEPS_A_COPY = 64
+"""So many single steps are written down before all weights are looked at and copied again: each
+time, that took 1.0 of the 5.6 us of a step of 64-128-10."""
+
 
 Pairs: TypeAlias = "Sequence[tuple[NDArray[Any], NDArray[Any]]]"
 """One (w, b) a layer."""
+
+
+class Panel(NamedTuple):
+    """A panel's columns, and their weights and biases in a buffer."""
+
+    columns: slice
+    w: NDArray[Any]
+    b: NDArray[Any]
+
+
+Views: TypeAlias = "tuple[tuple[Panel, ...], ...]"
+"""The panels of each layer."""
 
 
 class Layer(NamedTuple):
@@ -48,10 +65,14 @@ class Layer(NamedTuple):
 class Shared(NamedTuple):
     """What the layers share: codes of the loss and the optimizer, room for rows, and places.
 
-    Those are of the update's constants, of all weights, of the last finite ones, of the targets, of
-    each sample's loss, and of the threads' scratch room. What the optimizer keeps beside each
-    weight stands after all weights, copy after copy of `theta_size`. Each thread has room of
-    `input_size` for an input of the first layer, and of `scratch_size` for scratch.
+    Those are of the update's constants, of all weights, of a copy of them, of what was written down
+    since, of the targets, of each sample's loss, and of the threads' scratch room. What the
+    optimizer keeps beside each weight stands after all weights, copy after copy of `theta_size`;
+    `state_size` is that of all. Each thread has room of `input_size` for an input of the first
+    layer, and of `scratch_size` for scratch.
+
+    At `taken` stands how many steps were written down, then whether they are all that were taken
+    since the copy was made, and then the sample of each, x and t.
     """
 
     loss: int
@@ -60,7 +81,9 @@ class Shared(NamedTuple):
     constants: int
     theta: int
     theta_size: int
+    state_size: int
     previous: int
+    taken: int
     input_size: int
     targets: int
     losses: int
@@ -69,11 +92,15 @@ class Shared(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where everything stands in a buffer of `size` numbers, with room for so many threads."""
+    """Where everything stands in a buffer of `size` numbers, with room for so many threads.
+
+    What lasts from step to step stands in the first `lasting`, wherever there is room for.
+    """
 
     layers: tuple[Layer, ...]
     shared: Shared
     threads: int
+    lasting: int
     size: int
 
 
@@ -102,8 +129,9 @@ def network_type(real: types.Float, arithmetic: types.Type) -> types.Type:
     return types.NamedTuple((layers, shared, real[::1], arithmetic), Network)
 
 
+@functools.lru_cache(maxsize=64)
 def lay_out(
-    sizes: Sequence[int],
+    sizes: tuple[int, ...],
     capacity: int,
     threads: int,
     itemsize: int,
@@ -135,7 +163,11 @@ def lay_out(
     weights = [place((inputs + 1) * outputs) for inputs, outputs in pairs]
     theta_size = size - theta
     place(OPTIMIZERS[optimizer].slots * theta_size)
-    previous = place(theta_size)
+    state_size = size - theta
+    previous = place(state_size)
+    taken = place(2 + STEPS_A_COPY * (sizes[0] + sizes[-1]))
+    transposed = [place(inputs * outputs) for inputs, outputs in pairs[1:]]
+    lasting = size
     input_size = whole(capacity * (sizes[0] + 1))
     layers = []
     for number, (inputs, outputs) in enumerate(pairs):
@@ -146,7 +178,7 @@ def lay_out(
                 outputs,
                 ACTIVATIONS["identity" if is_last else activation],
                 weights[number],
-                transposed=place(0 if is_first else inputs * outputs),
+                transposed=0 if is_first else transposed[number - 1],
                 input=place(threads * input_size if is_first else capacity * (inputs + 1)),
                 gradient=place(capacity * outputs),
             )
@@ -160,14 +192,16 @@ def lay_out(
         constants,
         theta,
         theta_size,
+        state_size,
         previous,
+        taken,
         input_size,
         targets,
         losses,
         scratch=place(threads * scratch_size),
         scratch_size=scratch_size,
     )
-    return Layout(tuple(layers), shared, threads, size)
+    return Layout(tuple(layers), shared, threads, lasting, size)
 
 
 def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Network:
@@ -177,11 +211,17 @@ def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Networ
         for thread in range(1 if number else layout.threads):
             at = layer.input + thread * layout.shared.input_size
             _matrix(memory, at, layout.shared.capacity, layer.inputs + 1)[:, -1] = 1
+    return Network(*_records(layout), memory, arithmetic)
+
+
+@functools.lru_cache(maxsize=64)
+def _records(layout: Layout) -> tuple[Any, Any]:
+    """The layers and what they share, as kernels read them."""
     layers = np.array(list(layout.layers), _LAYER)
     shared = np.array([layout.shared], _SHARED)
     if numba.config.DISABLE_JIT:
-        layers, shared = layers.view(np.recarray), shared.view(np.recarray)
-    return Network(layers, shared, memory, arithmetic)
+        return layers.view(np.recarray), shared.view(np.recarray)
+    return layers, shared
 
 
 def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -190,7 +230,7 @@ def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     Rows that straddle cache lines took a step of 64-32-10 from 16 to 23 us.
     """
     space = np.zeros(size * dtype.itemsize + VECTOR_BYTES, np.uint8)
-    start = -space.ctypes.data % VECTOR_BYTES
+    start = -space.__array_interface__["data"][0] % VECTOR_BYTES
     return space[start : start + size * dtype.itemsize].view(dtype)
 
 
@@ -198,32 +238,44 @@ def _matrix(memory: NDArray[Any], at: int, rows: int, columns: int) -> NDArray[A
     return memory[at : at + rows * columns].reshape(rows, columns)
 
 
-def _panels(
-    layout: Layout, memory: NDArray[Any], layer: Layer, copy: int
-) -> Iterator[tuple[slice, NDArray[Any]]]:
-    """A layer's panels in the copy of all weights that stands at `copy`, and their columns."""
+def views(layout: Layout, memory: NDArray[Any], copy: int) -> Views:
+    """The panels in the copy of all weights that stands at `copy`."""
+    return tuple(tuple(_panels(layout, memory, layer, copy)) for layer in layout.layers)
+
+
+def _panels(layout: Layout, memory: NDArray[Any], layer: Layer, copy: int) -> Iterator[Panel]:
     at, rows = copy + layer.weights - layout.shared.theta, layer.inputs + 1
     width = PANEL_ROW_BYTES // memory.itemsize
-    for first in range(0, layer.outputs, width):
+    for first in range(0, max(layer.outputs, 1), width):
         panel = _matrix(memory, at + rows * first, rows, min(width, layer.outputs - first))
-        yield slice(first, first + width), panel
+        yield Panel(slice(first, first + width), panel[:-1], panel[-1])
 
 
-def read(layout: Layout, memory: NDArray[Any], copy: int) -> Any:
-    """The pairs (w, b) in the copy of all weights that stands at `copy`, in arrays of their own."""
-    pairs = []
-    for layer in layout.layers:
-        w, b = np.empty(layer[:2], memory.dtype), np.empty(layer.outputs, memory.dtype)
-        for columns, panel in _panels(layout, memory, layer, copy):
-            w[:, columns], b[columns] = panel[:-1], panel[-1]
-        pairs.append((w, b))
-    return tuple(pairs)
+def read(views: Views) -> Any:
+    """The pairs (w, b) that stand in the panels, in arrays of their own."""
+    return tuple(map(_read_layer, views))
 
 
-def write(layout: Layout, memory: NDArray[Any], copy: int, pairs: Pairs) -> None:
-    """Put pairs (w, b) into the copy of all weights that stands at `copy`."""
-    for number, (layer, (w, b)) in enumerate(zip(layout.layers, pairs, strict=True)):
-        for columns, panel in _panels(layout, memory, layer, copy):
-            panel[:-1], panel[-1] = w[:, columns], b[columns]
-        if copy == layout.shared.theta and number:
-            _matrix(memory, layer.transposed, layer.outputs, layer.inputs)[:] = w.T
+def _read_layer(panels: tuple[Panel, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if len(panels) == 1:
+        return panels[0].w.copy(), panels[0].b.copy()
+    w, b = (np.concatenate(parts, axis=-1) for parts in zip(*[p[1:] for p in panels], strict=True))
+    return w, b
+
+
+def write(views: Views, pairs: Pairs) -> None:
+    """Put pairs (w, b) into the panels."""
+    for panels, (w, b) in zip(views, pairs, strict=True):
+        if len(panels) == 1:
+            panels[0].w[...], panels[0].b[...] = w, b
+            continue
+        for columns, to_w, to_b in panels:
+            to_w[...], to_b[...] = w[:, columns], b[columns]
+
+
+def transposed(layout: Layout, memory: NDArray[Any]) -> list[NDArray[Any]]:
+    """Where the weights of all layers but the first stand transposed."""
+    return [
+        _matrix(memory, layer.transposed, layer.outputs, layer.inputs)
+        for layer in layout.layers[1:]
+    ]

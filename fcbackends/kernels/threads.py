@@ -73,25 +73,23 @@ def threads_for(products: int) -> int:
     return worth if worth == 1 else min(worth, get_threads())
 
 
-def run_in_threads(work: Callable[[Team], _Result], threads: int) -> _Result:
-    """Let `work(team)` run in so many threads at once; returns what the caller's own returns.
+def run_in_threads(work: Callable[..., _Result], threads: int, *arguments: Any) -> _Result:
+    """Let `work(*arguments, team)` run in so many threads; returns what the caller's own returns.
 
     `work` is to release the GIL, and not to raise. Where a thread cannot be started, those that
     were are called off at their next barrier.
     """
     if threads == 1:
-        return work(ALONE)
+        return work(*arguments, ALONE)
     barrier_state = new_barrier_state(threads)
-    others = [
-        threading.Thread(target=work, args=(Team(thread, threads, barrier_state),))
-        for thread in range(1, threads)
-    ]
+    teams = [Team(thread, threads, barrier_state) for thread in range(threads)]
+    others = [threading.Thread(target=work, args=(*arguments, team)) for team in teams[1:]]
     started = []
     try:
         for other in others:
             other.start()
             started.append(other)
-        return work(Team(0, threads, barrier_state))
+        return work(*arguments, teams[0])
     finally:
         barrier_state[threads * _LINE] = 1
         for other in started:

@@ -162,36 +162,73 @@ copy_row: Any = _interpreted_copy if config.DISABLE_JIT else _compiled_copy
 @intrinsic
 def _compiled_transpose(typing_context, c, a):
     def codegen(context, builder, signature, args):
-        number = context.get_data_type(c.types[0].dtype)
-        itemsize = context.get_abi_sizeof(number)
-        size = lanes(itemsize)
-        to, source = (_Place(context, builder, *pair) for pair in zip((c, a), args, strict=True))
-        mover = _Emitter(builder, number, itemsize, None)
-        block = [mover.load(source.in_row(row)) for row in range(size)]
-        # Quarters off the diagonal change places, then quarters of these quarters, and so on.
-        half = size // 2
-        while half:
-            for i in range(size):
-                if not i & half:
-                    block[i], block[i + half] = mover.exchange(block[i], block[i + half], half)
-            half //= 2
+        number, to, block = _transposed_block(context, builder, (c, a), args)
+        writer = _Emitter(builder, number, context.get_abi_sizeof(number), None)
         for row, vector in enumerate(block):
-            mover.store(vector, to.in_row(row))
+            writer.store(vector, to.in_row(row))
         return context.get_dummy_value()
 
     return types.void(c, a), codegen
 
 
+@intrinsic
+def _compiled_transpose_edge(typing_context, c, a, rows, columns):
+    def codegen(context, builder, signature, args):
+        height, width = (
+            context.cast(builder, value, kind, types.intp)
+            for value, kind in zip(args[2:], (rows, columns), strict=True)
+        )
+        number, to, block = _transposed_block(context, builder, (c, a), args)
+        writer = _Emitter(builder, number, context.get_abi_sizeof(number), height)
+        done = builder.append_basic_block("done")
+        for row, vector in enumerate(block):
+            writer.store(vector, to.in_row(row))
+            following = builder.append_basic_block("row")
+            builder.cbranch(builder.icmp_signed("<", _INDEX(row + 1), width), following, done)
+            builder.position_at_end(following)
+        builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(c, a, rows, columns), codegen
+
+
+def _transposed_block(context: Any, builder: Any, kinds: Any, args: Any) -> tuple[Any, Any, Any]:
+    """The numbers' type, the place to write to, and a square block's columns in registers."""
+    number = context.get_data_type(kinds[0].types[0].dtype)
+    itemsize = context.get_abi_sizeof(number)
+    size = lanes(itemsize)
+    to, source = (_Place(context, builder, *pair) for pair in zip(kinds, args, strict=False))
+    mover = _Emitter(builder, number, itemsize, None)
+    block = [mover.load(source.in_row(row)) for row in range(size)]
+    # Quarters off the diagonal change places, then quarters of these quarters, and so on.
+    half = size // 2
+    while half:
+        for i in range(size):
+            if not i & half:
+                block[i], block[i + half] = mover.exchange(block[i], block[i + half], half)
+        half //= 2
+    return number, to, block
+
+
 def _interpreted_transpose(c: Operand, a: Operand) -> None:
     """Copy a square block of one vector's size, its rows as columns."""
     size = lanes(c.buffer.itemsize)
-    for row in range(size):
-        for column in range(size):
+    _interpreted_transpose_edge(c, a, size, size)
+
+
+def _interpreted_transpose_edge(c: Operand, a: Operand, rows: int, columns: int) -> None:
+    """Copy a block of at most that size either way; of the rest of a square, read what is there."""
+    for row in range(rows):
+        for column in range(columns):
             value = a.buffer[a.at + row * a.row + column]
             c.buffer[c.at + column * c.row + row] = value
 
 
 transpose_block: Any = _interpreted_transpose if config.DISABLE_JIT else _compiled_transpose
+transpose_edge: Any = (
+    _interpreted_transpose_edge if config.DISABLE_JIT else _compiled_transpose_edge
+)
 
 
 _INDEX = ir.IntType(64)

@@ -9,7 +9,7 @@ from numba import types
 
 from fcbackends.kernels.elements import gradient_factor, is_finite
 from fcbackends.kernels.jit import called, inlined, kernel
-from fcbackends.kernels.layout import network_type
+from fcbackends.kernels.layout import STEPS_A_COPY, network_type
 from fcbackends.kernels.network import (
     backward,
     descend,
@@ -49,8 +49,17 @@ def data_type(real: types.Float) -> types.Type:
 
 @inlined
 def _copy(source, to):
-    for i in range(to.shape[0]):
+    for i in range(source.shape[0]):
         to[i] = source[i]
+
+
+@inlined
+def _copy_any(source, to):
+    """Copy a row whose numbers may stand apart."""
+    if source.strides[0] == source.itemsize:
+        _copy(row(source, 0, source.shape[0]), to)
+    else:
+        _copy(source, to)
 
 
 @inlined
@@ -157,10 +166,48 @@ def train_steps(network, data, watch, losses, order, epoch_words, epoch_orders, 
     return seen
 
 
+@inlined
+def _look_after(network, samples):
+    """Copy what steps change, where all weights are finite, unless steps since are written down."""
+    memory, shared = network.memory, network.shared[0]
+    steps, is_all = memory[shared.taken], memory[shared.taken + 1] != 0
+    if samples == 1 and is_all and steps < STEPS_A_COPY:
+        return
+    spoiled = False
+    weights = row(memory, shared.theta, shared.theta_size)
+    for i in range(weights.shape[0]):
+        spoiled |= not is_finite(weights[i])
+    if not spoiled:
+        state = row(memory, shared.theta, shared.state_size)
+        _copy(state, row(memory, shared.previous, shared.state_size))
+        memory[shared.taken] = 0
+    memory[shared.taken + 1] = samples == 1 and not spoiled
+
+
+@inlined
+def _write_down(network):
+    """Keep the sample of a step that is taken, where all since the copy are kept."""
+    memory, shared = network.memory, network.shared[0]
+    taken = shared.taken
+    if memory[taken + 1] != 0:
+        inputs, outputs = network.layers[0].inputs, network.layers[-1].outputs
+        steps = memory[taken]
+        at = taken + 2 + np.int64(steps) * (inputs + outputs)
+        _copy(row(memory, network.layers[0].input, inputs), row(memory, at, inputs))
+        _copy(row(memory, shared.targets, outputs), row(memory, at + inputs, outputs))
+        memory[taken] = steps + 1
+
+
+def _any_row(real):
+    return types.Array(real, 1, "A", readonly=True, aligned=False)
+
+
 @kernel(
     lambda real, arithmetic: (
         network_type(real, arithmetic),
-        *data_type(real),
+        _any_row(real),
+        _any_row(real),
+        types.int64,
         types.boolean,
         TEAM,
     )
@@ -168,25 +215,30 @@ def train_steps(network, data, watch, losses, order, epoch_words, epoch_orders, 
 def take_step(network, x, t, samples, guarded, alone):
     """Take one step on so many samples of flat x and t; returns the loss before it.
 
-    Where `guarded`, a step whose loss is not finite is not taken, and the buffer keeps the last
-    weights before this step's whose values are all finite.
+    The numbers of several samples are to stand side by side, aligned; those of one, anywhere.
+
+    Where `guarded`, a step whose loss is not finite is not taken, and from what the buffer keeps
+    the last weights before a step whose values are all finite can be found: a copy of some steps
+    ago, and the sample of each step since. To look at and copy all weights at each step took 2.1
+    of the 7.6 us of one of 64-128-10 in float64.
     """
     memory, shared = network.memory, network.shared[0]
     if guarded:
-        theta = row(memory, shared.theta, shared.theta_size)
-        spoiled = False
-        for i in range(theta.shape[0]):
-            spoiled |= not is_finite(theta[i])
-        if not spoiled:
-            _copy(theta, row(memory, shared.previous, shared.theta_size))
-    data = Data(x, t, samples)
-    for n in range(samples):
-        _take_sample(network, network.layers[0].input, n, data, n)
+        _look_after(network, samples)
+    if samples == 1:
+        _copy_any(x, row(memory, network.layers[0].input, x.shape[0]))
+        _copy_any(t, row(memory, shared.targets, t.shape[0]))
+    else:
+        data = Data(x, t, samples)
+        for n in range(samples):
+            _take_sample(network, network.layers[0].input, n, data, n)
     factor = memory.dtype.type(gradient_factor(shared.loss, samples))
     forward_and_loss(network, samples, factor, alone)
     loss = mean_loss(network, samples)
-    if guarded and not is_finite(loss):
-        return loss
+    if guarded:
+        if not is_finite(loss):
+            return loss
+        _write_down(network)
     backward(network, samples, alone)
     descend(network, samples, alone)
     return loss

@@ -35,7 +35,7 @@ def _view(context: Any, builder: Any, kind: types.Array, data: Any, shape: list[
 
 def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
     """A view of so many dimensions as there are numbers after the first, which says where."""
-    kind = types.Array(buffer.dtype, len(numbers) - 1, "C")
+    kind = types.Array(buffer.dtype, len(numbers) - 1, "C", aligned=buffer.aligned)
 
     def codegen(context, builder, signature, args):
         source = context.make_array(buffer)(context, builder, args[0])

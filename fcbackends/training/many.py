@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -162,13 +164,27 @@ def _in_threads(
             advanced(1)
         return
     # Imported here: it is a third of the time that importing fcbackends takes.
-    from concurrent.futures import ThreadPoolExecutor, as_completed
+    from concurrent.futures import ThreadPoolExecutor
+
+    results: dict[int, TrainResult] = {}
+    waiting, lock = collections.deque(enumerate(tasks)), threading.Lock()
+
+    def work() -> None:
+        # Each thread takes the next for itself: one that handed them out, and was woken for each
+        # that is done, would hold the GIL for it.
+        while True:
+            try:
+                number, task = waiting.popleft()
+            except IndexError:
+                return
+            results[number] = train_one(task, interrupted)
+            with lock:
+                advanced(1)
 
     with ThreadPoolExecutor(threads, initializer=backend.set_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(train_one, task, interrupted) for task in tasks]
-        for _ in as_completed(futures):
-            advanced(1)
-        yield from (future.result() for future in futures)
+        for worker in [pool.submit(work) for _ in range(threads)]:
+            worker.result()
+    yield from (results[number] for number in range(len(tasks)))
 
 
 def _taken(array: Array, rows: Array | None) -> Array:

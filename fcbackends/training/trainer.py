@@ -140,7 +140,16 @@ class Trainer:
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
-        if not self._are_plain(x, t):
+        # One sample and its target that need no check; a call would take 0.1 us of 2.
+        dtype = self._plain
+        if (
+            type(x) is not np.ndarray
+            or type(t) is not np.ndarray
+            or x.dtype is not dtype
+            or t.dtype is not dtype
+            or x.shape != self._x_shape
+            or t.shape != self._t_shape
+        ):
             x, t = self._checked(x, t)
         with self._lock:
             loss = self._loop.step(x, t)
@@ -149,17 +158,6 @@ class Trainer:
                 raise DivergenceError(self._steps + 1, self._loop.last_finite)
             self._steps += 1
         return loss
-
-    def _are_plain(self, x: Any, t: Any) -> bool:
-        """Whether they are one sample and its target that need no check."""
-        dtype = self._plain
-        return (
-            type(x) is type(t) is np.ndarray
-            and x.dtype is dtype
-            and t.dtype is dtype
-            and x.shape == self._x_shape
-            and t.shape == self._t_shape
-        )
 
     def _checked(self, x: Any, t: Any) -> tuple[Array, Array]:
         x, t = data.for_network(self._backend, self._like, x=x, t=t)
