@@ -28,8 +28,12 @@ WORKS = (
     Workload("train step", (2, 3), 32, F32),
     Workload("train step", (13, 1), 32, F32),
     Workload("train step", (2, 8, 1), 1, F32),
+    Workload("train step", (4, 16, 2), 1, F32),
     Workload("train step", (8, 16, 1), 1, F32),
+    Workload("train step", (4, 64, 64, 2), 1, F32),
     Workload("train step", (12, 32, 32, 4), 1, F64),
+    Workload("train step", (1, 10, 1), 4, F64),
+    Workload("train step", (8, 16, 1), 16, F32),
     Workload("train step", (64, 32, 10), 32, F32),
     Workload("train step", (64, 128, 10), 32, F32),
     Workload("train step", (64, 64, 64, 1), 64, F32),
@@ -81,7 +85,7 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
         ]
         if work.batch == 1 and len(work.sizes) == 2:
             found.append(contestants.NotebookLoop(work))
-        if len(work.sizes) == 2 and "C" not in left_out:
+        if work.multiply_adds <= compiled.MOST_MULTIPLY_ADDS and "C" not in left_out:
             try:
                 found.append(compiled.CLoop(work))
             except compiled.NoCompilerError as error:
