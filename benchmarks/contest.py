@@ -11,6 +11,7 @@ from typing import Any
 
 import compiled
 import contestants
+import fann
 import frameworks
 import msgspec
 import numpy as np
@@ -57,6 +58,8 @@ def machine(threads: int) -> dict[str, Any]:
         compiled.compiler()
     except compiled.NoCompilerError as error:
         left_out["C"] = str(error)
+    if not all(map(fann.path, fann.LIBRARIES)):
+        left_out["FANN"] = "not installed"
     return {
         "machine": msgspec.to_builtins(this_machine()),
         "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -90,6 +93,8 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
                 found.append(compiled.CLoop(work))
             except compiled.NoCompilerError as error:
                 left_out["C"] = str(error)
+        if work.batch == 1 and "FANN" not in left_out:
+            found.append(fann.Fann(work))
     return found + frameworks.contestants(work, left_out)
 
 
@@ -112,7 +117,7 @@ def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> di
             **agreement(work, one, wanted[one.reference]),
         }
         for one in there
-        for units, *_ in [fitted(functools.partial(seconds, one), ROUND_SECONDS, work.settling)]
+        for units in [units_of(work, one)]
     ]
     peaks = peaks_of(work, left_out_here)
     probed: list[dict[str, Any]] = [{"name": p.name, "how": p.how, "seconds": []} for p in peaks]
@@ -142,6 +147,12 @@ def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> di
         "left_out": {name: why for name, why in left_out_here.items() if name not in left_out},
         "busy_elsewhere": others,
     }
+
+
+def units_of(work: Workload, one: Contestant) -> int:
+    """The units of a turn, once all that long runs use is in place."""
+    one.settle()
+    return fitted(functools.partial(seconds, one), ROUND_SECONDS, work.units_a_run).units
 
 
 def of_others() -> tuple[float, float] | None:
@@ -182,8 +193,9 @@ def agreement(work: Workload, one: Contestant, wanted: Any) -> dict[str, Any]:
     one.start(1 if work.kind == "forward" else work.steps_compared)
     one.go()
     result = one.result()
-    if one.promise == "own order":
-        return {"agreement": "order of its own", "kept": True}
+    kind, _, own = one.promise.partition(" ")
+    if kind == "own":
+        return {"agreement": f"{own} of its own", "kept": True}
     if one.promise == "bits":
         found = fcb.compare(result, wanted)
         text = f"{found.different} values differ, by up to {found.max_ulp} ULP"
