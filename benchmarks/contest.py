@@ -58,8 +58,11 @@ def machine(threads: int) -> dict[str, Any]:
         compiled.compiler()
     except compiled.NoCompilerError as error:
         left_out["C"] = str(error)
-    if not all(map(fann.path, fann.LIBRARIES)):
-        left_out["FANN"] = "not installed"
+    for dtype in fann.LIBRARIES:
+        try:
+            fann.load(dtype)
+        except OSError as error:
+            left_out["FANN"] = str(error)
     return {
         "machine": msgspec.to_builtins(this_machine()),
         "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import itertools
+import weakref
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Fann(Contestant):
     def __init__(self, workload: Workload) -> None:
         self.promise = "work" if len(workload.sizes) == 2 else "own rule"
         self._workload = workload
-        self._library = library = ctypes.CDLL(path(workload.dtype))
+        self._library = library = load(workload.dtype)
         real = REAL[workload.dtype]
         library.fann_create_standard_array.restype = ctypes.c_void_p
         self._network = network = ctypes.c_void_p(
@@ -68,11 +69,10 @@ class Fann(Contestant):
         self._connections = np.empty(count, np.dtype(connection, align=True))
         library.fann_get_connection_array(network, self._at_connections())
 
+        weakref.finalize(self, library.fann_destroy, network)
+
     def _at_connections(self) -> ctypes.c_void_p:
         return ctypes.c_void_p(self._connections.ctypes.data)
-
-    def __del__(self) -> None:
-        self._library.fann_destroy(self._network)
 
     def start(self, units: int) -> None:
         # Each neuron's weights stand together, and its bias behind them.
@@ -102,6 +102,9 @@ class Fann(Contestant):
         return tuple(pairs)
 
 
-def path(dtype: str) -> str | None:
-    """FANN's library for a dtype, None where it is not installed."""
-    return ctypes.util.find_library(LIBRARIES[dtype])
+def load(dtype: str) -> ctypes.CDLL:
+    """FANN's library for a dtype; OSError where there is none that can be loaded."""
+    found = ctypes.util.find_library(LIBRARIES[dtype])
+    if found is None:
+        raise OSError("not installed")
+    return ctypes.CDLL(found)

@@ -39,8 +39,8 @@ def fitted(seconds: Callable[[int], float], wanted: float, enough: int = 1) -> R
     wanted : float
         Seconds of a round.
     enough : int
-        Units that are long beside the call they are done in: no fewer are in a round unless they
-        take longer than three. On a disturbed machine calls would otherwise seem to fill it.
+        Units that are long beside the call they are done in. A round has no fewer, unless they
+        take three rounds' time: on a disturbed machine, mere calls can seem to fill it.
     """
     units = 1
     while True:
