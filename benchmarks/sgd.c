@@ -14,8 +14,8 @@ INLINE void product(const int K, const int M, const REAL *x, const REAL *w, REAL
     if (N > 1) {
         REAL columns[K * N];
 
-        for (int n = 0; n < N; n++)
-            for (int k = 0; k < K; k++)
+        for (int k = 0; k < K; k++)
+            for (int n = 0; n < N; n++)
                 columns[k * N + n] = x[n * K + k];
         for (int m = 0; m < M; m++)
             for (int n = 0; n < N; n++) {
