@@ -71,9 +71,8 @@ ENOUGH = 65_536
     ],
 )
 def test_a_disturbed_machine_fits_rounds_too(disturbed):
-    clock = SmallLayer(disturbed)
-    found = rounds.fitted(clock, 0.01, ENOUGH)
-    assert 0.001 < found.units * clock.step < 0.05
+    found = rounds.fitted(SmallLayer(disturbed), 0.01, ENOUGH)
+    assert 0.001 < found.units * SmallLayer.step < 0.05
 
 
 def test_waiting_for_the_processor_does_not_make_a_round():
@@ -150,12 +149,10 @@ def test_what_long_runs_use_is_in_place_before_any_is_fitted(kind):
 
 def test_a_visit_settles_the_work_before_it_times_any():
     calls = []
-    prepared = preparing.Prepared(
-        run=lambda units: calls.append("run"),
-        result=lambda: None,
-        begin=lambda: calls.append("begin"),
-        settle=lambda: calls.append("settle"),
+    run, begin, settle = (
+        lambda *_, name=name: calls.append(name) for name in ("run", "begin", "settle")
     )
+    prepared = preparing.Prepared(run, lambda: None, begin, settle)
     runner = SimpleNamespace(enabled=False, pedantic=lambda run, arguments: run(*arguments))
     measurement.first_visit(prepared, 1, runner)
     assert calls == ["begin", "begin", "settle", "run"]
