@@ -15,7 +15,9 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")  # float64 in JAX
 
 import fcbackends as fcb
 from benchmarks import measurement
-from benchmarks.workloads import BY_NAME, GRIDS, Workload, backends, prepare
+from benchmarks.workloads import Workload
+from benchmarks.workloads.grids import BY_NAME, GRIDS
+from benchmarks.workloads.preparing import backends, prepare
 from fcbackends.report import runs
 from fcbackends.report.documents import report_document
 from fcbackends.report.machine import pinned_threads, this_machine
@@ -126,7 +128,7 @@ def measure(benchmark: Any) -> Any:
         except fcb.ArgumentError as error:
             pytest.skip(str(error))
         benchmark.group = workload.name
-        rounds = measurement.first_visit(prepared, workload.settling, benchmark)
+        rounds = measurement.first_visit(prepared, workload.units_a_run, benchmark)
         work = measurement.describe(workload, backend, prepared.result(), rounds.first_call)
         benchmark.extra_info.update(msgspec.to_builtins(work))
         if benchmark.enabled:

@@ -11,6 +11,7 @@ from typing import Any
 
 import compiled
 import contestants
+import fann
 import frameworks
 import msgspec
 import numpy as np
@@ -28,8 +29,12 @@ WORKS = (
     Workload("train step", (2, 3), 32, F32),
     Workload("train step", (13, 1), 32, F32),
     Workload("train step", (2, 8, 1), 1, F32),
+    Workload("train step", (4, 16, 2), 1, F32),
     Workload("train step", (8, 16, 1), 1, F32),
+    Workload("train step", (4, 64, 64, 2), 1, F32),
     Workload("train step", (12, 32, 32, 4), 1, F64),
+    Workload("train step", (1, 10, 1), 4, F64),
+    Workload("train step", (8, 16, 1), 16, F32),
     Workload("train step", (64, 32, 10), 32, F32),
     Workload("train step", (64, 128, 10), 32, F32),
     Workload("train step", (64, 64, 64, 1), 64, F32),
@@ -53,6 +58,11 @@ def machine(threads: int) -> dict[str, Any]:
         compiled.compiler()
     except compiled.NoCompilerError as error:
         left_out["C"] = str(error)
+    for dtype in fann.LIBRARIES:
+        try:
+            fann.load(dtype)
+        except OSError as error:
+            left_out["FANN"] = str(error)
     return {
         "machine": msgspec.to_builtins(this_machine()),
         "cores": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
@@ -81,11 +91,13 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
         ]
         if work.batch == 1 and len(work.sizes) == 2:
             found.append(contestants.NotebookLoop(work))
-        if len(work.sizes) == 2 and "C" not in left_out:
+        if work.multiply_adds <= compiled.MOST_MULTIPLY_ADDS and "C" not in left_out:
             try:
                 found.append(compiled.CLoop(work))
             except compiled.NoCompilerError as error:
                 left_out["C"] = str(error)
+        if work.batch == 1 and "FANN" not in left_out:
+            found.append(fann.Fann(work))
     return found + frameworks.contestants(work, left_out)
 
 
@@ -108,7 +120,7 @@ def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> di
             **agreement(work, one, wanted[one.reference]),
         }
         for one in there
-        for units, *_ in [fitted(functools.partial(seconds, one), ROUND_SECONDS, work.settling)]
+        for units in [units_of(work, one)]
     ]
     peaks = peaks_of(work, left_out_here)
     probed: list[dict[str, Any]] = [{"name": p.name, "how": p.how, "seconds": []} for p in peaks]
@@ -138,6 +150,12 @@ def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> di
         "left_out": {name: why for name, why in left_out_here.items() if name not in left_out},
         "busy_elsewhere": others,
     }
+
+
+def units_of(work: Workload, one: Contestant) -> int:
+    """The units of a turn, once all that long runs use is in place."""
+    one.settle()
+    return fitted(functools.partial(seconds, one), ROUND_SECONDS, work.units_a_run).units
 
 
 def of_others() -> tuple[float, float] | None:
@@ -178,8 +196,9 @@ def agreement(work: Workload, one: Contestant, wanted: Any) -> dict[str, Any]:
     one.start(1 if work.kind == "forward" else work.steps_compared)
     one.go()
     result = one.result()
-    if one.promise == "own order":
-        return {"agreement": "order of its own", "kept": True}
+    kind, _, own = one.promise.partition(" ")
+    if kind == "own":
+        return {"agreement": f"{own} of its own", "kept": True}
     if one.promise == "bits":
         found = fcb.compare(result, wanted)
         text = f"{found.different} values differ, by up to {found.max_ulp} ULP"

@@ -6,7 +6,7 @@ import functools
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from workloads import LR, Workload, data, initial, numbers
+from workloads import ANY_LOSS, LONGEST_RUN, LR, Workload, data, initial, numbers
 
 import fcbackends as fcb
 
@@ -26,7 +26,8 @@ class Contestant:
         Who it is.
     promise : str
         "bits": ends on the reference's bits. "work": on the same numbers but for rounding. "own
-        order": takes as many steps of the same kind on samples in an order of its own.
+        order": takes as many steps of the same kind on samples in an order of its own. "own rule":
+        as many on the same samples, by a rule that is not the gradient's.
     reference : str
         The arithmetic of the reference.
     steps_a_unit : int
@@ -34,9 +35,12 @@ class Contestant:
     """
 
     name: ClassVar[str]
-    promise: ClassVar[Literal["bits", "work", "own order"]] = "work"
+    promise: Literal["bits", "work", "own order", "own rule"] = "work"
     reference: ClassVar[str] = "ordered"
     steps_a_unit = 1
+
+    def settle(self) -> None:
+        """Have in place what the longest runs use, if only they ask for it; this is not timed."""
 
     def start(self, units: int) -> None:
         """Go back to the start, and get ready to do so many units; this is not timed."""
@@ -88,6 +92,11 @@ class Training(Contestant):
     def __init__(self, workload: Workload) -> None:
         self._chosen = fcb.get_backend(self.backend, arithmetic=self.arithmetic)
         self._workload = workload
+
+    def settle(self) -> None:
+        self.start(LONGEST_RUN)
+        self._how["tol"] = ANY_LOSS
+        self.go()
 
     def start(self, units: int) -> None:
         self._trainer = fcb.Trainer(initial(self._workload), lr=LR, backend=self._chosen)

@@ -17,7 +17,8 @@ import numpy as np
 
 import fcbackends as fcb
 from benchmarks.rounds import fitted, seconds_of
-from benchmarks.workloads import Prepared, Workload, prepare
+from benchmarks.workloads import Workload
+from benchmarks.workloads.preparing import Prepared, prepare
 from fcbackends.arrays import as_numpy
 from fcbackends.conformance import stated_class
 from fcbackends.report import runs
@@ -78,12 +79,14 @@ class Measured:
         return statistics.median(itertools.chain(*self.seconds))
 
 
-def first_visit(prepared: Prepared, settling: int, benchmark: Any) -> Measured:
+def first_visit(prepared: Prepared, enough: int, benchmark: Any) -> Measured:
     """Compile what is to be compiled, find out which rounds are to be taken, and take the first.
 
     The runner takes one of one unit, which counts where it is long enough to be a slow benchmark's.
+    Elsewhere a round has `enough` units, if they fit into it.
     """
     first_call = seconds_of(prepared.begin) - seconds_of(prepared.begin)
+    prepared.settle()
     measured = Measured(prepared.run, 1, 1, first_call)
     probes = [_probe()]
     benchmark.pedantic(prepared.run, (1,))
@@ -96,7 +99,7 @@ def first_visit(prepared: Prepared, settling: int, benchmark: Any) -> Measured:
         return measured
     stats.stats.data.clear()
     seconds = functools.partial(seconds_of, prepared.run)
-    units, _, a_round = fitted(seconds, ROUND_SECONDS, settling)
+    units, a_round = fitted(seconds, ROUND_SECONDS, enough)
     # The units are chained inside one call, which the runner counts as one iteration.
     stats.iterations = measured.units = units
     measured.rounds = max(1, int(VISIT_SECONDS / a_round))

@@ -1,4 +1,4 @@
-"""fcbackends beside PyTorch, JAX, scikit-learn, NumPy and C: the same work, taken in turns.
+"""fcbackends beside PyTorch, JAX, scikit-learn, FANN, NumPy and C: the same work, in turns.
 
     python benchmarks/peers.py [--threads N]... [--rounds N] [--only TEXT] [--json FILE]
 

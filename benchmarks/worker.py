@@ -8,8 +8,9 @@ from typing import Any
 
 import rounds
 import tqdm.auto  # noqa: F401  its import is no part of a first call
-import workloads
 from service import serve
+from workloads.grids import BY_NAME, GRIDS
+from workloads.preparing import Prepared, backends, prepare
 
 import fcbackends as fcb
 
@@ -23,16 +24,22 @@ def tasks(grid: str) -> list[dict[str, str]]:
     """Every workload of a grid on every backend, in the form of the arguments below."""
     return [
         {"workload": name, "backend": backend, "arithmetic": arithmetic}
-        for name, grids in workloads.GRIDS.items()
+        for name, grids in GRIDS.items()
         if grid in grids
-        for backend, arithmetic in workloads.backends()
+        for backend, arithmetic in backends()
     ]
 
 
 @functools.lru_cache(maxsize=1)
-def _prepared(workload: str, backend: str, arithmetic: Any) -> workloads.Prepared:
-    chosen = fcb.get_backend(backend, arithmetic=arithmetic)
-    return workloads.prepare(workloads.BY_NAME[workload], chosen)
+def _prepared(workload: str, backend: str, arithmetic: Any) -> Prepared:
+    return prepare(BY_NAME[workload], fcb.get_backend(backend, arithmetic=arithmetic))
+
+
+@functools.lru_cache(maxsize=1)
+def _settled(**task: str) -> Prepared:
+    prepared = _prepared(**task)
+    prepared.settle()
+    return prepared
 
 
 def first_call(**task: str) -> float:
@@ -43,13 +50,14 @@ def first_call(**task: str) -> float:
 
 def seconds(units: int, **task: str) -> float:
     """The time of so many units."""
-    return rounds.seconds_of(_prepared(**task).run, units)
+    return rounds.seconds_of(_settled(**task).run, units)
 
 
-def fitted(wanted: float, **task: str) -> rounds.Rounds:
-    """The rounds that take about `wanted` seconds."""
-    settling = workloads.BY_NAME[task["workload"]].settling
-    return rounds.fitted(functools.partial(seconds, **task), wanted, settling)
+def fitted(wanted: float, **task: str) -> tuple[int, int, float]:
+    """The units of rounds of about `wanted` seconds, those that warm a process, and the seconds."""
+    enough = BY_NAME[task["workload"]].units_a_run
+    units, taken = rounds.fitted(functools.partial(seconds, **task), wanted, enough)
+    return units, units, taken
 
 
 def digest(**task: str) -> str:

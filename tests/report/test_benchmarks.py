@@ -1,17 +1,20 @@
 """The benchmarks themselves: how they measure, on given times, and real runs as users do them."""
 
+import dataclasses
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fcbackends as fcb
 from benchmarks import measurement, rounds, workloads
+from benchmarks.workloads import grids, preparing
 from fcbackends.cli import main
 from fcbackends.report import runs
 from tests.cases import environment
@@ -40,24 +43,22 @@ fcb.register_backend("broken", load)
 
 
 class SmallLayer:
-    """A clock of runs whose shape gets a kernel of its own by the first run that is long enough."""
+    """A clock of runs, disturbed or not."""
 
-    settled, call = 12e-9, 50e-6
+    step, call = 12e-9, 50e-6
 
-    def __init__(self, disturbed=lambda call: 1.0, step=380e-9, turn=1.0):
+    def __init__(self, disturbed=lambda call: 1.0, step=step, turn=1.0):
         self.disturbed, self.step, self.turn = disturbed, step, turn
         self.calls = []
 
     def __call__(self, units):
-        if units >= SETTLING:
-            self.step = self.settled
         self.calls.append(units)
         seconds = (self.call + units * self.step) * self.disturbed(len(self.calls))
         # Whoever works for longer than its turn waits for those of others.
         return seconds + (0.02 if seconds > self.turn else 0.0)
 
 
-SETTLING = 65_536
+ENOUGH = 65_536
 
 
 @pytest.mark.parametrize(
@@ -69,29 +70,22 @@ SETTLING = 65_536
         lambda call: 4.0 if call > 10 else 1.0,
     ],
 )
-def test_a_disturbed_machine_does_not_choose_the_kernel(disturbed):
-    clock = SmallLayer(disturbed)
-    found = rounds.fitted(clock, 0.01, SETTLING)
-    assert clock.step == 12e-9
-    assert found.warm >= SETTLING
-    assert 0.001 < found.units * clock.settled < 0.05
-    # Without settling the length of a round decides.
-    slower = SmallLayer(lambda call: 1.7)
-    rounds.fitted(slower, 0.01)
-    assert slower.step == 380e-9
+def test_a_disturbed_machine_fits_rounds_too(disturbed):
+    found = rounds.fitted(SmallLayer(disturbed), 0.01, ENOUGH)
+    assert 0.001 < found.units * SmallLayer.step < 0.05
 
 
 def test_waiting_for_the_processor_does_not_make_a_round():
     # 0.2 ms of it would be work.
-    found = rounds.fitted(SmallLayer(turn=0.0002), 0.01, SETTLING)
-    assert found.units >= SETTLING
+    found = rounds.fitted(SmallLayer(turn=0.0002), 0.01, ENOUGH)
+    assert found.units >= ENOUGH
 
 
-def test_slow_steps_are_not_settled():
+def test_slow_steps_make_shorter_rounds():
     clock = SmallLayer(step=1e-3)
-    found = rounds.fitted(clock, 0.01, SETTLING)
-    assert max(clock.calls) < SETTLING
-    assert (found.units, found.warm) == (10, 10)
+    found = rounds.fitted(clock, 0.01, ENOUGH)
+    assert max(clock.calls) < ENOUGH
+    assert found.units == 10
 
 
 def test_only_a_slow_first_call_would_end_the_search_too_early():
@@ -102,6 +96,66 @@ def test_only_a_slow_first_call_would_end_the_search_too_early():
         return units * 1e-5 + (0.5 if calls.count(units) == 1 else 0.0)
 
     assert rounds.fitted(compiles_each_length, 0.01).units == 1000
+
+
+def choosing():
+    """A backend that does long runs otherwise than short ones, and after a long one all.
+
+    Beside it, which way that is now, and which way its runs went and how many steps they took.
+    """
+    plain = fcb.get_backend("numpy")
+    way, taken = ["short"], []
+
+    def training_loop(*arguments):
+        loop = plain.training_loop(*arguments)
+        run = loop.run
+
+        def watched_prepare(x, t, plan, steps):
+            if steps * plan.batch_size >= 5_000_000:
+                way[:] = ["long"]
+
+        def watched_run(x, t, plan, start, stop):
+            segment = run(x, t, plan, start, stop)
+            taken.append((*way, segment.steps - start))
+            return segment
+
+        loop.prepare, loop.run = watched_prepare, watched_run
+        return loop
+
+    return dataclasses.replace(plain, training_loop=training_loop), taken
+
+
+@pytest.mark.parametrize("kind", ["train step", "epoch", "training"])
+def test_what_long_runs_use_is_in_place_before_any_is_fitted(kind):
+    backend, taken = choosing()
+    work = workloads.Workload(kind, (2, 3), 16, "float64", samples=64)
+    prepared = preparing.prepare(work, backend)
+    prepared.run(1)
+    assert {way for way, _ in taken} == {"short"}
+    taken.clear()
+    prepared.settle()
+    # It costs a slow backend no more than it takes to look at a loss.
+    assert sum(steps for _, steps in taken) <= 256 // work.batch
+    taken.clear()
+
+    def seconds(units):
+        prepared.run(units)
+        return units * 1e-3
+
+    assert rounds.fitted(seconds, 0.01, 4).units == 10
+    prepared.result()
+    assert {way for way, _ in taken} == {"long"}
+
+
+def test_a_visit_settles_the_work_before_it_times_any():
+    calls = []
+    run, begin, settle = (
+        lambda *_, name=name: calls.append(name) for name in ("run", "begin", "settle")
+    )
+    prepared = preparing.Prepared(run, lambda: None, begin, settle)
+    runner = SimpleNamespace(enabled=False, pedantic=lambda run, arguments: run(*arguments))
+    measurement.first_visit(prepared, 1, runner)
+    assert calls == ["begin", "begin", "settle", "run"]
 
 
 @pytest.fixture
@@ -313,19 +367,19 @@ def test_the_grids(tmp_path):
 
 
 def test_every_workload_is_named_once():
-    members = [w for grid in workloads._GRIDS.values() for w in grid]
-    assert {w.name for w in members} == set(workloads.BY_NAME)
+    members = [w for grid in grids._GRIDS.values() for w in grid]
+    assert {w.name for w in members} == set(grids.BY_NAME)
     for workload in members:
         # The same work in two series would have to be two points.
-        kept = workloads.BY_NAME[workload.name].axis
+        kept = grids.BY_NAME[workload.name].axis
         assert workload.axis is None or workload.axis == kept
 
 
 @pytest.mark.parametrize("kind", ["sgd step", "trainer step", "train step", "training"])
 def test_every_kind_ends_on_the_reference(kind):
-    name = next(n for n, w in workloads.BY_NAME.items() if w.kind == kind and w.batch < 64)
-    workload = workloads.BY_NAME[name]
-    numba = workloads.prepare(workload, fcb.get_backend("numba"))
+    name = next(n for n, w in grids.BY_NAME.items() if w.kind == kind and w.batch < 64)
+    workload = grids.BY_NAME[name]
+    numba = preparing.prepare(workload, fcb.get_backend("numba"))
     found = measurement.agreement(workload, fcb.get_backend("numba"), numba.result())
     assert found.equal
     assert found.values > 3

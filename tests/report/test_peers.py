@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,37 @@ class Bit(contestants.NumbaTraining):
 for peer in (Idle, Faster, Bit, contestants.NumbaTraining, contestants.NotebookLoop):
     found = contest.agreement(work, peer(work), wanted)
     print(found["kept"], found["agreement"])
+"""
+
+SETTLED = f"""
+import contest, contestants
+
+work = next(work for work in contest.WORKS if work.name == {WORK!r})
+calls = []
+
+class Watched(contestants.NumbaTraining):
+    def start(self, units):
+        calls.append(units)
+        super().start(units)
+
+contest.units_of(work, Watched(work))
+assert calls[0] >= 10**8 > max(calls[1:]), calls
+"""
+
+IN_C = """
+import compiled, contest, contestants
+from workloads import Workload
+
+for sizes, batch, dtype in (
+    ((3, 2), 5, "float32"),
+    ((2, 8, 1), 1, "float32"),
+    ((4, 16, 2), 1, "float64"),
+    ((5, 7, 6, 3, 2), 1, "float64"),
+    ((5, 7, 6, 3, 2), 3, "float32"),
+):
+    work = Workload("train step", sizes, batch, dtype)
+    found = contest.agreement(work, compiled.CLoop(work), contestants.reference(work, "ordered"))
+    assert found["agreement"] == "all bits equal", (work, found)
 """
 
 
@@ -100,6 +132,15 @@ def test_peers_take_part_or_are_left_out_by_name(done, package, name):
 
 
 @pytest.mark.slow
+def test_fann_takes_part_or_is_left_out_by_name(done):
+    text, _ = done
+    if all(map(find_library, ("floatfann", "doublefann"))):
+        assert re.search(r"\nFANN, incremental .* (within |equal values)", text)
+    else:
+        assert "left out: FANN: not installed" in text
+
+
+@pytest.mark.slow
 def test_all_rounds_are_saved(done):
     _, ((saved),) = done
     assert saved["threads"] == 1
@@ -120,6 +161,17 @@ def test_who_does_other_work_is_found_out():
     assert bit == "False 6 values differ, by up to 1 ULP"
     assert numba == "True all bits equal"
     assert notebook.startswith("True ")
+
+
+def test_a_contestant_is_settled_before_its_turns_are_fitted():
+    done = run("-c", SETTLED, path=f"{BENCHMARKS}{os.pathsep}{SOURCE}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="no compiler")
+def test_c_gives_the_bits_of_networks_of_any_depth_and_batch():
+    done = run("-c", IN_C, path=f"{BENCHMARKS}{os.pathsep}{SOURCE}")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
