@@ -250,18 +250,18 @@ def _power_of_two(xp: Any, k: Array) -> Array:
     """2**k, exactly, for integers k from -900 to 900.
 
     The array API has no way to set an exponent. The library's own exponential, whatever its last
-    bits, leads to a number between 2**k and 2**(k + 1).
+    bits, leads to a number a little above that power.
     """
-    return _first_bit(xp.exp(k * math.log(2) + 0.25))
+    return _power_near(xp.exp(k * math.log(2) + 0.25))
 
 
 def _exponent(xp: Any, x: Array) -> tuple[Array, Array]:
-    """k, f with x = 2**k * (1 + f), exactly, and 1 + f between sqrt(1/2) and sqrt(2)."""
+    """k, f with x = 2**k * (1 + f), exactly, and 1 + f above sqrt(1/2) and at most sqrt(2)."""
     one, zero = xp.ones_like(x), xp.zeros_like(x)
     is_small, is_large = x < 2.0**-500, x >= 2.0**500
     x = x * xp.where(is_small, 2.0**600 * one, xp.where(is_large, 2.0**-600 * one, one))
     back = xp.where(is_small, -600.0 * one, xp.where(is_large, 600.0 * one, zero))
-    power = _first_bit(x)
+    power = _power_near(x)
     # The logarithm of a power of two, whatever its last bits, is next to an integer.
     k = xp.round(xp.log2(power)) + back
     m = x * xp.reciprocal(power)
@@ -269,10 +269,11 @@ def _exponent(xp: Any, x: Array) -> tuple[Array, Array]:
     return xp.where(above, k + 1.0, k), xp.where(above, 0.5 * m, m) - 1.0
 
 
-def _first_bit(x: Array) -> Array:
-    """The largest power of two that is not above x, for x from 2**-900 to 2**900.
+def _power_near(x: Array) -> Array:
+    """A power of two p with 3/4 <= x / p < 2, for x from 2**-900 to 2**900.
 
-    Rump, "Ultimately fast accurate summation" (2009), algorithm 3.5.
+    The last bit of 2**52 * x is the first of x: where 2**k <= x < 1.5 * 2**k, p is 2**k. No product
+    here rounds, so that to contract them changes nothing.
     """
-    longer = (2.0**52 + 1) * x
-    return longer - (1 - 2.0**-53) * longer
+    larger = 2.0**52 * x
+    return (larger + x) - larger
