@@ -24,10 +24,9 @@ _PER_LN2, _LN2_HIGH, _LN2_LOW, _SQRT2 = map(
         "0x1.6a09e667f3bcdp+0",
     ),
 )
-_E0, _E1, _E2, _E3, _E4, _E5, _E6, _E7, _E8, _E9, _E10 = map(
+_E0, _E1, _E2, _E3, _E4, _E5, _E6, _E7, _E8, _E9 = map(
     float.fromhex,
     (
-        "0x1.0000000000000p-1",
         "0x1.5555555555556p-3",
         "0x1.5555555555555p-5",
         "0x1.11111111109b5p-7",
@@ -139,9 +138,9 @@ def _exponential(x):
     r2 = r * r
     r4 = r2 * r2
     lower = (_E0 + _E1 * r) + (_E2 + _E3 * r) * r2
-    middle = (_E4 + _E5 * r) + (_E6 + _E7 * r) * r2
-    upper = (_E8 + _E9 * r) + _E10 * r2
-    return k, h, r2 * (lower + (middle + upper * r4) * r4) - h_low
+    upper = (_E4 + _E5 * r) + (_E6 + _E7 * r) * r2
+    cubic = (r2 * r) * (lower + (upper + (_E8 + _E9 * r) * r4) * r4)
+    return k, h, 0.5 * r2 + (cubic - h_low)
 
 
 @inlined
