@@ -6,14 +6,11 @@ import pytest
 
 from fcbackends.maths import elementary
 from tests.cases import DTYPES
-from tests.elementary_oracle import NAMES
+from tests.elementary_cases import all_sorts, of_each, of_full_length, on_numpy
 from tests.oracle import assert_same_bits
-from tests.test_elementary import all_sorts, of_full_length, on_numpy
 
 # Dask computes in threads of its own, where NumPy's error handling is the default.
 pytestmark = pytest.mark.filterwarnings("ignore:.* encountered in .*:RuntimeWarning")
-
-of_each = pytest.mark.parametrize("name", NAMES)
 
 
 def numbers(library, name, dtype):
