@@ -10,8 +10,10 @@ without his tables: x is brought near to zero by a multiple of log(2) in two par
 serves there, and what the rounding of a large term takes away is added to the small ones. The
 polynomials go through the function at Chebyshev's points.
 
-An error of so many units is in units of the last place of the result. The largest that were seen
-are stated: half a unit is what rounding alone makes, and subnormal results are rounded twice.
+Errors are in units of the last place of the result, of which rounding alone makes half a one; what
+is stated is a little more than the largest in ten million numbers. Subnormal results are rounded
+twice. Of all float32 numbers exp and tanh give the nearest float32, and so do the others but for 5
+(log), 76 (sigmoid) and 1 (softplus).
 """
 
 from __future__ import annotations
