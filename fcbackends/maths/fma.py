@@ -18,11 +18,10 @@ that.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from fcbackends.errors import ArgumentTypeError
-
-Array: TypeAlias = Any
+from fcbackends.maths.exact import Array, two_product, two_sum
 
 
 def fma(xp: Any, a: Array, b: Array, c: Array) -> Array:
@@ -54,7 +53,7 @@ def _through_float64(xp: Any, a: Array, b: Array, c: Array) -> Array:
             "be 'ordered' or 'native' where the library has no float64",
             "'fused'",
         )
-    total, error = _two_sum(wide[0] * wide[1], wide[2])
+    total, error = two_sum(wide[0] * wide[1], wide[2])
     longer = (2.0**28 + 1) * total
     may_tie = (longer - (longer - total) == total) & (error != 0)
     nudge = xp.sign(error) * xp.abs(total) * 2.0**-52
@@ -62,9 +61,9 @@ def _through_float64(xp: Any, a: Array, b: Array, c: Array) -> Array:
 
 
 def _of_parts(xp: Any, a: Array, b: Array, c: Array) -> Array:
-    product, product_error = _two_product(a, b)
-    high, high_error = _two_sum(product, c)
-    rounded = _rounded_once(xp, high, *_two_sum(product_error, high_error))
+    product, product_error = two_product(a, b)
+    high, high_error = two_sum(product, c)
+    rounded = _rounded_once(xp, high, *two_sum(product_error, high_error))
     # The sum of two zeros has the sign that it must have; a third one may change it.
     return xp.where(rounded == 0, high, rounded)
 
@@ -86,16 +85,16 @@ def _of_any_size(xp: Any, a: Array, b: Array, c: Array) -> Array:
     far_below = (xp.abs(scaled_c) < 2.0**-950) & (c != 0)
     scaled_c = xp.where(far_above, zero, xp.where(far_below, xp.sign(c) * 2.0**-950, scaled_c))
 
-    product, product_error = _two_product(scaled_a, scaled_b)
-    total, total_error = _two_sum(product, scaled_c)
-    middle, low = _two_sum(product_error, total_error)
+    product, product_error = two_product(scaled_a, scaled_b)
+    total, total_error = two_sum(product, scaled_c)
+    middle, low = two_sum(product_error, total_error)
     normal_sum = _rounded_once(xp, total, middle, low)
     # Subnormal results have fewer bits: beside the least normal number they round as they must.
-    high, middle = _two_sum(total, middle)
+    high, middle = two_sum(total, middle)
     least = xp.where(root < 1, zero, 2.0**-1022 * root * root)
     anchor = xp.sign(high) * least
-    anchored, anchored_error = _two_sum(anchor, high)
-    middle, rest = _two_sum(middle, anchored_error)
+    anchored, anchored_error = two_sum(anchor, high)
+    middle, rest = two_sum(middle, anchored_error)
     subnormal_sum = _rounded_once(xp, anchored, middle, rest + low) - anchor
     subnormal_sum = xp.where(subnormal_sum == 0, 0.0 * high, subnormal_sum)
     result = xp.where(xp.abs(high) < least, subnormal_sum, normal_sum)
@@ -109,28 +108,6 @@ def _roots(xp: Any, a: Array, one: Array) -> tuple[Array, Array]:
     is_small, is_large = xp.abs(a) < 2.0**-400, xp.abs(a) >= 2.0**400
     root = xp.where(is_small, up, xp.where(is_large, down, one))
     return root, xp.where(is_small, down, xp.where(is_large, up, one))
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """a + b, rounded, and the error: their sum is that of a and b."""
-    total = a + b
-    of_b = total - a
-    return total, (a - (total - of_b)) + (b - of_b)
-
-
-def _two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """a * b, rounded, and the error: their sum is the product."""
-    product = a * b
-    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
-    error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-    return product, error
-
-
-def _halves(a: Array) -> tuple[Array, Array]:
-    """A number as the sum of two of 26 bits."""
-    longer = (2.0**27 + 1) * a
-    high = longer - (longer - a)
-    return high, a - high
 
 
 def _rounded_once(xp: Any, high: Array, middle: Array, low: Array) -> Array:
