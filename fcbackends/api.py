@@ -329,13 +329,17 @@ def sgd_step(
     >>> params, float(loss)
     (((array([[1.]]), array([1.])),), 4.0)
     """
-    chosen = backend_for(backend, arithmetic, **checks.leaves(params), x=x, t=t)
-    network = checks.params(chosen, params, beside={"x": x, "t": t})
-    x, t = checks.for_network(chosen, network[0][0], x=x, t=t)
+    are_numpys = checks.fit_as_they_are(params, x, t)
+    named = {} if are_numpys else checks.leaves(params)
+    chosen = backend_for(backend, arithmetic, **named, x=x, t=t)
+    network = params
+    if not are_numpys or not chosen.owns(x):
+        network = checks.params(chosen, params, beside={"x": x, "t": t})
+        x, t = checks.for_network(chosen, network[0][0], x=x, t=t)
+        checks.fits((network[0][0].shape[0], network[-1][0].shape[1]), x, t)
+        checks.same_samples("x", x, "t", t)
+        checks.at_least_one_sample("x", x)
     rate = options.learning_rate(lr, arrays.dtype_of(x))
-    checks.fits((network[0][0].shape[0], network[-1][0].shape[1]), x, t)
-    checks.same_samples("x", x, "t", t)
-    checks.at_least_one_sample("x", x)
     return chosen.sgd_step(network, _batch(x), _batch(t), Method(rate))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 import fcbackends as fcb
+from fcbackends.backends import small_kernels
 from fcbackends.conformance import layouts
 from tests.oracle import assert_same_bits
 
@@ -163,3 +165,13 @@ def assert_network_agrees(got, want, case, lr=0.7, layout=np.ascontiguousarray):
     stepped, stepped_loss = got.sgd_step(params, x, t, lr)
     assert_same_bits(stepped_loss, loss, "loss")
     assert_same_bits(stepped, new, "params")
+
+
+def allow_small_kernels(monkeypatch, most=99):
+    """From here on so many shapes of small networks get kernels; they are those in the result."""
+    kernels = {}
+    monkeypatch.setattr(small_kernels, "_MOST_KERNELS", most)
+    monkeypatch.setattr(small_kernels, "WORTH_COMPILING", 0.0)
+    monkeypatch.setattr(small_kernels, "_kernels", kernels)
+    monkeypatch.setattr(small_kernels, "_steps", Counter())
+    return kernels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, settings
 
-from fcbackends.backends import registry
+from fcbackends.backends import registry, small_kernels
 from tests.cases import CAMPAIGN_EXAMPLES, DTYPES, JIT_OFF, QUICK_EXAMPLES
 
 settings.register_profile(
@@ -44,6 +44,13 @@ def _registry_as_imported(monkeypatch):
 def _no_chosen_backend(monkeypatch):
     """The tests choose their backend themselves, whatever the caller's environment says."""
     monkeypatch.delenv("FCBACKENDS_BACKEND", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _general_kernel(monkeypatch):
+    """Small networks are the general kernel's, too, whatever others left in the cache."""
+    monkeypatch.setattr(small_kernels, "_MOST_KERNELS", 0)
+    monkeypatch.setattr(small_kernels, "_kernels", {})
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
-from fcbackends.backends import fused_loop
+from fcbackends.backends import small_kernels
 from fcbackends.kernels.threads import get_threads
 from fcbackends.training import many
-from tests.cases import BACKENDS, DTYPES, JIT_OFF, LAYOUTS, laid_out, needs_jit, problem
+from tests.cases import (
+    BACKENDS,
+    DTYPES,
+    JIT_OFF,
+    LAYOUTS,
+    allow_small_kernels,
+    laid_out,
+    needs_jit,
+    problem,
+)
 from tests.oracle import assert_same_bits
 from tests.test_divergence import DIVERGING, finite
 
@@ -146,9 +155,11 @@ def test_any_networks(count, sizes, samples, batch_size, seed, dtype, tol_on, th
 
 def test_networks_that_together_are_worth_a_kernel_get_one(monkeypatch):
     x, t = data()
-    shapes = {}
-    monkeypatch.setattr(fused_loop, "_small_kernels", shapes)
-    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 60)
+    shapes = allow_small_kernels(monkeypatch)
+    monkeypatch.setattr(small_kernels, "is_there", lambda *family: False)
+    monkeypatch.setattr(small_kernels, "_is_first", lambda *names: False)
+    gain = small_kernels.gain_of_step((3, 2))
+    monkeypatch.setattr(small_kernels, "WORTH_COMPILING", 90 * gain)
     run = dict(lr=0.01, max_steps=20)
     fcb.train_many(x, t, seed=[0, 1], backend="numba", **run)
     assert shapes == {}

@@ -10,7 +10,7 @@ from fcbackends.backends import fused_loop
 from fcbackends.backends.loop import Plan
 from fcbackends.maths.network import Method
 from tests import oracle
-from tests.cases import JIT_OFF, needs_jit
+from tests.cases import JIT_OFF, allow_small_kernels, needs_jit
 
 pytestmark = pytest.mark.jit_off
 
@@ -83,9 +83,7 @@ def test_any_draw_equals_the_published_formula(drawn, seed, sampling):
 @pytest.fixture(params=["a kernel for the shape", "the general kernel"])
 def _kernels(request, monkeypatch):
     of_shape = request.param == "a kernel for the shape"
-    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1 if of_shape else 10**9)
-    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 1 if of_shape else 10**9)
-    monkeypatch.setattr(fused_loop, "_small_kernels", {})
+    allow_small_kernels(monkeypatch, 9 if of_shape else 0)
 
 
 def new_loop():

@@ -6,17 +6,34 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
-from fcbackends.backends import fused_loop
+from fcbackends.backends import small_kernels
 from fcbackends.backends.loop import Plan
-from fcbackends.kernels.cache import KernelCache
-from fcbackends.kernels.small import DRAWS_A_BLOCK, MOST_WEIGHTS_OF_A_LAYER, weights_of
+from fcbackends.kernels.small import (
+    DRAWS_A_BLOCK,
+    MOST_TERMS_OF_ANY,
+    MOST_UNITS_AT_ONCE,
+    MOST_WEIGHTS_OF_ANY,
+    MOST_WEIGHTS_OF_ONE,
+    SAMPLES_AT_ONCE,
+    is_small,
+    weights_of,
+)
 from fcbackends.maths.network import Method
-from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, problem, quick_first
+from tests.cases import (
+    DTYPES,
+    JIT_OFF,
+    allow_small_kernels,
+    examples,
+    needs_jit,
+    problem,
+    quick_first,
+)
 from tests.oracle import assert_same_bits
 
 pytestmark = pytest.mark.jit_off
 
-# Each compiles a kernel for the dtype: layers of 2 to the most weights, and networks.
+# Each compiles a kernel for the dtype. Among them are sums by rows, by columns and in both ways,
+# vectors that are filled and that are not, several vectors a row, and more weights than are copied.
 LAYERS = [
     ((1, 1), 2, "float32"),
     ((2, 3), 1, "float64"),
@@ -37,9 +54,17 @@ LAYERS = [
     ((1, 1, 1, 1), 1, "float32"),
     ((9, 11, 7, 3), 1, "float64"),
     ((17, 9, 4, 5, 2), 1, "float32"),
+    ((8, 16, 1), 16, "float32"),
+    ((1, 10, 1), 4, "float64"),
+    ((3, 33, 2), 1, "float64"),
+    ((5, 7, 6, 3), 33, "float64"),
+    ((32, 3, 2), 5, "float32"),
+    ((2, 20, 9), 17, "float32"),
+    ((4, 50, 50, 2), 1, "float32"),
+    ((1, 200, 20), 1, "float64"),
 ]
 if JIT_OFF:
-    LAYERS = [layer for layer in LAYERS if layer[1] < 600]
+    LAYERS = [layer for layer in LAYERS if layer[1] < 30 and weights_of(layer[0]) < 200]
 SAMPLINGS = ("replacement", "epoch")
 SHORT = 20 if JIT_OFF else 100
 
@@ -47,11 +72,7 @@ SHORT = 20 if JIT_OFF else 100
 @pytest.fixture(autouse=True)
 def shapes(monkeypatch):
     """Every run is worth a kernel of its own; the shapes that have got one."""
-    with_kernels = {}
-    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1)
-    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 1)
-    monkeypatch.setattr(fused_loop, "_small_kernels", with_kernels)
-    return with_kernels
+    return allow_small_kernels(monkeypatch)
 
 
 def ending(case, name, **run):
@@ -197,33 +218,65 @@ def train_both(shape, max_steps=20, batch_size=1):
 
 
 def test_only_so_many_shapes_get_kernels(shapes, monkeypatch):
-    monkeypatch.setattr(fused_loop, "_MOST_KERNELS", 1)
+    monkeypatch.setattr(small_kernels, "_MOST_KERNELS", 1)
     for shape in ((2, 3), (1, 1), (3, 5), (2, 3)):
         train_both(shape)
         assert set(shapes) == {((2, 3), True, 0, "float64", "ordered")}
 
 
-def test_layers_and_networks_of_many_weights_get_none(shapes):
-    most = MOST_WEIGHTS_OF_A_LAYER
-    for shape in ((most, 1), (10, 3), (1, most // 2 + 1), (20, 22, 3), (3, 9, 40, 4)):
-        train_both(shape)
-    # One step would go through many samples one by one.
-    train_both((2, 3, 1), batch_size=2)
-    assert shapes == {}
-    train_both((most - 1, 1))
-    train_both((20, 20, 4))
-    assert weights_of((20, 20, 4)) <= 512 < weights_of((20, 22, 3))
-    assert [sizes for sizes, *_ in shapes] == [(most - 1, 1), (20, 20, 4)]
+def test_which_networks_are_small():
+    assert MOST_WEIGHTS_OF_ONE == 256 * 256
+    assert is_small((255, 256), one_sample=True)
+    assert not is_small((256, 256), one_sample=True)
+    assert is_small((1, MOST_UNITS_AT_ONCE - 1), one_sample=True)
+    assert not is_small((1, MOST_UNITS_AT_ONCE), one_sample=True)
+    units = MOST_UNITS_AT_ONCE // SAMPLES_AT_ONCE
+    assert is_small((1, units - 1), one_sample=False)
+    assert not is_small((1, units), one_sample=False)
+    assert weights_of((20, 20, 4)) <= MOST_WEIGHTS_OF_ANY < weights_of((20, 22, 3))
+    assert is_small((20, 20, 4), one_sample=False)
+    assert not is_small((20, 22, 3), one_sample=False)
+    assert is_small((MOST_TERMS_OF_ANY, 1), one_sample=False)
+    assert not is_small((MOST_TERMS_OF_ANY + 1, 1), one_sample=False)
+    assert is_small((MOST_TERMS_OF_ANY + 1, 1), one_sample=True)
+    assert not any(is_small((3, 0, 1), one_sample=one) for one in (True, False))
 
 
-def test_a_networks_kernel_is_compiled_for_a_long_run_and_read_for_a_short_one(shapes, monkeypatch):
-    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 10**9)
-    monkeypatch.setattr(KernelCache, "is_kept", lambda cache: False)
-    train_both((3, 5, 2))
+def test_larger_networks_get_none(shapes):
+    for shape in ((MOST_TERMS_OF_ANY + 1, 1), (20, 22, 3), (1, 128)):
+        train_both(shape, batch_size=2)
     assert shapes == {}
-    monkeypatch.setattr(KernelCache, "is_kept", lambda cache: True)
-    train_both((3, 5, 2))
+    train_both((20, 20, 4), batch_size=2)
+    assert set(shapes) == {((20, 20, 4), False, 0, "float64", "ordered")}
+
+
+@needs_jit
+def test_a_kernel_is_compiled_once_it_repays_it_and_read_at_once(shapes, monkeypatch):
+    there = []
+    monkeypatch.setattr(small_kernels, "is_there", lambda *family: bool(there))
+    monkeypatch.setattr(small_kernels, "_is_first", lambda *names: False)
+    gain = small_kernels.gain_of_step((3, 5, 2))
+    monkeypatch.setattr(small_kernels, "WORTH_COMPILING", 55 * gain)
+    for _ in range(2):
+        train_both((3, 5, 2), max_steps=20)
+        assert shapes == {}
+    # The steps of all runs count together.
+    train_both((3, 5, 2), max_steps=20)
     assert set(shapes) == {((3, 5, 2), True, 0, "float64", "ordered")}
+    train_both((3, 5, 3), max_steps=1)
+    assert len(shapes) == 1
+    there.append(True)
+    train_both((3, 5, 3), max_steps=1)
+    assert len(shapes) == 2
+
+
+@needs_jit
+def test_the_first_network_gets_one_where_the_general_kernel_is_not_there(shapes, monkeypatch):
+    monkeypatch.setattr(small_kernels, "WORTH_COMPILING", 1e9)
+    monkeypatch.setattr(small_kernels, "is_there", lambda *family: False)
+    train_both((2, 3), max_steps=1)
+    train_both((3, 5), max_steps=1)
+    assert set(shapes) == {((2, 3), True, 0, "float64", "ordered")}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -238,25 +291,65 @@ def test_fused_sums_have_numpys_bits(shape, batch_size, dtype, shapes):
     assert set(shapes) == {(shape, batch_size == 1, 0, dtype, "fused")}
 
 
-def test_a_short_run_gets_none(shapes, monkeypatch):
-    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 600)
-    train_both((2, 3), max_steps=59, batch_size=10)
-    assert shapes == {}
-    if not JIT_OFF:
-        train_both((2, 3), max_steps=1, batch_size=600)
-        assert set(shapes) == {((2, 3), False, 0, "float64", "ordered")}
+@pytest.mark.parametrize("count", [1, SAMPLES_AT_ONCE - 1, SAMPLES_AT_ONCE, SAMPLES_AT_ONCE + 1])
+def test_the_whole_datas_loss_of_any_number_of_samples(count):
+    case = problem(10, (3, 4, 2), count, "float64")
+    for batch_size in (1, 2):
+        run = dict(max_steps=4, batch_size=batch_size, tol_on="data", record_every=1)
+        assert assert_both_end_alike(case, **run)[0] == "max_steps"
 
 
-def test_a_trainer_may_go_from_one_kernel_to_another(monkeypatch):
-    case = problem(8, (2, 3), 30, "float64")
+def test_a_trainer_may_go_from_one_kernel_to_another(shapes, monkeypatch):
+    case = problem(8, (2, 5, 3), 30, "float64")
     got, want = (fcb.Trainer(case.params, lr=0.01, backend=name) for name in ("numba", "numpy"))
-    for worth, batch_size in ((1, 1), (10**9, 1), (1, 1), (10**9, 4), (1, 1)):
-        monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", worth)
+    for most, batch_size in ((9, 1), (0, 1), (9, 1), (0, 4), (9, 4), (9, 1)):
+        monkeypatch.setattr(small_kernels, "_MOST_KERNELS", most)
+        if most == 0:
+            shapes.clear()
         ends = [
             trainer.run(case.x, case.t, max_steps=9, batch_size=batch_size)
             for trainer in (got, want)
         ]
         assert ends[0].loss == ends[1].loss
-        losses = [trainer.step(case.x[0], case.t[0]) for trainer in (got, want)]
-        assert losses[0] == losses[1]
+        for rows in (0, slice(0, 3), 1, 2):
+            losses = [trainer.step(case.x[rows], case.t[rows]) for trainer in (got, want)]
+            assert losses[0] == losses[1]
         assert_same_bits(got.params, want.params)
+
+
+# --- single steps --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_single_steps_of_any_memory_layout(dtype, shapes):
+    case = problem(11, (3, 5, 2), 100, dtype)
+    got, want = (fcb.Trainer(case.params, lr=0.01, backend=name) for name in ("numba", "numpy"))
+    for trainer in (got, want):
+        trainer.run(case.x, case.t, max_steps=1)
+    assert shapes
+    strided = np.asfortranarray(case.x)
+    for n in range(100):
+        x = strided[n] if n % 2 else case.x[n, ::-1][::-1]
+        assert got.step(x, case.t[n]) == want.step(x, case.t[n])
+    assert_same_bits(got.params, want.params)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 31, 32, 33, 70])
+def test_the_last_finite_weights_of_single_steps(steps, shapes):
+    """A step whose weights overflow while its loss is finite: the ones before are kept."""
+    case = problem(12, (2, 3), 100, "float64")
+    trainers = [fcb.Trainer(case.params, lr=1.0, backend=name) for name in ("numba", "numpy")]
+    ends = []
+    for trainer in trainers:
+        trainer.run(case.x, case.t * 0, max_steps=1, tol=1e9)
+        for n in range(steps):
+            trainer.step(case.x[n] * 0.1, case.t[n])
+        for _ in range(40):
+            try:
+                trainer.step(np.array([1e150, 0.0]), np.array([0.0, -1e154, 0.0]))
+            except fcb.DivergenceError as error:
+                is_finite = all(np.isfinite(a).all() for pair in error.params for a in pair)
+                ends.append((error.step, is_finite, fcb.digest(error.params)))
+                break
+    assert [end[1] for end in ends] == [True, True]
+    assert ends[0] == ends[1]

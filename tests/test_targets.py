@@ -21,11 +21,11 @@ CODE = """
 import json
 import numpy as np
 import fcbackends as fcb
-from fcbackends.backends import fused_loop
+from fcbackends.backends import small_kernels
 from fcbackends.conformance.golden import differing_runs, golden_runs
 from fcbackends.kernels import jit, threads, tiles
 
-fused_loop._WORTH_A_KERNEL = fused_loop._WORTH_COMPILING = 70
+small_kernels.WORTH_COMPILING = 0.0
 threads._PRODUCTS_A_THREAD = 10_000
 threads.get_threads = lambda: 2
 
@@ -66,14 +66,15 @@ kernels = {
     for dtype in DTYPES
     if len(TRAININGS) > 1 or name.startswith("layers")
 }
-worth_their_own = len(fused_loop._small_kernels)
-for sizes, one_sample, slots, dtype, _ in fused_loop._small_kernels:
-    family = fused_loop.small.small_steps(sizes, one_sample=one_sample, slots=slots)
+worth_their_own = len(small_kernels._kernels)
+for sizes, one_sample, slots, dtype, _ in small_kernels._kernels:
+    family = small_kernels.small.small_steps(sizes, one_sample=one_sample, slots=slots)
     kernels[f"{family.__name__} {dtype}"] = family(dtype, arithmetic)
 
 def golden(count):
     # The golden runs that end on another digest, without kernels of constant shapes.
-    fused_loop._WORTH_A_KERNEL = 10**9
+    small_kernels._MOST_KERNELS = 0
+    small_kernels._kernels.clear()
     threads.get_threads = lambda: count
     runs = golden_runs(arithmetic, DTYPES) if len(TRAININGS) > 1 else ()
     return differing_runs(runs, fcb.get_backend("numba"))

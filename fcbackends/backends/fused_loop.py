@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.arrays import dtype_of, is_plain
+from fcbackends.backends import small_kernels
 from fcbackends.backends.loop import Plan, Segment
-from fcbackends.kernels import layout, small, training
+from fcbackends.backends.small_kernels import Shape
+from fcbackends.backends.small_network import SmallNetwork
+from fcbackends.kernels import layout, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import MOST_CONSTANTS, OPTIMIZERS
-from fcbackends.kernels.jit import entry, is_kept
+from fcbackends.kernels.jit import entry
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import ALONE, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
@@ -25,23 +28,8 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params, State, is_finite
 from fcbackends.maths.sampling import stream_key
 
-_WORTH_A_KERNEL = 50_000
-"""Samples from which on a kernel is compiled for the shape of a small layer: that takes a second
-once, is then read from the cache in some milliseconds, and makes a step of the notebook 15 times
-faster."""
-
-_WORTH_COMPILING = 1_000_000
-"""Samples from which on that is done for a network of several layers, which wins 0.3 us a step, so
-that a few such runs repay it; one that is in the cache is read for as few as a layer's."""
-
-_MOST_KERNELS = 32
-"""So many shapes have kernels of their own in a process; the others use the general one."""
-
 _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
-
-_small_kernels: dict[tuple[Any, ...], Callable[..., Seen]] = {}
-"""The kernels for small networks of constant shape: see `_shape`."""
 
 
 def plain(array: Array) -> NDArray[Any]:
@@ -70,6 +58,7 @@ class FusedLoop:
         Rows that there is room for; more make room as they come.
     """
 
+    _small: SmallNetwork | None = None
     _source: tuple[str, int, int] = "", 0, 0
     _epochs = new_epochs(0, 0)
 
@@ -87,6 +76,7 @@ class FusedLoop:
     def restart(self, params: Params, method: Method) -> None:
         """Begin anew, from other parameters of these sizes, with a method of another rate."""
         constants = optimizers.OPTIMIZERS[method.optimizer].constants(method)
+        self._small = None
         for place, constant in enumerate(constants, self._shared.constants):
             self._network.memory[place] = constant
         if self._slots:
@@ -143,11 +133,16 @@ class FusedLoop:
     @property
     def state(self) -> State:
         """A copy of all that steps change."""
+        if self._small:
+            return self._small.state
         params, *slots = map(layout.read, self._copies)
         return State(params, tuple(slots))
 
     @state.setter
     def state(self, state: State) -> None:
+        if self._small:
+            self._small.state = state
+            return
         self._write(state.params)
         for views, pairs in zip(self._copies[1:], state.slots, strict=True):
             layout.write(views, pairs)
@@ -155,25 +150,28 @@ class FusedLoop:
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
+        if self._small:
+            return self._small.state.params
         return layout.read(self._copies[0])
 
     @property
     def last_finite(self) -> Params:
         """A copy of the last parameters that `step` saw and whose values are all finite."""
+        self._hand_to(None)
         shared, memory = self._shared, self._network.memory
-        params = self.params
+        params = layout.read(self._copies[0])
         if is_finite(np, params):
             return params
         # The steps since the copy was made are taken again, from there to where values overflow.
         now = memory[: self._layout.lasting].copy()
         self._state[:] = memory[shared.previous : shared.previous + shared.state_size]
-        params = self.params
+        params = layout.read(self._copies[0])
         self._write(params)
         inputs, outputs = self._sizes[0], self._sizes[-1]
         samples = memory[shared.taken + 2 :][: int(memory[shared.taken]) * (inputs + outputs)]
         for sample in samples.reshape(-1, inputs + outputs):
             self._take_step(self._network, sample[:inputs], sample[inputs:], 1, False, ALONE)
-            moved = self.params
+            moved = layout.read(self._copies[0])
             if not is_finite(np, moved):
                 break
             params = moved
@@ -182,9 +180,10 @@ class FusedLoop:
 
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
-        rows = 1
+        rows = 1 if x.ndim == 1 else x.shape[0]
+        if self._small:
+            self._hand_to(None)
         if x.ndim == 2:
-            rows = x.shape[0]
             self._make_room(rows, 1)
             x, t = _row(x), _row(t)
         return self._take_step(self._network, x, t, rows, guarded, ALONE)
@@ -215,14 +214,27 @@ class FusedLoop:
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
         samples = x.shape[0]
+        self._hand_to(None)
         threads = self._work_together(min(samples, self._shared.capacity), self._products(samples))
         kernel = entry(training.data_loss(*self._names))
         data = Data(_row(x), _row(t), samples)
         return run_in_threads(kernel, threads, self._network, data)
 
-    def _shape(self, plan: Plan) -> tuple[Any, ...]:
-        """What a small network has a kernel of its own for."""
-        return self._sizes, plan.batch_size == 1, self._slots, *self._names
+    def _shape(self, batch_size: int) -> Shape:
+        return Shape(self._sizes, batch_size == 1, self._slots, *self._names)
+
+    def _in_small_hands(self, shape: Shape) -> None:
+        """Hand the state to the kernel for the shape, if there is one in this process."""
+        if self._small is None or self._small.shape != shape:
+            kernel = small_kernels.known(shape)
+            small = kernel and SmallNetwork(shape, kernel, self._method, self._constants())
+            self._hand_to(small)
+
+    def _hand_to(self, small: SmallNetwork | None) -> None:
+        """From now on the state stands with a small network or, with None, here."""
+        if small is not self._small:
+            state, self._small = self.state, small
+            self.state = state
 
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
         """Compile, or read from the cache, what `run` needs.
@@ -230,21 +242,8 @@ class FusedLoop:
         Where so many steps, which all loops take together, are worth it, that is a kernel for the
         shape of this network; other loops of the shape use it as well.
         """
-        shape = self._shape(plan)
-        if shape in _small_kernels:
-            return
-        sizes, one_sample, slots, *names = shape
-        samples = steps * plan.batch_size
-        if (
-            small.is_small(sizes, one_sample=one_sample)
-            and samples >= _WORTH_A_KERNEL
-            and len(_small_kernels) < _MOST_KERNELS
-        ):
-            family = small.small_steps(sizes, one_sample=one_sample, slots=slots)
-            if len(sizes) == 2 or samples >= _WORTH_COMPILING or is_kept(family, *names):
-                _small_kernels[shape] = entry(family(*names))
-                return
-        training.train_steps(*self._names)
+        if not small_kernels.make(self._shape(plan.batch_size), steps):
+            training.train_steps(*self._names)
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
@@ -259,65 +258,23 @@ class FusedLoop:
             -1.0 if plan.tol is None else plan.tol,
             plan.record_every,
         )
-        data = Data(_row(x), _row(t), x.shape[0])
-        self._network.memory[self._shared.taken + 1] = False
-        kernel = _small_kernels.get(self._shape(plan))
+        x, t, samples = _row(x), _row(t), x.shape[0]
+        self._in_small_hands(self._shape(plan.batch_size))
         with np.errstate(all="ignore"):
-            if kernel:
-                seen = self._run_small(kernel, plan, data, watch, losses)
+            if self._small:
+                epoch = (kept[0] for kept in self._epochs_of(plan, samples, 1))
+                seen = self._small.run(x, t, samples, watch, losses, *epoch)
             else:
-                seen = self._run_general(plan, data, watch, losses)
+                seen = self._run_general(plan, Data(x, t, samples), watch, losses)
         recorded = losses[: seen.recorded]
         return Segment(seen.step, seen.loss, recorded, seen.reached, seen.diverged_at or None)
-
-    def _run_small(
-        self,
-        kernel: Callable[..., Seen],
-        plan: Plan,
-        data: Data,
-        watch: Watch,
-        losses: NDArray[np.float64],
-    ) -> Seen:
-        state = self.state
-        copies = state.params, *state.slots
-        theta = np.concatenate(
-            [array.reshape(-1) for pairs in copies for pair in pairs for array in pair]
-        )
-        batches = max(1, small.DRAWS_A_BLOCK // watch.batch_size)
-        order = np.empty(batches * watch.batch_size, np.int64)
-        epoch_words, epoch_orders = self._epochs_of(plan, data.samples, 1)
-        seen = kernel(
-            self._network.arithmetic,
-            self._layout.layers[0].activation,
-            self._shared.loss,
-            self._shared.optimizer,
-            self._constants(),
-            theta,
-            data,
-            watch,
-            losses,
-            order,
-            epoch_words[0],
-            epoch_orders[0],
-        )
-        params, *slots = map(self._pairs, theta.reshape(1 + self._slots, -1))
-        self.state = State(params, tuple(slots))
-        return seen
-
-    def _pairs(self, flat: NDArray[Any]) -> Params:
-        """The pairs (w, b) of all layers, one after another, as views."""
-        pairs = []
-        for inputs, outputs in itertools.pairwise(self._sizes):
-            own, flat = np.split(flat, [(inputs + 1) * outputs])
-            rows = own.reshape(inputs + 1, outputs)
-            pairs.append((rows[:-1], rows[-1]))
-        return tuple(pairs)
 
     def _run_general(
         self, plan: Plan, data: Data, watch: Watch, losses: NDArray[np.float64]
     ) -> Seen:
         batch_size = watch.batch_size
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
+        self._network.memory[self._shared.taken + 1] = False
         kernel = entry(training.train_steps(*self._names))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)

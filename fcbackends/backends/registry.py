@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from fcbackends import arrays
 from fcbackends.backends.array_api import namespace_backends
 from fcbackends.backends.backend import Backend
@@ -168,7 +170,7 @@ def backend_for(backend: str | Backend | None, arithmetic: str | None, **named: 
     """
     wants_own = arithmetic is None
     if backend is None and wants_own and _of_block.get() is _NONE and _environment_is_silent():
-        return _of_library(None, "arithmetic", named)
+        return _numpys_own(named) or _of_library(None, "arithmetic", named)
     how, arithmetic = _first_choice("arithmetic", arithmetic)
     argument, backend = _first_choice("backend", backend)
     if isinstance(backend, Backend):
@@ -240,6 +242,15 @@ def _environment_is_silent() -> bool:
     """Whether it surely chooses nothing: to ask `get` twice takes 1.5 us, a third of a call."""
     known = getattr(os.environ, "_data", None)
     return known is not None and known.keys().isdisjoint(_KEYS)
+
+
+def _numpys_own(named: dict[str, Any]) -> Backend | None:
+    """The backend that most calls get, for NumPy arrays and without a choice, once it is loaded."""
+    for array in named.values():
+        if type(array) is not np.ndarray:
+            return None
+    offered = _loaded.get(DEFAULT)
+    return offered[0] if offered and offered[0].arithmetic == DEFAULT_ARITHMETIC else None
 
 
 def _of_library(arithmetic: str | None, how: str, named: dict[str, Any]) -> Backend:

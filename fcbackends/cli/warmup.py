@@ -37,10 +37,10 @@ def warm_up(
         batches = [one for one in (True, False) if small.is_small(sizes, one_sample=one)]
         if not batches:
             required = (
-                f"be a network with at most {small.MOST_WEIGHTS_OF_A_NETWORK} weights and biases, "
-                f"or one layer with at most {small.MOST_WEIGHTS_OF_A_LAYER}"
+                f"be a network with at most {small.MOST_WEIGHTS_OF_ONE} weights and biases, and "
+                f"{small.MOST_UNITS_AT_ONCE} inputs and outputs of layers"
             )
-            got = f"{'-'.join(map(str, sizes))} with {small.weights_of(sizes)}"
+            got = f"{'-'.join(map(str, sizes))} with {small.weights_of(sizes)} and {sum(sizes)}"
             raise ArgumentError("--sizes", required, got)
         for one_sample in batches:
             family = small.small_steps(sizes, one_sample=one_sample)

@@ -18,6 +18,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from fcbackends.kernels.libm import c_fma
+from fcbackends.kernels.vectors import spread
 
 
 class Ordered(NamedTuple):
@@ -95,9 +96,11 @@ def warn_if_slow(name: str) -> None:
 @intrinsic
 def _compiled_plus_product(typing_context, arithmetic, total, a, b):
     def codegen(context, builder, signature, args):
-        return arithmetic.instance_class.emit(builder, *args[1:])
+        kinds = zip(signature.args[1:], args[1:], strict=True)
+        terms = (spread(context, builder, kind, value, total) for kind, value in kinds)
+        return arithmetic.instance_class.emit(builder, *terms)
 
-    return total(arithmetic, total, total, total), codegen
+    return total(arithmetic, total, a, b), codegen
 
 
 def _interpreted_plus_product(arithmetic: Any, total: Any, a: Any, b: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fcbackends.kernels.jit import inlined
-from fcbackends.kernels.views import row
+from fcbackends.kernels.vectors import alike, where
 
 ACTIVATIONS = {"identity": 0, "relu": 1}
 LOSSES = {"mean_squared": 0}
@@ -56,18 +56,15 @@ def activation_backward(activation, dh, h):
 @inlined
 def _relu(values):
     # A store whatever the value vectorises; a branch on the value is mispredicted half the time.
-    zero = values.dtype.type(0)
     for i in range(values.shape[0]):
         value = values[i]
-        values[i] = zero if value < 0 else value
+        values[i] = where(value < 0, 0, value)
 
 
 @inlined
 def _relu_backward(dh, h):
-    zero = dh.dtype.type(0)
     for i in range(dh.shape[0]):
-        value = dh[i]
-        dh[i] = value if h[i] > 0 else zero
+        dh[i] = where(h[i] > 0, dh[i], 0)
 
 
 # --- losses --------------------------------------------------------------------------------------
@@ -104,7 +101,7 @@ def update(optimizer, memory, at, gradient, constants, distance):
 
     What the optimizer keeps beside each stands at `distance` from it, and at twice that, and so on.
     """
-    _sgd(row(memory, at, gradient.shape[0]), gradient, constants[0])
+    _sgd(alike(memory, at, gradient), gradient, constants[0])
 
 
 @inlined

@@ -85,6 +85,9 @@ called = _part()
 
 REALS = {"float32": types.float32, "float64": types.float64}
 
+_made: set[tuple[Callable[..., Any], str, str]] = set()
+"""What was asked for in this process."""
+
 FAMILIES: dict[str, Callable[..., Callable[..., Any]]] = {}
 """The families of kernels that serve networks of any shape, by name: "module.function"."""
 
@@ -94,10 +97,18 @@ def _compile(
 ) -> Callable[..., Any]:
     dispatcher: Any = njit(pipeline_class=_Compiler, no_cfunc_wrapper=True, **_OPTIONS)(function)
     dispatcher._cache = cache
-    with _no_garbage_collected():
+    with _no_garbage_collected(), _imported_once():
         dispatcher.compile(signature)
     dispatcher.disable_compile()
     return dispatcher
+
+
+def _imported_once() -> contextlib.AbstractContextManager[None]:
+    if _as_numba_does:
+        return contextlib.nullcontext()
+    from fcbackends.kernels import lowering
+
+    return lowering.imported_once()
 
 
 @contextlib.contextmanager
@@ -131,6 +142,7 @@ def kernel(
 
         @functools.cache
         def compiled(dtype: str, arithmetic: str) -> Callable[..., Any]:
+            _made.add((family, dtype, arithmetic))
             if numba.config.DISABLE_JIT:
                 return function
             warn_if_slow(arithmetic)
@@ -150,9 +162,10 @@ def kernel(
     return decorate
 
 
-def is_kept(family: Callable[..., Any], dtype: str, arithmetic: str) -> bool:
-    """Whether a family's kernel stands in the disk cache."""
-    return _cache(_name(family), dtype, arithmetic).is_kept()
+def is_there(family: Callable[..., Any], dtype: str, arithmetic: str) -> bool:
+    """Whether a family's kernel need not be compiled: it is in the process or the disk cache."""
+    known = (family, dtype, arithmetic) in _made
+    return known or _cache(_name(family), dtype, arithmetic).is_kept()
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -7,14 +7,25 @@ leads to Numba's own way: see `fcbackends.kernels.jit`.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.registry import cpu_target
 
-_NEEDLESS = (untyped_passes.InlineClosureLikes, typed_passes.NopythonRewrites)
-"""Passes for closures and for expressions of whole arrays, of which kernels have none."""
+_NEEDLESS = (
+    untyped_passes.InlineClosureLikes,
+    untyped_passes.InlineInlinables,
+    typed_passes.InlineOverloads,
+    typed_passes.IRLegalization,
+    typed_passes.NopythonRewrites,
+)
+"""Passes for closures, for what Numba inlines by itself and for expressions of whole arrays, of
+which kernels have none, and one that looks for what can't be compiled."""
 
 
 class _Kernel(JITCodeLibrary):  # type: ignore[misc]
@@ -77,3 +88,28 @@ def change(pipeline: PassManager, *, of_part: bool) -> None:
         for step, description in pipeline.passes
         if step not in _NEEDLESS
     ]
+
+
+@contextlib.contextmanager
+def imported_once() -> Iterator[None]:
+    """Numba imports all that declares functions once, and not at each call of an intrinsic.
+
+    A kernel that is read from the cache asks for none of it.
+    """
+    contexts = cpu_target.target_context, cpu_target.typing_context
+    for context in contexts:
+        context.load_additional_registries = functools.partial(_load, context, [])
+    try:
+        yield
+    finally:
+        for context in contexts:
+            del context.load_additional_registries
+
+
+def _load(context: Any, were_loaded: list[bool]) -> None:
+    """Load a context's registries; later, find what is new in them."""
+    if not were_loaded:
+        were_loaded.append(True)
+        type(context).load_additional_registries(context)
+    for registry in list(context._registries):
+        context.install_registry(registry)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fcbackends.kernels.elements import activate
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
 from fcbackends.kernels.views import row
@@ -93,12 +94,12 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue):
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES
     for first in range(0, rows, ROWS_A_BLOCK):
-        block = min(ROWS_A_BLOCK, rows - first)
+        block = smaller(ROWS_A_BLOCK, rows - first)
         for term in range(0, terms, _TERMS_A_BLOCK):
-            depth = min(_TERMS_A_BLOCK, terms - term)
+            depth = smaller(_TERMS_A_BLOCK, terms - term)
             a_here = at(a, a.at + first * a.row + term * a.column)
             for column in range(start, columns, width):
-                used = min(width, columns - column)
+                used = smaller(width, columns - column)
                 c_here = at(c, c.at + first * c.row + column)
                 b_here = at(b, b.at + term * b.row + column // width * b.column)
                 if packs:

@@ -15,6 +15,7 @@ from fcbackends.kernels.elements import (
     loss_of_sample,
     update,
 )
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
@@ -82,11 +83,11 @@ def forward_and_loss(network, rows, factor, team):
         # A sum of no terms is +0.0; the bias alone, as a term, may be -0.0.
         terms = inputs + 1 if inputs > 0 else 0
         # All whole panels, and then the last one, whose rows are shorter.
-        whole = min(right, outputs // width * width)
+        whole = smaller(right, outputs // width * width)
         for start, stop in ((left, whole), (whole, right)):
             if start >= stop:
                 continue
-            used = min(width, stop - start)
+            used = smaller(width, stop - start)
             panels = layer.weights + (inputs + 1) * start
             multiply(
                 network.arithmetic,
@@ -161,12 +162,12 @@ def descend(network, rows, team):
         h = input_of(network, number, team)
         first, last, left, right = part(inputs + 1, outputs, itemsize, team)
         for column in range(left, right, panel_width(itemsize)):
-            width = min(panel_width(itemsize), outputs - column)
+            width = smaller(panel_width(itemsize), outputs - column)
             panel = layer.weights + (inputs + 1) * column
             # As much as the scratch room holds, or the cache.
             rows_a_pass = ROWS_A_PASS * panel_width(itemsize) // width
             for start in range(first, last, rows_a_pass):
-                count = min(rows_a_pass, last - start)
+                count = smaller(rows_a_pass, last - start)
                 if rows == 1:
                     _outer(memory, scratch, h + start, count, dy + column, width)
                 elif outputs == 1:
@@ -199,7 +200,7 @@ def descend(network, rows, team):
                 update(shared.optimizer, memory, at, gradient, constants, shared.theta_size)
             if number > 0:
                 to = layer.transposed + column * inputs
-                _transpose(memory, panel, width, to, inputs, first, min(last, inputs))
+                _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
 
 
 @called
@@ -238,7 +239,7 @@ def _transpose_edge(memory, at, columns, to, rows, i, j, height):
         Operand(memory, to + j * rows + i, rows, 0),
         Operand(memory, at + i * columns + j, columns, 0),
         height,
-        min(VECTOR_BYTES // memory.itemsize, columns - j),
+        smaller(VECTOR_BYTES // memory.itemsize, columns - j),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 
 MAX_SHUFFLED = 2**16
@@ -58,7 +59,7 @@ def _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoc
     while first < last:
         if epoch_words[_NEXT_EPOCH] != np.uint64(epoch + 1):
             set_epoch(key, epoch, samples, epoch_words, epoch_order)
-        count = min(last - first, samples - place)
+        count = smaller(last - first, samples - place)
         if samples <= MAX_SHUFFLED:
             for i in range(count):
                 order[first + i] = epoch_order[place + i]

@@ -1,9 +1,10 @@
 """Training of one small network, with a kernel for each shape.
 
 Where a network has few weights, a step takes some nanoseconds to microseconds, and what there is to
-gain lies in keeping the weights in registers or the first-level cache. That takes loops whose
-lengths are constants: a kernel is compiled for each shape that is asked for. It goes through a
-batch sample by sample, forward and backward, and sums their gradients.
+gain lies in keeping the weights in registers or the first-level cache, and in asking nothing at run
+time. That takes loops whose lengths are constants: a kernel is compiled for each shape that is
+asked for. Some samples at a time go through all layers, forward and backward, and their gradients
+are summed; of a batch of one, the weights move as soon as their gradient is known.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from fcbackends.kernels.arithmetic import plus_product
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     activate,
@@ -26,9 +26,13 @@ from fcbackends.kernels.elements import (
     loss_of_sample,
     update,
 )
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined, kernel
+from fcbackends.kernels.rows import add_rows, add_to_rows, move_rows, sum_of_rows, sums_in_rows
 from fcbackends.kernels.sampling import draw_samples
-from fcbackends.kernels.training import data_type
+from fcbackends.kernels.small_layout import LANES, Plan, Rows, is_by_columns, plan
+from fcbackends.kernels.training import Data, data_type
+from fcbackends.kernels.vectors import vectors
 from fcbackends.kernels.views import local, prefetch, row
 from fcbackends.kernels.watch import (
     WATCH,
@@ -47,24 +51,40 @@ DRAWS_AHEAD = 12
 """So many draws before its turn a sample is asked for from memory: that hides two thirds of the
 wait for it. From a mapped file of 1e8 samples, a step took 41 ns instead of 128."""
 
+MOST_WEIGHTS_OF_ONE = 2**16
+"""For batches of one: a step took 2 to 25 times less than the general kernel's, 64-128-10 on a
+Zen 4 0.93 us instead of 3.7. Larger networks, whose weights stand here twice, leave the
+second-level cache."""
 
-MOST_WEIGHTS_OF_A_LAYER = 32
-"""With a gradient for each, what the registers hold."""
+MOST_WEIGHTS_OF_ANY = 512
+"""For any batch: of larger ones on 32 samples, the general kernel's tiles are as fast. 8-16-1 on 16
+takes 0.25 us instead of 0.94, 16-32-4 on 256 would take 25 instead of 18."""
 
-MOST_WEIGHTS_OF_A_NETWORK = 512
-"""Of several layers, for batches of one. On a Zen 4 a step of 2-8-1 takes 28 ns instead of 430, of
-8-16-1 165 instead of 450; of 4-64-64-2, 4610 weights, 3.2 us, and 2.3 in the general kernel."""
+MOST_UNITS_AT_ONCE = 2048
+"""Inputs and outputs of all layers, times the samples that go through them together: they stand on
+the stack, twice, where a thread may have no more than 128 KiB."""
 
-_SUMS_AT_ONCE = 8
+MOST_TERMS_OF_ANY = 32
+"""A few outputs' sums go number by number: 200-1 on 32 would take 8 us instead of 3.7."""
+
+SAMPLES_AT_ONCE = 16
+"""Of a batch: what they add to a gradient is summed in registers. 2-3 on 32 takes 158 ns with 16,
+180 with 8 and 203 with 4."""
+
+_MOST_COPIED = 2048
+"""So many numbers the stack has room for, in any thread; they can live in registers there."""
 
 
 def is_small(sizes: tuple[int, ...], *, one_sample: bool) -> bool:
     """Whether there are kernels for a network of these sizes, and batches of one or of any."""
-    if min(sizes) == 0:
+    samples = 1 if one_sample else SAMPLES_AT_ONCE
+    if min(sizes) == 0 or sum(sizes) * samples > MOST_UNITS_AT_ONCE:
         return False
-    if len(sizes) == 2:
-        return weights_of(sizes) <= MOST_WEIGHTS_OF_A_LAYER
-    return one_sample and weights_of(sizes) <= MOST_WEIGHTS_OF_A_NETWORK
+    if one_sample:
+        return weights_of(sizes) <= MOST_WEIGHTS_OF_ONE
+    by_columns = [k for k, m in itertools.pairwise(sizes) if is_by_columns(k, m)]
+    few_terms = max(by_columns, default=0) <= MOST_TERMS_OF_ANY
+    return few_terms and weights_of(sizes) <= MOST_WEIGHTS_OF_ANY
 
 
 def weights_of(sizes: tuple[int, ...]) -> int:
@@ -80,96 +100,133 @@ def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, .
         types.int64,
         real[::1],
         real[::1],
-        data_type(real),
         WATCH,
         types.float64[::1],
         types.int64[::1],
         types.uint64[::1],
         types.uint16[::1],
+        *data_type(real),
     )
 
 
-def _layer(sizes: tuple[int, ...], number: int, following: Any, *, learns: bool) -> Any:
-    """A sample's way through a layer, the `following` ones, and back; returns its loss.
+class _Small(NamedTuple):
+    """What a kernel works on: how, with which weights, and room for a few samples' numbers."""
 
-    `h` has room for all layers' outputs, and `d` for their gradients, those of the layer before
-    this one's among them.
+    arithmetic: Any
+    activation: Any
+    loss: Any
+    optimizer: Any
+    constants: Any
+    weights: Any
+    gradient: Any
+    h: Any
+    d: Any
+    data: Data
+
+
+def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -> Any:
+    """The way of `count` samples through a layer, the `following` ones, and back.
+
+    Their losses are added to `total`. Unless `factor` is 0, their gradients are added to the
+    network's, or the one sample's weights move.
     """
-    inputs, outputs = sizes[number : number + 2]
-    weights_at = weights_of(sizes[: number + 1])
-    bias_at = weights_at + inputs * outputs
-    out_at = sum(sizes[1 : number + 1])
-    in_at = out_at - inputs
-    new_sums = local(_SUMS_AT_ONCE)
-    is_first, is_last = number == 0, number == len(sizes) - 2
+    layer, stride, size = plan.layers[number], plan.outputs, plan.weights
+    is_first, is_last = number == 0, number == len(plan.layers) - 1
+    by_rows, by_columns = layer.by_rows is not None, layer.by_columns is not None
+    # Matrices of constants, of which only those that there are are looked at.
+    rows, columns, bias = layer.by_rows, layer.by_columns, layer.bias
+    of_x, of_y = columns.lanes if columns else 1, bias.lanes
+    whole = vectors(of_y)
+    forward, add_bias = sum_of_rows(of_y), add_rows(of_y)
+    input_gradient = sum_of_rows(of_x)
+    move_y, move_x = move_rows(of_y), move_rows(of_x)
+    add_y, add_x = add_to_rows(of_y), add_to_rows(of_x)
 
     @inlined
-    def forward(arithmetic, activation, weights, x, y):
-        for m in range(outputs):
-            y[m] = -0.0
-        for k in range(inputs):
-            for m in range(outputs):
-                y[m] = plus_product(arithmetic, y[m], x[k], weights[weights_at + k * outputs + m])
-        for m in range(outputs):
-            y[m] += weights[bias_at + m]
+    def through(net, samples, count, factor, total):
+        for n in range(count):
+            at = n * stride
+            if is_first:
+                for k in range(layer.inputs):
+                    net.h[at + k] = net.data.x[samples[n] * layer.inputs + k]
+            x, y = at + layer.x, at + layer.y
+            if by_rows:
+                forward(net.arithmetic, net.weights, rows, net.h, x, y)
+            else:
+                sums_in_rows(net.arithmetic, net.weights, columns, net.h, x, layer.inputs, y)
+            add_bias(net.h, y, bias.vectors, net.weights, bias.at, 1, 0)
+            if is_last:
+                out, d = row(net.h, y, layer.outputs), row(net.d, y, layer.outputs)
+                t = row(net.data.t, samples[n] * layer.outputs, layer.outputs)
+                total += loss_of_sample(net.loss, out, t, d, factor)
+            else:
+                activate(net.activation, whole(net.h, y, bias.vectors))
         if not is_last:
-            activate(activation, y)
-
-    @inlined
-    def input_gradient(arithmetic, weights, dy, dx):
-        # Several sums at a time hide each other's latency.
-        sums = new_sums(weights)
-        for first in range(0, inputs, _SUMS_AT_ONCE):
-            for j in range(_SUMS_AT_ONCE):
-                sums[j] = -0.0
-            for m in range(outputs):
-                for j in range(_SUMS_AT_ONCE):
-                    i = weights_at + min(first + j, inputs - 1) * outputs + m
-                    sums[j] = plus_product(arithmetic, sums[j], dy[m], weights[i])
-            for j in range(min(_SUMS_AT_ONCE, inputs - first)):
-                dx[first + j] = sums[j]
-
-    @inlined
-    def backward(arithmetic, weights, gradient, x, d, dy):
-        for k in range(inputs):
-            for m in range(outputs):
-                i = weights_at + k * outputs + m
-                gradient[i] = plus_product(arithmetic, gradient[i], x[k], dy[m])
-        for m in range(outputs):
-            gradient[bias_at + m] += dy[m]
-        if not is_first:
-            input_gradient(arithmetic, weights, dy, row(d, in_at, inputs))
-
-    @inlined
-    def through(arithmetic, activation, loss, weights, gradient, x, h, d, t, factor):
-        y, dy = row(h, out_at, outputs), row(d, out_at, outputs)
-        forward(arithmetic, activation, weights, x, y)
-        if is_last:
-            of_sample = loss_of_sample(loss, y, t, dy, factor)
-        else:
-            of_sample = following(
-                arithmetic, activation, loss, weights, gradient, y, h, d, t, factor
-            )
-        if learns:
-            if not is_last:
-                activation_backward(activation, dy, y)
-            backward(arithmetic, weights, gradient, x, d, dy)
-        return of_sample
+            total = following(net, samples, count, factor, total)
+        if factor != 0 and (not one_sample or is_finite(total)):
+            for n in range(count):
+                x, y = n * stride + layer.x, n * stride + layer.y
+                if not is_last:
+                    dh, h = whole(net.d, y, bias.vectors), whole(net.h, y, bias.vectors)
+                    activation_backward(net.activation, dh, h)
+                if not is_first:
+                    input_gradient(net.arithmetic, net.weights, columns, net.d, y, x)
+            if one_sample:
+                if by_rows:
+                    move_y(net, rows, net.h, layer.x, net.d, layer.y, size)
+                if by_columns:
+                    move_x(net, columns, net.d, layer.y, net.h, layer.x, size)
+                dy = whole(net.d, layer.y, bias.vectors)
+                update(net.optimizer, net.weights, bias.at, dy, net.constants, size)
+            else:
+                if by_rows:
+                    add_y(net, rows, net.h, layer.x, net.d, layer.y, count, stride)
+                else:
+                    add_x(net, columns, net.d, layer.y, net.h, layer.x, count, stride)
+                add_bias(net.gradient, bias.at, bias.vectors, net.d, layer.y, count, stride)
+        return total
 
     return through
 
 
-def _network(sizes: tuple[int, ...], *, learns: bool) -> Any:
-    """A sample's way through all layers and, if it `learns`, back."""
+def _network(plan: Plan, *, one_sample: bool) -> Any:
+    """The way through all layers and back."""
 
     @inlined
-    def nothing(arithmetic, activation, loss, weights, gradient, x, h, d, t, factor):
-        return factor
+    def nothing(net, samples, count, factor, total):
+        return total
 
     through = nothing
-    for number in reversed(range(len(sizes) - 1)):
-        through = _layer(sizes, number, through, learns=learns)
+    for number in reversed(range(len(plan.layers))):
+        through = _way_through(plan, number, through, one_sample=one_sample)
     return through
+
+
+def _repetition(plan: Plan) -> Any:
+    """Weights by rows are written by columns as well."""
+
+    @inlined
+    def nothing(weights):
+        pass
+
+    def followed(rows: Rows, columns: Rows, before: Any) -> Any:
+        in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
+
+        @inlined
+        def repeat(weights):
+            before(weights)
+            for m in range(columns.rows):
+                for k in range(rows.rows):
+                    to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
+                    weights[to] = weights[source]
+
+        return repeat
+
+    repeat = nothing
+    for layer in plan.layers:
+        if layer.by_rows and layer.by_columns:
+            repeat = followed(layer.by_rows, layer.by_columns, repeat)
+    return repeat
 
 
 @functools.cache
@@ -178,18 +235,28 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
 
     `slots` is how many numbers the optimizer keeps beside each weight.
     """
-    inputs, outputs, size = sizes[0], sizes[-1], weights_of(sizes)
-    new_state, new_gradient = local((1 + slots) * size), local(size)
-    new_outputs, new_constants = local(sum(sizes[1:])), local(MOST_CONSTANTS)
-    learn, look = _network(sizes, learns=True), _network(sizes, learns=False)
+    network = plan(sizes, one_sample=one_sample)
+    inputs, outputs, size = sizes[0], sizes[-1], network.weights
+    own_size, block = network.unrepeated, 1 if one_sample else SAMPLES_AT_ONCE
+    is_copied = (1 + slots) * size <= _MOST_COPIED
+    new_state = local((1 + slots) * size if is_copied else 1)
+    new_gradient = local(1 if one_sample else own_size)
+    new_outputs, new_constants = local(block * network.outputs), local(MOST_CONSTANTS)
+    new_samples = local(block)
+    through, repeat = _network(network, one_sample=one_sample), _repetition(network)
+    whole = vectors(LANES)
 
     @inlined
-    def data_loss(arithmetic, activation, loss, weights, gradient, data, h, d):
-        total, zero = weights.dtype.type(-0.0), weights.dtype.type(0)
-        for sample in range(data.samples):
-            x, t = row(data.x, sample * inputs, inputs), row(data.t, sample * outputs, outputs)
-            total += look(arithmetic, activation, loss, weights, gradient, x, h, d, t, zero)
-        return total * weights.dtype.type(1.0 / data.samples)
+    def data_loss(net, order):
+        zero = net.weights.dtype.type(0)
+        total = -zero
+        samples = new_samples(order)
+        for first in range(0, net.data.samples, block):
+            count = smaller(block, net.data.samples - first)
+            for n in range(count):
+                samples[n] = first + n
+            total = through(net, samples, count, zero, total)
+        return total * net.weights.dtype.type(1.0 / net.data.samples)
 
     def steps(
         arithmetic,
@@ -198,22 +265,36 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
         optimizer,
         constants,
         theta,
-        data,
         watch,
         losses,
         order,
         epoch_words,
         epoch_order,
+        x,
+        t,
+        samples,
     ):
-        """As `train_steps`, on all weights and slots in `theta`; `order` has room for batches."""
+        """As `train_steps`, on weights and slots as `plan` has them; `order` is room for batches.
+
+        What was seen is returned as a plain tuple: to make a named one takes 0.6 us.
+        """
+        data = Data(x, t, samples)
         batch = 1 if one_sample else watch.batch_size
         real = theta.dtype.type
         one_over_n, factor = real(1.0 / batch), real(gradient_factor(loss, batch))
-        weights, gradient = new_state(theta), new_gradient(theta)
-        h, d = new_outputs(theta), new_outputs(theta)
-        for i in range((1 + slots) * size):
-            weights[i] = theta[i]
+        gradient = new_gradient(theta)
+        if is_copied:
+            weights = new_state(theta)
+            for i in range((1 + slots) * size):
+                weights[i] = theta[i]
+        else:
+            weights = theta
         own = new_constants(theta)
+        h, d = new_outputs(theta), new_outputs(theta)
+        net = _Small(arithmetic, activation, loss, optimizer, own, weights, gradient, h, d, data)
+        for i in range(block * network.outputs):
+            h[i] = 0
+            d[i] = 0
         for i in range(MOST_CONSTANTS):
             own[i] = constants[i]
         steps_a_block = order.shape[0] // batch
@@ -225,32 +306,35 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
             finite = True
             while step < look_after:
                 if place == block_end:
-                    block_end = min(steps_a_block, watch.stop - step) * batch
+                    block_end = smaller(steps_a_block, watch.stop - step) * batch
                     draw_samples(
                         order, 0, block_end, step * batch, data.samples, watch.key, watch.by_epoch,
                         epoch_words, epoch_order,
                     )  # fmt: skip
                     place = 0
                 total = real(-0.0)
-                for i in range(size):
-                    gradient[i] = -0.0
-                for n in range(place, place + batch):
-                    ahead = order[min(n + DRAWS_AHEAD, block_end - 1)]
-                    prefetch(data.x, ahead * inputs)
-                    prefetch(data.t, ahead * outputs)
-                    prefetch(data.t, ahead * outputs + outputs - 1)
-                    sample = order[n]
-                    x = row(data.x, sample * inputs, inputs)
-                    t = row(data.t, sample * outputs, outputs)
-                    total += learn(
-                        arithmetic, activation, loss, weights, gradient, x, h, d, t, factor
-                    )
+                if not one_sample:
+                    sums = whole(gradient, 0, own_size // LANES)
+                    for i in range(own_size // LANES):
+                        sums[i] = -0.0
+                for first in range(place, place + batch, block):
+                    count = smaller(block, place + batch - first)
+                    for n in range(first, first + count):
+                        ahead = order[smaller(n + DRAWS_AHEAD, block_end - 1)]
+                        prefetch(data.x, ahead * inputs)
+                        prefetch(data.t, ahead * outputs)
+                        prefetch(data.t, ahead * outputs + outputs - 1)
+                    drawn = row(order, first, count)
+                    total = through(net, drawn, count, factor, total)
                 place += batch
                 batch_loss = total * one_over_n
                 if not is_finite(batch_loss):
                     finite = False
                     break
-                update(optimizer, weights, 0, gradient, own, size)
+                if not one_sample:
+                    sums = whole(gradient, 0, own_size // LANES)
+                    update(optimizer, weights, 0, sums, own, size)
+                    repeat(weights)
                 step += 1
                 watched = np.float64(batch_loss)
                 if watched <= batch_tol(watch):
@@ -259,13 +343,12 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
                 seen = diverge(watch, seen, step, watched)
             else:
                 if wants_data(watch, step):
-                    watched = np.float64(
-                        data_loss(arithmetic, activation, loss, weights, gradient, data, h, d)
-                    )
+                    watched = np.float64(data_loss(net, order))
                 seen = look_up(watch, seen, step, watched, losses, True)
-        for i in range((1 + slots) * size):
-            theta[i] = weights[i]
-        return seen
+        if is_copied:
+            for i in range((1 + slots) * size):
+                theta[i] = weights[i]
+        return seen.step, seen.loss, seen.recorded, seen.reached, seen.diverged_at
 
     # The name is also the kernel's in the cache.
     name = f"small_steps_{'_'.join(map(str, sizes))}_{'one' if one_sample else 'any'}"

@@ -19,6 +19,7 @@ from numba import config, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 
 _Result = TypeVar("_Result")
@@ -102,7 +103,7 @@ def share(count, unit, team):
     units = (count + unit - 1) // unit
     first = units * team.thread // team.threads * unit
     last = units * (team.thread + 1) // team.threads * unit
-    return min(first, count), min(last, count)
+    return smaller(first, count), smaller(last, count)
 
 
 @called

@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from fcbackends.kernels.elements import gradient_factor, is_finite
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined, kernel
 from fcbackends.kernels.layout import STEPS_A_COPY, network_type
 from fcbackends.kernels.network import (
@@ -90,7 +91,7 @@ def _data_loss(network, data, team):
     zero, called_off = memory.dtype.type(0), memory.dtype.type(np.nan)
     total = zero
     for start in range(0, data.samples, capacity):
-        rows = min(capacity, data.samples - start)
+        rows = smaller(capacity, data.samples - start)
         h_at, first, last = _rows_to_take(network, rows, team)
         for n in range(first, last):
             _take_sample(network, h_at, n, data, start + n)

@@ -11,11 +11,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+CACHE_LINE = 64
+
 
 # Slicing and reshaping inside a kernel counts references and checks bounds; and a flat index
 # with an offset is tested for being negative at each access, which stops vectorisation. A view
 # made here costs two multiplications, and LLVM sees that its loop indices are not negative.
-def _view(context: Any, builder: Any, kind: types.Array, data: Any, shape: list[Any]) -> Any:
+def view(context: Any, builder: Any, kind: types.Array, data: Any, shape: list[Any]) -> Any:
     """The array of type `kind` whose elements stand one after another from `data` on."""
     size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
     strides = [context.get_constant(types.intp, size)]
@@ -43,7 +45,7 @@ def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
             context.cast(builder, value, number, types.intp)
             for value, number in zip(args[1:], numbers, strict=True)
         )
-        return _view(context, builder, kind, builder.gep(source.data, [start]), shape)
+        return view(context, builder, kind, builder.gep(source.data, [start]), shape)
 
     return kind(buffer, *numbers), codegen
 
@@ -64,7 +66,7 @@ def _compiled_flat(typing_context, array):
 
     def codegen(context, builder, signature, args):
         source = context.make_array(array)(context, builder, args[0])
-        return _view(context, builder, kind, source.data, [source.nitems])
+        return view(context, builder, kind, source.data, [source.nitems])
 
     return kind(array), codegen
 
@@ -104,7 +106,8 @@ def local(size: int) -> Any:
         def codegen(context, builder, signature, args):
             number = context.get_data_type(buffer.dtype)
             room = cgutils.alloca_once(builder, number, size=size)
-            return _view(context, builder, kind, room, [context.get_constant(types.intp, size)])
+            room.align = CACHE_LINE
+            return view(context, builder, kind, room, [context.get_constant(types.intp, size)])
 
         return kind(buffer), codegen
 

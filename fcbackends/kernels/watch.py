@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from fcbackends.kernels.elements import is_finite
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined
 
 
@@ -61,7 +62,7 @@ def goes_on(watch, seen):
 @inlined
 def next_look(watch, step):
     """The step after which to look up: no loss is kept before it."""
-    return min(watch.stop, (step // watch.record_every + 1) * watch.record_every)
+    return smaller(watch.stop, (step // watch.record_every + 1) * watch.record_every)
 
 
 @inlined

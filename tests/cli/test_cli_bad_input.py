@@ -44,8 +44,8 @@ CASES = {
     "or 8-16-1, got '2'",
     "warmup --sizes 2-0": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
     "or 8-16-1, got '2-0'",
-    "warmup --sizes 31-2": "`--sizes` must be a network with at most 512 weights and biases, or "
-    "one layer with at most 32, got 31-2 with 64",
+    "warmup --sizes 300-300": "`--sizes` must be a network with at most 65536 weights and biases, "
+    "and 2048 inputs and outputs of layers, got 300-300 with 90300 and 600",
     "train ok.csv --lr": "`--lr` must come with a value, got none",
     "predict": "`MODEL` must be given, got nothing",
     "predict ok.safetensors": "`DATA` must be given, got nothing",

@@ -3,11 +3,10 @@
 import pytest
 
 import fcbackends as fcb
-from fcbackends.backends import fused_loop
 from fcbackends.conformance.golden import RUNS, differing_runs, golden_digests, golden_runs
 from fcbackends.kernels import threads as threading
 from tests.broken import backend_of, reversed_backward
-from tests.cases import needs_jit
+from tests.cases import allow_small_kernels, needs_jit
 from tests.fused_oracle import fused
 from tests.oracle import fast
 
@@ -65,12 +64,10 @@ def test_array_api_backends_end_on_the_digests(arithmetic, name, every):
 def test_compiled_kernels_end_on_the_digests(arithmetic, threads, constant_shapes, monkeypatch):
     monkeypatch.setattr(threading, "get_threads", lambda: threads)
     monkeypatch.setattr(threading, "_PRODUCTS_A_THREAD", 10_000)
-    monkeypatch.setattr(fused_loop, "_WORTH_A_KERNEL", 1 if constant_shapes else 10**9)
-    monkeypatch.setattr(fused_loop, "_WORTH_COMPILING", 1 if constant_shapes else 10**9)
-    monkeypatch.setattr(fused_loop, "_small_kernels", {})
+    shapes = allow_small_kernels(monkeypatch, 99 if constant_shapes else 0)
     backend = fcb.get_backend("numba", arithmetic=arithmetic)
     assert differing_runs(ARITHMETICS[arithmetic], backend) == ()
-    assert len(fused_loop._small_kernels) == (18 if constant_shapes else 0)
+    assert len(shapes) == (28 if constant_shapes else 0)
 
 
 def test_a_defect_changes_the_digests():

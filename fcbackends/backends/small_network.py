@@ -1,0 +1,80 @@
+"""A small network under training, as the kernel for its shape has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.backends.small_kernels import Shape
+from fcbackends.kernels import small_layout
+from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.elements import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fcbackends.kernels.small import DRAWS_A_BLOCK
+from fcbackends.kernels.watch import Seen, Watch
+from fcbackends.maths.network import Method, State
+
+
+class SmallNetwork:
+    """The weights of a small network, and the ways to move them on.
+
+    Parameters
+    ----------
+    shape : Shape
+        What `kernel` is for.
+    kernel : callable
+        From `fcbackends.kernels.small`.
+    method : Method
+        How the network computes and learns.
+    constants : array
+        The update's.
+    """
+
+    def __init__(
+        self, shape: Shape, kernel: Callable[..., Any], method: Method, constants: NDArray[Any]
+    ) -> None:
+        self.shape = shape
+        self._kernel = kernel
+        self._plan = small_layout.plan(shape.sizes, one_sample=shape.one_sample)
+        self._memory = np.zeros((1 + shape.slots, self._plan.weights), shape.dtype)
+        self._how = (
+            ARITHMETICS[shape.arithmetic],
+            ACTIVATIONS[method.activation],
+            LOSSES[method.loss],
+            OPTIMIZERS[method.optimizer].code,
+            constants,
+            self._memory.reshape(-1),
+        )
+
+    @property
+    def state(self) -> State:
+        """A copy of all that steps change."""
+        params, *slots = (
+            tuple((w.copy(), b.copy()) for w, b in small_layout.read(self._plan, part))
+            for part in self._memory
+        )
+        return State(params, tuple(slots))
+
+    @state.setter
+    def state(self, state: State) -> None:
+        for part, pairs in zip(self._memory, (state.params, *state.slots), strict=True):
+            small_layout.write(self._plan, part, pairs)
+
+    def run(
+        self,
+        x: NDArray[Any],
+        t: NDArray[Any],
+        samples: int,
+        watch: Watch,
+        losses: NDArray[np.float64],
+        epoch_words: NDArray[np.uint64],
+        epoch_order: NDArray[np.uint16],
+    ) -> Seen:
+        """Take the steps that `watch` asks for, or fewer, on flat x and t."""
+        order = np.empty(max(1, DRAWS_A_BLOCK // watch.batch_size) * watch.batch_size, np.int64)
+        found = self._kernel(
+            *self._how, watch, losses, order, epoch_words, epoch_order, x, t, samples
+        )
+        return Seen(*found)
