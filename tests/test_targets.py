@@ -174,7 +174,7 @@ def test_every_target_has_numpys_bits(target, arithmetic, compiled):
     assert said["same"] == [True] * 20
     assert said["digests"] == compiled("host", arithmetic)["digests"]
     assert said["threads"] == 2
-    assert said["own kernels"] == 4
+    assert said["own kernels"] == 6
     assert said["golden"] == [[], []]
 
 
@@ -233,7 +233,7 @@ def test_what_is_rounded_twice_is_let_through():
         assert bool(PRODUCT.search(code)) == (operation in PRODUCT_NAMES.split()), operation
 
 
-KERNELS = 2 * (3 + 3 + 2)
+KERNELS = 2 * (3 + 3 + 3)
 """Of layers, of trainings and of small networks, in both dtypes."""
 
 
@@ -269,7 +269,7 @@ WITHOUT_PRODUCTS = ("layers.loss_and_gradient",)
 def assert_fused_as_written(name, ir, code):
     """Fused instructions, no more than the kernel asks for, and no function called instead.
 
-    Of two alike, the compiler may keep one.
+    Of two alike, the compiler may keep one; a vector may be several of the target's.
     """
     written = CALL.findall(ir)
     found = FUSED.findall(code)
@@ -277,7 +277,7 @@ def assert_fused_as_written(name, ir, code):
     if name.startswith(WITHOUT_PRODUCTS):
         assert (written, found) == ([], []), name
     else:
-        assert 0 < len(found) <= len(written), name
+        assert 0 < len(found) <= sum(int(lanes or 1) for lanes in written), name
 
 
 @pytest.mark.slow
@@ -392,7 +392,7 @@ def test_arm_fuses_no_product_of_kernels_that_the_host_optimised(cpu, compiled):
 def test_where_fusing_is_allowed_arm_does(cpu, compiled):
     kernels = compiled("generic")["ir"]
     some = [name for name in kernels if name.endswith("32") and name.startswith(("lay", "small"))]
-    assert len(some) == 3 + 2
+    assert len(some) == 3 + 3
     for name in some:
         (strict,) = kernels[name]
         ir = re.sub(r"= (fmul|fadd) ", r"= \1 contract ", strict)
