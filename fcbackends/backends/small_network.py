@@ -12,6 +12,7 @@ from fcbackends.backends.small_kernels import Shape
 from fcbackends.kernels import small_layout
 from fcbackends.kernels.arithmetic import ARITHMETICS
 from fcbackends.kernels.elements import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fcbackends.kernels.layout import aligned_zeros
 from fcbackends.kernels.small import DRAWS_A_BLOCK
 from fcbackends.kernels.watch import Seen, Watch
 from fcbackends.maths.network import Method, State
@@ -38,7 +39,9 @@ class SmallNetwork:
         self.shape = shape
         self._kernel = kernel
         self._plan = small_layout.plan(shape.sizes, one_sample=shape.one_sample)
-        self._memory = np.zeros((1 + shape.slots, self._plan.weights), shape.dtype)
+        rows = 1 + shape.slots
+        memory = aligned_zeros(rows * self._plan.weights, np.dtype(shape.dtype))
+        self._memory = memory.reshape(rows, -1)
         self._how = (
             ARITHMETICS[shape.arithmetic],
             ACTIVATIONS[method.activation],

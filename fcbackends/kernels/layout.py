@@ -206,7 +206,7 @@ def lay_out(
 
 def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Network:
     """A network of this layout, all zeros but for the last column of each layer's input."""
-    memory = _aligned_zeros(layout.size, dtype)
+    memory = aligned_zeros(layout.size, dtype)
     for number, layer in enumerate(layout.layers):
         for thread in range(1 if number else layout.threads):
             at = layer.input + thread * layout.shared.input_size
@@ -224,7 +224,7 @@ def _records(layout: Layout) -> tuple[Any, Any]:
     return layers, shared
 
 
-def _aligned_zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def aligned_zeros(size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Zeros that begin where a vector register's worth of memory does.
 
     Rows that straddle cache lines took a step of 64-32-10 from 16 to 23 us.
