@@ -3,7 +3,7 @@
 A kernel that stands in the cache is read, in some milliseconds. To compile one takes a second: that
 is done where the steps of a shape, those that were taken with the general kernel among them, would
 have won half of it, so that no more is lost than as much again. Where neither is there, the small
-kernel is compiled in a fifth of the time, once.
+kernel is compiled in less than half of the time, once.
 """
 
 from __future__ import annotations

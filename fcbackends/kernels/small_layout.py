@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -74,6 +75,7 @@ def _part(count: int, most: int) -> int:
     return next(part for part in range(max(most, 1), 0, -1) if count % part == 0)
 
 
+@functools.lru_cache(maxsize=256)
 def plan(sizes: tuple[int, ...], *, one_sample: bool) -> Plan:
     """Where all numbers of a network of these sizes stand, for batches of one or of any."""
     # A batch of one waits for each number's way into a vector and out of it: 2-3 took 9.1 ns with
