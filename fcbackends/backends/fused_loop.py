@@ -180,13 +180,13 @@ class FusedLoop:
 
     def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
         """Take one step on a batch or one sample; returns the loss before it."""
-        rows = 1 if x.ndim == 1 else x.shape[0]
         if self._small:
             self._hand_to(None)
-        if x.ndim == 2:
-            self._make_room(rows, 1)
-            x, t = _row(x), _row(t)
-        return self._take_step(self._network, x, t, rows, guarded, ALONE)
+        if x.ndim == 1:
+            return self._take_step(self._network, x, t, 1, guarded, ALONE)
+        rows = x.shape[0]
+        self._make_room(rows, 1)
+        return self._take_step(self._network, _row(x), _row(t), rows, guarded, ALONE)
 
     @functools.cached_property
     def _take_step(self) -> Callable[..., float]:
