@@ -52,8 +52,8 @@ DRAWS_AHEAD = 12
 wait for it. From a mapped file of 1e8 samples, a step took 41 ns instead of 128."""
 
 MOST_WEIGHTS_OF_ONE = 2**16
-"""For batches of one: a step took 2 to 25 times less than the general kernel's, 64-128-10 on a
-Zen 4 0.93 us instead of 3.7. Larger networks, whose weights stand here twice, leave the
+"""For batches of one: a step takes 2 to 20 times less than the general kernel's, of 64-128-10 on a
+Zen 4 0.9 us instead of 2.4. Larger networks, whose weights stand here twice, leave the
 second-level cache."""
 
 MOST_WEIGHTS_OF_ANY = 512

@@ -3,7 +3,7 @@
 What is written for a row of numbers works on a row of vectors as it is: +, -, * and comparisons act
 lane by lane, a number beside a vector is spread over its lanes, and `where` chooses. So a loop of
 constant length needs no vectoriser, whose choice between unrolling and vectors is a gamble: of
-8-16-1 in fused arithmetic it made a kernel that took 1.7 times longer.
+64-32-10 in fused arithmetic it made a kernel that took 3.2 times as long as in ordered.
 """
 
 from __future__ import annotations
