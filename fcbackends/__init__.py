@@ -29,6 +29,7 @@ from fcbackends.maths.arithmetic import Arithmetic
 from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
+from fcbackends.maths.optimizers import SGD, Adam
 from fcbackends.training.draws import sample_indices
 from fcbackends.training.initialization import init_params
 from fcbackends.training.many import train_many
@@ -40,6 +41,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CONTRACT_VERSION",
+    "SGD",
+    "Adam",
     "Agreement",
     "ArgumentError",
     "ArgumentTypeError",

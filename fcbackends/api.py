@@ -9,6 +9,7 @@ of "fused" but for one rounding where that has two.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fcbackends import arrays
@@ -242,10 +243,11 @@ def predict(
     params: Any,
     x: Any,
     *,
+    activation: str | Sequence[str] = "relu",
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
 ) -> Array:
-    """A network's output: its layers in turn, ReLU between them and none after the last.
+    """A network's output: its layers in turn, activations between them and none after the last.
 
     Parameters
     ----------
@@ -253,6 +255,9 @@ def predict(
         One pair a layer: w (inputs, outputs), b (outputs,).
     x : array (N, K) or (K,)
         Inputs.
+    activation : str or sequence of str
+        What goes between the layers: "relu", "leaky_relu" (slope 0.01), "tanh", "sigmoid" or
+        "identity"; of a sequence, each hidden layer has its own.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -265,7 +270,7 @@ def predict(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        As for `fc_forward`, and where `params` is no network.
+        As for `fc_forward`, where `params` is no network, and for another activation.
 
     Examples
     --------
@@ -274,12 +279,15 @@ def predict(
     >>> fcb.predict(params, [[-2.0], [3.0]])  # |x|
     array([[2.],
            [3.]])
+    >>> fcb.predict(params, [[-2.0], [3.0]], activation="leaky_relu")
+    array([[1.98],
+           [2.97]])
     """
     chosen = backend_for(backend, arithmetic, **checks.leaves(params), x=x)
     network = checks.params(chosen, params, beside={"x": x})
     (x,) = checks.for_network(chosen, network[0][0], x=x)
     single = checks.is_one_sample("x", x, columns=network[0][0].shape[0])
-    y = chosen.predict(network, _batch(x))
+    y = chosen.predict(network, _batch(x), options.activation(activation, len(network) - 1))
     return y[0, ...] if single else y
 
 
@@ -289,6 +297,7 @@ def sgd_step(
     t: Any,
     lr: float,
     *,
+    activation: str | Sequence[str] = "relu",
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
 ) -> StepResult:
@@ -307,6 +316,8 @@ def sgd_step(
         Targets of the batch.
     lr : float
         Learning rate: finite and > 0.
+    activation : str or sequence of str
+        As for `predict`.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -340,7 +351,8 @@ def sgd_step(
         checks.same_samples("x", x, "t", t)
         checks.at_least_one_sample("x", x)
     rate = options.learning_rate(lr, arrays.dtype_of(x))
-    return chosen.sgd_step(network, _batch(x), _batch(t), Method(rate))
+    activation = options.activation(activation, len(network) - 1)
+    return chosen.sgd_step(network, _batch(x), _batch(t), Method(rate, activation=activation))
 
 
 def _batch(array: Array) -> Array:

@@ -9,8 +9,9 @@ import numpy as np
 import fcbackends as fcb
 from fcbackends.maths.arithmetic import ordered
 from fcbackends.maths.network import State
+from fcbackends.maths.optimizers import Rule
 from tests.fused_oracle import fused
-from tests.oracle import constant, fast, network_of
+from tests.oracle import constant, descended, fast, network_of
 
 LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
 
@@ -148,14 +149,17 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
     ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
 
     def sgd_step(params, x, t, method):
-        return fcb.StepResult(*ops.sgd_step(params, x, t, method.lr))
+        return fcb.StepResult(*ops.sgd_step(params, x, t, method.lr, method.activation))
 
-    def step(state, x, t, method):
-        params, loss = ops.sgd_step(state.params, x, t, method.lr)
-        return State(params), loss
+    def step(state, x, t, form, constants):
+        if form.rule == Rule():
+            params, loss = ops.sgd_step(state.params, x, t, constants[0], form.activation)
+            return State(params), loss
+        loss, gradients = ops.gradients(state.params, x, t, form.activation)
+        return State(*descended(form.rule, state, gradients, constants)), loss
 
-    def loss_of(params, x, t, method):
-        return ops.loss(ops.predict(params, x), t)[0]
+    def loss_of(params, x, t, form):
+        return ops.loss(ops.predict(params, x, form.activation), t)[0]
 
     def training_loop(params, method):
         return fcb.StepLoop(ordered(np), params, method, step=step, loss_of=loss_of)

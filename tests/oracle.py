@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from tests.activation_oracle import activations_of, of_each_layer
+
 MASK = 2**64 - 1
 
 
@@ -130,45 +132,78 @@ def descend(p, g, lr):
     return np.array(flat, p.dtype).reshape(p.shape)
 
 
+@quiet
+def descended(rule, state, gradients, constants):
+    """The parameters, and then the slots, after a step of any optimizer."""
+
+    def of(place, p, g):
+        rate, decay, *rest = (constant(c, p.dtype) for c in constants)
+        if rule.decays_bias or place[1] == 0:
+            g = g + decay * p if rule.decay == "coupled" else g
+            p = p - decay * p if rule.decay == "decoupled" else p
+        kept = [slots[place[0]][place[1]] for slots in state.slots]
+        if rule.update == "adam":
+            scale, beta1, rest1, beta2, rest2, eps = rest
+            m, v = beta1 * kept[0] + rest1 * g, beta2 * kept[1] + rest2 * (g * g)
+            one = constant(1, p.dtype)
+            return p - rate * (m * (one / (scale * np.sqrt(v) + eps))), m, v
+        if rule.update == "sgd":
+            return (p - rate * g,)
+        a = rest[0] * kept[0] + g
+        return p - rate * (g + rest[0] * a if rule.update == "nesterov" else a), a
+
+    after = [
+        [of((layer, i), p, g) for i, (p, g) in enumerate(zip(pair, grads, strict=True))]
+        for layer, (pair, grads) in enumerate(zip(state.params, gradients, strict=True))
+    ]
+    params, *slots = (
+        tuple((w[part], b[part]) for w, b in after) for part in range(1 + len(state.slots))
+    )
+    return params, tuple(slots)
+
+
 # --- networks, over either set of layer functions ------------------------------------------------
 
 
 def network_of(ops):
-    def predict(params, x):
-        for layer, (w, b) in enumerate(params):
-            x = ops.forward(x if layer == 0 else ops.relu(x), w, b)
+    table = activations_of(ops)
+
+    @quiet
+    def predict(params, x, activation="relu"):
+        for (w, b), name in zip(params, of_each_layer(activation, len(params)), strict=True):
+            x = table[name][0](ops.forward(x, w, b))
         return x
 
-    def gradients(params, x, t):
+    @quiet
+    def gradients(params, x, t, activation="relu"):
         """The loss and a (dw, db) for every layer; every gradient from the old weights."""
-        inputs, sums = [], []
-        a = x
-        for w, b in params:
-            inputs.append(a)
-            sums.append(ops.forward(a, w, b))
-            a = ops.relu(sums[-1])
-        value, dy = ops.loss(sums[-1], t)
+        names = of_each_layer(activation, len(params))
+        inputs, h = [], x
+        for (w, b), name in zip(params, names, strict=True):
+            inputs.append(h)
+            h = table[name][0](ops.forward(h, w, b))
+        value, dy = ops.loss(h, t)
         grads = []
         for layer in reversed(range(len(params))):
             dw, db, dx = ops.backward(dy, inputs[layer], params[layer][0])
             grads.append((dw, db))
             if layer:
-                dy = ops.relu_backward(dx, sums[layer - 1])
+                dy = table[names[layer - 1]][1](dx, inputs[layer])
         return value, tuple(reversed(grads))
 
-    def sgd_step(params, x, t, lr):
-        value, grads = gradients(params, x, t)
+    def sgd_step(params, x, t, lr, activation="relu"):
+        value, grads = gradients(params, x, t, activation)
         new = tuple(
             (ops.descend(w, dw, lr), ops.descend(b, db, lr))
             for (w, b), (dw, db) in zip(params, grads, strict=True)
         )
         return new, value
 
-    def train(params, x, t, rows, lr):
+    def train(params, x, t, rows, lr, activation="relu"):
         """One step per row of sample numbers; the parameters and every step's loss."""
         losses = []
         for row in rows:
-            params, value = sgd_step(params, x[row], t[row], lr)
+            params, value = sgd_step(params, x[row], t[row], lr, activation)
             losses.append(value)
         return params, np.array(losses, x.dtype)
 

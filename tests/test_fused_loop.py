@@ -45,7 +45,7 @@ def test_steps_on_arrays_of_any_layout(dtype, layout):
     want, got = loops(case.params)
     for x, t in ((case.x[0], case.t[0]), (case.x, case.t), (case.x[:1], case.t[:1])):
         x, t = LAID_OUT[layout](x), LAID_OUT[layout](t)
-        assert got.step(x, t) == want.step(np.array(x), np.array(t))
+        assert got.step(x, t, 1) == want.step(np.array(x), np.array(t), 1)
         assert_same_bits(got.params, want.params)
         if x.ndim == 2:
             assert got.loss(x, t) == want.loss(np.array(x), np.array(t))
@@ -67,7 +67,7 @@ def test_a_state_takes_the_loop_back():
         ends.append(loop.run(case.x, case.t, plan, 0, 30))
         last = loop.state
         # More rows than there was room for.
-        ends[-1] = (ends[-1].loss, loop.step(case.x, case.t), fcb.digest(loop.params))
+        ends[-1] = (ends[-1].loss, loop.step(case.x, case.t, 1), fcb.digest(loop.params))
     assert ends[0] == ends[1]
     loop.state = State(last.params)
     assert_same_bits(loop.params, last.params)
@@ -79,7 +79,7 @@ def test_a_state_is_a_copy():
     case = problem(3, (2, 3), 5, "float64")
     _, loop = loops(case.params)
     state = loop.state
-    loop.step(case.x, case.t)
+    loop.step(case.x, case.t, 1)
     assert_same_bits(state.params, case.params)
     loop.state = state
     state.params[0][0][:] = 7

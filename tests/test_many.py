@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.backends import small_kernels
+from fcbackends.kernels.elements import PLAIN
 from fcbackends.kernels.threads import get_threads
 from fcbackends.training import many
 from tests.cases import (
@@ -164,7 +165,7 @@ def test_networks_that_together_are_worth_a_kernel_get_one(monkeypatch):
     fcb.train_many(x, t, seed=[0, 1], backend="numba", **run)
     assert shapes == {}
     results = fcb.train_many(x, t, seed=SEEDS, backend="numba", **run)
-    assert set(shapes) == {((3, 2), True, 0, "float64", "ordered")}
+    assert set(shapes) == {((3, 2), (), True, PLAIN, "float64", "ordered")}
     for result, seed in zip(results, SEEDS, strict=True):
         assert told(result) == told(fcb.train(x, t, seed=seed, backend="numpy", **run))
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import fcbackends as fcb
 from fcbackends.kernels import layers, matmul, tiles
+from fcbackends.kernels.activations import codes
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import ACTIVATIONS
 from fcbackends.kernels.threads import ALONE
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, bits, fast
@@ -189,7 +189,7 @@ def test_a_product_leaves_what_stands_around_it(size, dtype):
     (_, y), (_, dw), (_, dx) = made
     db = np.empty(outputs, dtype)
     name, tag = np.dtype(dtype).name, ARITHMETICS["ordered"]
-    layers.forward(name)(tag, x_in, w_in, b, ACTIVATIONS["identity"], y, ALONE)
+    layers.forward(name)(tag, x_in, w_in, b, codes("identity", name)[0], y, ALONE)
     layers.backward(name)(tag, dy_in, x_in, wt_in, dw, db, dx, ALONE)
     assert_same_bits(y, fast.forward(x, w, b))
     assert_same_bits((dw, db, dx), fast.backward(dy, x, w))

@@ -67,8 +67,8 @@ kernels = {
     if len(TRAININGS) > 1 or name.startswith("layers")
 }
 worth_their_own = len(small_kernels._kernels)
-for sizes, one_sample, slots, dtype, _ in small_kernels._kernels:
-    family = small_kernels.small.small_steps(sizes, one_sample=one_sample, slots=slots)
+for sizes, names, one_sample, rule, dtype, _ in small_kernels._kernels:
+    family = small_kernels.small.small_steps(sizes, names, rule, one_sample=one_sample)
     kernels[f"{family.__name__} {dtype}"] = family(dtype, arithmetic)
 
 def golden(count):

@@ -16,7 +16,8 @@ from fcbackends.backends.loop import Loop, Plan, Segment
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import layers, losses, network
 from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
-from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.network import Form, Method, Params, State
+from fcbackends.maths.optimizers import Constants, constants_by_step
 from fcbackends.maths.sampling import draw_indices
 
 _INDICES_A_BLOCK = 65_536
@@ -127,7 +128,8 @@ class StepLoop:
     method : Method
         How the network computes and learns.
     step, loss_of : callable, optional
-        What stands for `fcbackends.maths.network.step` and `loss_of`, without their arithmetic.
+        What stands for `fcbackends.maths.network.step` and `loss_of`, without their arithmetic:
+        (State, x, t, Form, constants) and (params, x, t, Form).
     batches : callable, optional
         (x, t, indices (steps, batch_size)) -> the batches (x, t) in turn.
     """
@@ -138,16 +140,17 @@ class StepLoop:
         params: Params,
         method: Method,
         *,
-        step: Callable[[State, Array, Array, Method], tuple[State, Array]] | None = None,
-        loss_of: Callable[[Params, Array, Array, Method], Array] | None = None,
+        step: Callable[[State, Array, Array, Form, Constants], tuple[State, Array]] | None = None,
+        loss_of: Callable[[Params, Array, Array, Form], Array] | None = None,
         batches: Batches = batches_of,
     ) -> None:
         self._xp = arithmetic.xp
         self._step = step or functools.partial(network.step, arithmetic)
         self._loss_of = loss_of or functools.partial(network.loss_of, arithmetic)
         self._batches = batches
-        self._method = method
-        first = network.first_state(arithmetic, params, method.optimizer)
+        self._form = method.form
+        self._constants_of = constants_by_step(method.optimizer, method.lr)
+        first = network.first_state(arithmetic, params, self._form.rule)
         self._state = self._copy(first)
         self._last_finite = self._state.params
 
@@ -183,16 +186,16 @@ class StepLoop:
         """Nothing to do: what a library compiles, it compiles as it goes."""
 
     @np.errstate(all="ignore")
-    def step(self, x: Array, t: Array) -> float:
-        """Take one step on a batch or one sample; returns the loss before it."""
+    def step(self, x: Array, t: Array, number: int) -> float:
+        """Take the step of this number on a batch or one sample; returns the loss before it."""
         if x.ndim == 1:
             x, t = x[None, :], t[None, :]
         if network.is_finite(self._xp, self._state.params):
             self._last_finite = self._state.params
-        return self._advance(x, t)
+        return self._advance(x, t, number)
 
-    def _advance(self, x: Array, t: Array) -> float:
-        state, loss = self._step(self._state, x, t, self._method)
+    def _advance(self, x: Array, t: Array, number: int) -> float:
+        state, loss = self._step(self._state, x, t, self._form, self._constants_of(number))
         value = float(loss)
         if math.isfinite(value):
             self._state = state
@@ -201,7 +204,7 @@ class StepLoop:
     @np.errstate(all="ignore")
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
-        return float(self._loss_of(self._state.params, x, t, self._method))
+        return float(self._loss_of(self._state.params, x, t, self._form))
 
     @np.errstate(all="ignore")
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
@@ -209,7 +212,7 @@ class StepLoop:
         losses: list[float] = []
         loss = math.nan
         for step, batch in enumerate(self._drawn(x, t, plan, start, stop), start + 1):
-            batch_loss = self._advance(*batch)
+            batch_loss = self._advance(*batch, step)
             if not math.isfinite(batch_loss):
                 return Segment(step - 1, loss, np.array(losses), False, diverged_at=step)
             look = step % plan.record_every == 0

@@ -52,7 +52,8 @@ class Backend:
     fc_forward, fc_backward, mean_squared_loss : callable
         (x, w, b) -> y; (dy, x, w) -> FCGradients; (y, t) -> LossAndGradient.
     predict, sgd_step : callable
-        (params, x, activation="relu") -> y; (params, x, t, Method) -> StepResult.
+        (params, x, activation="relu") -> y; (params, x, t, Method) -> StepResult. An
+        activation is a name, or a tuple of one for each hidden layer.
     training_loop : callable
         (params, Method) -> Loop, with parameters of its own.
     get_threads, set_threads : callable

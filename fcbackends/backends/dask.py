@@ -17,7 +17,7 @@ from fcbackends.backends.array_api import StepLoop, batches_of, namespace_backen
 from fcbackends.backends.backend import Backend
 from fcbackends.maths import network
 from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
-from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.network import Form, Method, Params, State
 
 _BYTES_AT_ONCE = 16_000_000
 """The batches of many steps are computed in one go, up to so many bytes: a go takes some 5 ms."""
@@ -68,8 +68,8 @@ class _ComputedLoop(StepLoop):
     """
 
     def __init__(self, arithmetic: Arithmetic, params: Params, method: Method) -> None:
-        def loss_of(params: Params, x: Array, t: Array, method: Method) -> Array:
-            return network.loss_of(arithmetic, _lazy(params), x, t, method)
+        def loss_of(params: Params, x: Array, t: Array, form: Form) -> Array:
+            return network.loss_of(arithmetic, _lazy(params), x, t, form)
 
         (computed,) = dask.compute(params)
         library = arrays.namespace_of(computed[0][0])
@@ -97,9 +97,10 @@ class _ComputedLoop(StepLoop):
         """A copy of the last parameters that `step` saw and whose values are all finite."""
         return _lazy(super().last_finite)
 
-    def step(self, x: Array, t: Array) -> float:
-        """Take one step on a batch or one sample; returns the loss before it."""
-        return super().step(*dask.compute(x, t))
+    def step(self, x: Array, t: Array, number: int) -> float:
+        """Take the step of this number on a batch or one sample; returns the loss before it."""
+        x, t = dask.compute(x, t)
+        return super().step(x, t, number)
 
 
 def _lazy(params: Params) -> Params:

@@ -17,15 +17,16 @@ from fcbackends.backends.small_kernels import Shape
 from fcbackends.backends.small_network import SmallNetwork
 from fcbackends.kernels import layout, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import MOST_CONSTANTS, OPTIMIZERS
+from fcbackends.kernels.elements import MOST_CONSTANTS, SLOTS
 from fcbackends.kernels.jit import entry
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import ALONE, run_in_threads, threads_for
 from fcbackends.kernels.training import Data
 from fcbackends.kernels.watch import Seen, Watch
-from fcbackends.maths import optimizers
+from fcbackends.maths.activations import of_hidden_layers
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params, State, is_finite
+from fcbackends.maths.optimizers import constants_by_step
 from fcbackends.maths.sampling import stream_key
 
 _ROWS_OF_DATA = 64
@@ -59,6 +60,7 @@ class FusedLoop:
     """
 
     _small: SmallNetwork | None = None
+    _written_down = 0
     _source: tuple[str, int, int] = "", 0, 0
     _epochs = new_epochs(0, 0)
 
@@ -68,31 +70,32 @@ class FusedLoop:
         self._sizes = (params[0][0].shape[0], *(w.shape[1] for w, _ in params))
         self._dtype = params[0][0].dtype
         self._names = (dtype_of(self._dtype), arithmetic)
-        self._method = method
-        self._slots = OPTIMIZERS[method.optimizer].slots
+        self._form = method.form
+        self._activations = of_hidden_layers(self._form.activation, len(params) - 1)
+        self._slots = SLOTS[self._form.rule.update]
         self._lay_out(capacity, 1)
         self.restart(params, method)
 
     def restart(self, params: Params, method: Method) -> None:
         """Begin anew, from other parameters of these sizes, with a method of another rate."""
-        constants = optimizers.OPTIMIZERS[method.optimizer].constants(method)
+        self._constants_of = constants_by_step(method.optimizer, method.lr)
+        self._is_paced = any(method.optimizer.betas)
+        self._pace = np.array([method.lr, *method.optimizer.betas])
         self._small = None
-        for place, constant in enumerate(constants, self._shared.constants):
-            self._network.memory[place] = constant
+        self._write_constants(1)
         if self._slots:
             self._state[self._shared.theta_size :] = 0
         self._write(params)
 
     def _lay_out(self, capacity: int, threads: int) -> None:
-        method = self._method
         self._layout = layout.lay_out(
             self._sizes,
             capacity,
             threads,
             self._dtype.itemsize,
-            activation=method.activation,
-            loss=method.loss,
-            optimizer=method.optimizer,
+            activations=self._activations,
+            loss=self._form.loss,
+            slots=self._slots,
         )
         self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
@@ -113,6 +116,12 @@ class FusedLoop:
     def _constants(self) -> NDArray[Any]:
         at = self._shared.constants
         return self._network.memory[at : at + MOST_CONSTANTS]
+
+    def _write_constants(self, step: int) -> None:
+        """Put those of this step where kernels read them, unless they are there: all of SGD are."""
+        constants = self._constants_of(step)
+        with np.errstate(over="ignore"):
+            self._constants()[: len(constants)] = constants
 
     def _write(self, params: Params) -> None:
         """Put parameters where the weights stand, and break off what was written down of steps."""
@@ -168,8 +177,13 @@ class FusedLoop:
         params = layout.read(self._copies[0])
         self._write(params)
         inputs, outputs = self._sizes[0], self._sizes[-1]
-        samples = memory[shared.taken + 2 :][: int(memory[shared.taken]) * (inputs + outputs)]
+        taken = int(memory[shared.taken])
+        samples = memory[shared.taken + 2 :][: taken * (inputs + outputs)]
+        number = self._written_down - taken
         for sample in samples.reshape(-1, inputs + outputs):
+            number += 1
+            if self._is_paced:
+                self._write_constants(number)
             self._take_step(self._network, sample[:inputs], sample[inputs:], 1, False, ALONE)
             moved = layout.read(self._copies[0])
             if not is_finite(np, moved):
@@ -178,19 +192,26 @@ class FusedLoop:
         memory[: len(now)] = now
         return params
 
-    def step(self, x: Array, t: Array, *, guarded: bool = True) -> float:
-        """Take one step on a batch or one sample; returns the loss before it."""
+    def step(self, x: Array, t: Array, number: int, *, guarded: bool = True) -> float:
+        """Take the step of this number on a batch or one sample; returns the loss before it."""
         if self._small:
             self._hand_to(None)
-        if x.ndim == 1:
-            return self._take_step(self._network, x, t, 1, guarded, ALONE)
-        rows = x.shape[0]
-        self._make_room(rows, 1)
-        return self._take_step(self._network, _row(x), _row(t), rows, guarded, ALONE)
+        rows = 1
+        if x.ndim == 2:
+            rows = x.shape[0]
+            self._make_room(rows, 1)
+            x, t = _row(x), _row(t)
+        if not self._is_paced:
+            return self._take_step(self._network, x, t, rows, guarded, ALONE)
+        self._write_constants(number)
+        loss = self._take_step(self._network, x, t, rows, guarded, ALONE)
+        if self._network.memory[self._shared.taken + 1] and loss - loss == 0.0:
+            self._written_down = number
+        return loss
 
     @functools.cached_property
     def _take_step(self) -> Callable[..., float]:
-        return entry(training.take_step(*self._names))
+        return entry(training.single_step(self._form.rule)(*self._names))
 
     def _work_together(self, rows: int, products: int) -> int:
         """Make room for so many rows and all threads that are worth it; returns their number."""
@@ -221,13 +242,16 @@ class FusedLoop:
         return run_in_threads(kernel, threads, self._network, data)
 
     def _shape(self, batch_size: int) -> Shape:
-        return Shape(self._sizes, batch_size == 1, self._slots, *self._names)
+        rule = self._form.rule
+        return Shape(self._sizes, self._activations, batch_size == 1, rule, *self._names)
 
     def _in_small_hands(self, shape: Shape) -> None:
         """Hand the state to the kernel for the shape, if there is one in this process."""
         if self._small is None or self._small.shape != shape:
             kernel = small_kernels.known(shape)
-            small = kernel and SmallNetwork(shape, kernel, self._method, self._constants())
+            small = kernel and SmallNetwork(
+                shape, kernel, self._form, self._constants(), self._pace
+            )
             self._hand_to(small)
 
     def _hand_to(self, small: SmallNetwork | None) -> None:
@@ -243,7 +267,7 @@ class FusedLoop:
         shape of this network; other loops of the shape use it as well.
         """
         if not small_kernels.make(self._shape(plan.batch_size), steps):
-            training.train_steps(*self._names)
+            training.stepping(self._form.rule)(*self._names)
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
@@ -275,7 +299,8 @@ class FusedLoop:
         batch_size = watch.batch_size
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
         self._network.memory[self._shared.taken + 1] = False
-        kernel = entry(training.train_steps(*self._names))
+        kernel = entry(training.stepping(self._form.rule)(*self._names))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)
-        return run_in_threads(kernel, threads, self._network, data, watch, losses, order, *epochs)
+        what = data, self._pace, watch, losses, order, *epochs
+        return run_in_threads(kernel, threads, self._network, *what)

@@ -24,7 +24,7 @@ from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import network
 from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
 from fcbackends.maths.fma import branchless
-from fcbackends.maths.network import Method
+from fcbackends.maths.network import Form, Method
 
 _X64_HINT = "; jax.config.update('jax_enable_x64', True) switches it on"
 
@@ -85,40 +85,40 @@ _ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {
 
 
 def _compiled_backend(backend: Backend) -> Backend:
-    sgd_step = _taking_methods(_compiled(_taking_names(backend.sgd_step)))
+    stepped = _compiled(
+        lambda params, x, t, lr, form: backend.sgd_step(
+            params, x, t, Method(lr, form.activation, form.loss)
+        )
+    )
     return dataclasses.replace(
         backend,
         fc_forward=_compiled(backend.fc_forward),
         fc_backward=_compiled(backend.fc_backward),
         mean_squared_loss=_compiled(backend.mean_squared_loss),
         predict=_compiled(backend.predict),
-        sgd_step=sgd_step,
+        sgd_step=lambda params, x, t, method: stepped(params, x, t, method.lr, method.form),
     )
 
 
 def _loop(arithmetic: Arithmetic) -> Callable[..., StepLoop]:
     if arithmetic.name == "native":
         return functools.partial(StepLoop, arithmetic)
-    step, loss_of = (
-        _taking_methods(_compiled(_taking_names(functools.partial(function, arithmetic))))
-        for function in (network.step, network.loss_of)
+    stepped = _compiled(
+        lambda state, x, t, constants, form: network.step(arithmetic, state, x, t, form, constants)
     )
-    return functools.partial(StepLoop, arithmetic, step=step, loss_of=loss_of, batches=_batches)
-
-
-def _taking_methods(step: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda start, x, t, method: step(start, x, t, *method)
-
-
-def _taking_names(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step whose method comes in its parts: the names are no values that JAX could trace."""
-    return lambda start, x, t, *method: step(start, x, t, Method(*method))
+    return functools.partial(
+        StepLoop,
+        arithmetic,
+        step=lambda state, x, t, form, constants: stepped(state, x, t, constants, form),
+        loss_of=_compiled(functools.partial(network.loss_of, arithmetic)),
+        batches=_batches,
+    )
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of arrays and, after them, names, compiled as a whole."""
+    """The function of arrays and, after them, names or forms, compiled as a whole for those."""
 
-    def rounded(names: tuple[str, ...], zero: Array, *args: Any) -> Any:
+    def rounded(names: tuple[Any, ...], zero: Array, *args: Any) -> Any:
         named = functools.partial(_called_with, function, names)
         closed, results = jax.make_jaxpr(named, return_shape=True)(*args)
         flat = _evaluate(closed, jax.tree.leaves(args), zero)
@@ -127,7 +127,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled = jax.jit(rounded, static_argnums=0)
 
     def either(*args: Any) -> Any:
-        names = tuple(arg for arg in args if isinstance(arg, str))
+        names = tuple(arg for arg in args if _is_name(arg))
         args = args[: len(args) - len(names)]
         arrays = jax.tree.leaves(args)
         if any(isinstance(array, jax.core.Tracer) for array in arrays):
@@ -145,7 +145,14 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return either
 
 
-def _called_with(function: Callable[..., Any], names: tuple[str, ...], *args: Any) -> Any:
+def _is_name(value: Any) -> bool:
+    """Whether it is a name, a tuple of names, or a form."""
+    return isinstance(value, str | Form) or (
+        isinstance(value, tuple) and all(isinstance(name, str) for name in value)
+    )
+
+
+def _called_with(function: Callable[..., Any], names: tuple[Any, ...], *args: Any) -> Any:
     return function(*args, *names)
 
 

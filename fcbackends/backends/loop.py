@@ -62,10 +62,11 @@ class Loop(Protocol):
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
         """Compile, or warm, what `run` needs for about so many steps, taken by all loops alike."""
 
-    def step(self, x: Array, t: Array) -> float:
-        """Take one step on the batch x (N, K), t (N, M), or one sample x (K,), t (M,).
+    def step(self, x: Array, t: Array, number: int) -> float:
+        """Take the step of this number on the batch x (N, K), t (N, M), or one x (K,), t (M,).
 
-        Returns the loss before the step; where it is not finite, no step is taken.
+        Steps are counted from 1, and what an optimizer computes may depend on the number. Returns
+        the loss before the step; where it is not finite, no step is taken.
         """
 
     def loss(self, x: Array, t: Array) -> float:

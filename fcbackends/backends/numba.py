@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fcbackends.arrays import dtype_of
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.fused_loop import FusedLoop, plain
 from fcbackends.kernels import layers
+from fcbackends.kernels.activations import codes
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import ACTIVATIONS, LOSSES
+from fcbackends.kernels.elements import LOSSES
 from fcbackends.kernels.jit import entry
 from fcbackends.kernels.threads import get_threads, run_in_threads, set_threads, threads_for
+from fcbackends.maths.activations import Activations, of_hidden_layers
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import Method, Params, StepResult
+from fcbackends.maths.optimizers import SGD
 
 
 @functools.cache
@@ -35,7 +39,7 @@ def fc_forward(
     kernel = _kernel(layers.forward, x.dtype, arithmetic)
     y = np.empty((x.shape[0], w.shape[1]), x.dtype)
     threads = threads_for(x.shape[0] * w.size)
-    tag, code = ARITHMETICS[arithmetic], ACTIVATIONS[activation]
+    tag, (code, _) = ARITHMETICS[arithmetic], codes(activation, dtype_of(x))
     run_in_threads(kernel, threads, tag, plain(x), plain(w), plain(b), code, y)
     return y
 
@@ -59,11 +63,13 @@ def mean_squared_loss(y: Array, t: Array) -> LossAndGradient:
     return LossAndGradient(y.dtype.type(loss), dy)
 
 
-def predict(arithmetic: str, params: Params, x: Array, activation: str = "relu") -> NDArray[Any]:
-    """The network's output: the activation between the layers, none after the last."""
-    last = len(params) - 1
-    for layer, (w, b) in enumerate(params):
-        x = fc_forward(arithmetic, x, w, b, activation if layer < last else "identity")
+def predict(
+    arithmetic: str, params: Params, x: Array, activation: Activations = "relu"
+) -> NDArray[Any]:
+    """The network's output: activations between the layers, none after the last."""
+    names = of_hidden_layers(activation, len(params) - 1)
+    for (w, b), name in zip(params, (*names, "identity"), strict=True):
+        x = fc_forward(arithmetic, x, w, b, name)
     return x
 
 
@@ -76,6 +82,7 @@ _MOST_IDLE_BYTES = 2**20
 
 def sgd_step(arithmetic: str, params: Params, x: Array, t: Array, method: Method) -> StepResult:
     """One step on the batch: new parameters, and the loss under the old ones."""
+    method = method._replace(optimizer=SGD())
     kind = (arithmetic, x.dtype, method[1:], *[w.shape for w, _ in params])
     # Taken out, so that no other thread has it as well.
     loop = _idle.pop(kind, None)
@@ -83,7 +90,7 @@ def sgd_step(arithmetic: str, params: Params, x: Array, t: Array, method: Method
         loop = FusedLoop(arithmetic, params, method, capacity=x.shape[0])
     else:
         loop.restart(params, method)
-    loss = loop.step(x, t, guarded=False)
+    loss = loop.step(x, t, 1, guarded=False)
     result = StepResult(loop.params, x.dtype.type(loss))
     if loop.nbytes <= _MOST_IDLE_BYTES:
         if len(_idle) >= _MOST_IDLE:

@@ -16,6 +16,7 @@ from numba import config
 
 from fcbackends.kernels import small, training
 from fcbackends.kernels.jit import entry, is_there
+from fcbackends.maths.optimizers import Rule
 
 WORTH_COMPILING = 0.5
 """Seconds that a kernel is to win. One is compiled in 0.7 to 1.3."""
@@ -25,11 +26,12 @@ _MOST_KERNELS = 64
 
 
 class Shape(NamedTuple):
-    """What a kernel is compiled for: `slots` numbers stand beside each weight."""
+    """What a kernel is compiled for."""
 
     sizes: tuple[int, ...]
+    activations: tuple[str, ...]
     one_sample: bool
-    slots: int
+    rule: Rule
     dtype: str
     arithmetic: str
 
@@ -52,9 +54,9 @@ def _is_worth_compiling(shape: Shape) -> bool:
     return _steps[shape] * gain_of_step(shape.sizes) >= WORTH_COMPILING
 
 
-def _is_first(*names: str) -> bool:
+def _is_first(rule: Rule, *names: str) -> bool:
     """Whether the general kernel would have to be compiled, too, and this takes less."""
-    return not (config.DISABLE_JIT or _kernels or is_there(training.train_steps, *names))
+    return not (config.DISABLE_JIT or _kernels or is_there(training.stepping(rule), *names))
 
 
 def known(shape: Shape) -> Callable[..., Any] | None:
@@ -66,12 +68,12 @@ def make(shape: Shape, steps: int) -> bool:
     """Have a shape's kernel in this process, if it is kept or so many steps are worth it."""
     if shape in _kernels:
         return True
-    sizes, one_sample, slots, *names = shape
+    sizes, activations, one_sample, rule, *names = shape
     if len(_kernels) >= _MOST_KERNELS or not small.is_small(sizes, one_sample=one_sample):
         return False
-    family = small.small_steps(sizes, one_sample=one_sample, slots=slots)
+    family = small.small_steps(sizes, activations, rule, one_sample=one_sample)
     _steps[shape] += steps
-    is_worth = steps > 0 and (_is_first(*names) or _is_worth_compiling(shape))
+    is_worth = steps > 0 and (_is_first(rule, *names) or _is_worth_compiling(shape))
     if not is_worth and not is_there(family, *names):
         return False
     _kernels[shape] = entry(family(*names))

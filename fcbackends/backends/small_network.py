@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from fcbackends.backends.small_kernels import Shape
 from fcbackends.kernels import small_layout
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import ACTIVATIONS, LOSSES, OPTIMIZERS
+from fcbackends.kernels.elements import LOSSES, SLOTS
 from fcbackends.kernels.layout import aligned_zeros
 from fcbackends.kernels.small import DRAWS_A_BLOCK
 from fcbackends.kernels.watch import Seen, Watch
-from fcbackends.maths.network import Method, State
+from fcbackends.maths.network import Form, State
 
 
 class SmallNetwork:
@@ -27,27 +27,31 @@ class SmallNetwork:
         What `kernel` is for.
     kernel : callable
         From `fcbackends.kernels.small`.
-    method : Method
+    form : Form
         How the network computes and learns.
-    constants : array
-        The update's.
+    constants, pace : array
+        The update's constants, and what those of a step depend on.
     """
 
     def __init__(
-        self, shape: Shape, kernel: Callable[..., Any], method: Method, constants: NDArray[Any]
+        self,
+        shape: Shape,
+        kernel: Callable[..., Any],
+        form: Form,
+        constants: NDArray[Any],
+        pace: NDArray[np.float64],
     ) -> None:
         self.shape = shape
         self._kernel = kernel
         self._plan = small_layout.plan(shape.sizes, one_sample=shape.one_sample)
-        rows = 1 + shape.slots
+        rows = 1 + SLOTS[shape.rule.update]
         memory = aligned_zeros(rows * self._plan.weights, np.dtype(shape.dtype))
         self._memory = memory.reshape(rows, -1)
         self._how = (
             ARITHMETICS[shape.arithmetic],
-            ACTIVATIONS[method.activation],
-            LOSSES[method.loss],
-            OPTIMIZERS[method.optimizer].code,
+            LOSSES[form.loss],
             constants,
+            pace,
             self._memory.reshape(-1),
         )
 

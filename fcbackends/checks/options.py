@@ -13,6 +13,8 @@ from fcbackends import arrays
 from fcbackends.arrays import DTYPES
 from fcbackends.backends.loop import LossScope, Plan
 from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
+from fcbackends.maths.activations import ACTIVATIONS, Activations
+from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import MAX_SAMPLES, Sampling
 
 _MAX_POSITION = 2**63 - 1
@@ -88,6 +90,20 @@ def hidden_sizes(hidden: Any) -> tuple[int, ...]:
     return tuple(integer(f"hidden[{i}]", size, 1) for i, size in enumerate(hidden))
 
 
+def activation(value: Any, hidden: int) -> Activations:
+    """The name of the activation of so many hidden layers, or a tuple of one for each."""
+    if isinstance(value, str):
+        return choice("activation", value, ACTIVATIONS)
+    if not hasattr(value, "__iter__"):
+        required = f"{one_of(ACTIVATIONS)}, or a sequence of them, one a hidden layer"
+        raise ArgumentTypeError("activation", required, shown(value))
+    names = tuple(choice(f"activation[{i}]", name, ACTIVATIONS) for i, name in enumerate(value))
+    if len(names) != hidden:
+        required = f"be one name, or a sequence of {hidden}, one a hidden layer"
+        raise ArgumentError("activation", required, shown(names))
+    return names
+
+
 def entries(**named: Any) -> list[tuple[Any, ...]]:
     """One tuple for each network, of one entry of each sequence and of what serves them all."""
     lengths = {
@@ -118,6 +134,13 @@ def learning_rate(lr: Any, dtype: str) -> float:
     if not low < rate < high:
         raise ArgumentError("lr", required, shown(lr))
     return rate
+
+
+def optimizer(value: Any) -> Optimizer:
+    """A record of an optimizer."""
+    if not isinstance(value, SGD | Adam):
+        raise ArgumentTypeError("optimizer", "be a `SGD` or an `Adam`", shown(value))
+    return value
 
 
 def plan(

@@ -15,6 +15,7 @@ from fcbackends import __version__
 from fcbackends.cli import types
 from fcbackends.cli.commands import Commands
 from fcbackends.errors import ArgumentError
+from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
 
 _header = click.option(
@@ -53,6 +54,24 @@ def _cli(ctx: click.Context) -> None:
     "with commas between them. The last column, if left out.",
 )
 @click.option("--hidden", type=types.SIZES, help="Sizes of the hidden layers: 64,32.")
+@click.option(
+    "--activation",
+    type=types.ACTIVATION,
+    default="relu",
+    show_default=True,
+    help="What goes between the layers, or one for each hidden layer with commas between them: "
+    f"{', '.join(ACTIVATIONS)}.",
+)
+@click.option(
+    "--optimizer",
+    type=types.choice("sgd", "adam", "adamw"),
+    default="sgd",
+    show_default=True,
+    help="How parameters move; adamw decays them by themselves, the others through the gradient.",
+)
+@click.option("--momentum", type=types.NUMBER, help="Momentum of sgd, below 1.")
+@click.option("--nesterov", is_flag=True, help="Nesterov's momentum.")
+@click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters.")
 @click.option("--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate.")
 @click.option(
     "--batch",

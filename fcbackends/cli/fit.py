@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
+from fcbackends.checks import options
 from fcbackends.cli.data import Table, read_table
 from fcbackends.cli.files import apart, writable
 from fcbackends.cli.model import Model
 from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.maths.activations import Activations
 from fcbackends.report.terminal import print_table
 
 DEFAULT_BATCH = 32
@@ -45,6 +47,11 @@ def train_file(
     header: bool | None,
     target: Sequence[str],
     hidden: Sequence[int] | None,
+    activation: Activations,
+    optimizer: str,
+    momentum: float | None,
+    nesterov: bool,
+    weight_decay: float,
     batch_size: int | None,
     max_steps: int | None,
     epochs: int | None,
@@ -74,10 +81,13 @@ def train_file(
     """
     model_path = writable(out, "--out", [".safetensors"]) if out else None
     picture = _picture_path(plot)
+    descent = _optimizer(optimizer, momentum, nesterov, weight_decay)
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     table = read_table(data, header)
     untrained, parts = _prepare(table, target, hidden, standardize, holdout, seed, dtype)
+    activation = options.activation(activation, len(hidden or ()))
+    untrained = replace(untrained, activation=activation)
     part = parts["training"]
     batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
@@ -87,6 +97,8 @@ def train_file(
         part.x,
         part.t,
         params=untrained.params,
+        activation=activation,
+        optimizer=descent,
         batch_size=batch,
         max_steps=steps,
         seed=seed,
@@ -110,6 +122,7 @@ def train_file(
         [
             *_describe(model, parts),
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
+            *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
@@ -120,6 +133,17 @@ def train_file(
     )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
+
+
+def _optimizer(
+    name: str, momentum: float | None, nesterov: bool, weight_decay: float
+) -> fcb.SGD | fcb.Adam:
+    if name == "sgd":
+        return fcb.SGD(momentum or 0.0, nesterov, weight_decay)
+    for option, given in (("--momentum", momentum is not None), ("--nesterov", nesterov)):
+        if given:
+            raise fcb.ArgumentError(option, "come with --optimizer sgd", f"--optimizer {name}")
+    return fcb.Adam(weight_decay=weight_decay, decoupled=name == "adamw")
 
 
 def _prepare(
@@ -204,11 +228,13 @@ def _describe(model: Model, parts: dict[str, Part]) -> list[tuple[str, str]]:
     held_out = f", {len(parts['held-out'].x)} held out" if "held-out" in parts else ""
     sizes = [len(model.features), *(len(b) for _, b in model.params)]
     values = sum(w.size + b.size for w, b in model.params)
+    names = [model.activation] if isinstance(model.activation, str) else model.activation
+    between = f", {' and '.join(names)}" if len(sizes) > 2 else ""
     return [
         ("samples", f"{len(parts['training'].x)}{held_out}"),
         ("inputs", with_names(model.features)),
         ("outputs", with_names(model.targets)),
-        ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters"),
+        ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters{between}"),
     ]
 
 
@@ -231,5 +257,5 @@ def _losses(
 
 def _evaluate(model: Model, part: Part, backend: fcb.Backend) -> tuple[Floats, float]:
     """The network's outputs, and their loss."""
-    y = as_numpy(fcb.predict(model.params, part.x, backend=backend))
+    y = as_numpy(fcb.predict(model.params, part.x, activation=model.activation, backend=backend))
     return y, float(fcb.mean_squared_loss(y, part.t, backend=backend).loss)

@@ -15,9 +15,11 @@ from safetensors.numpy import save
 
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
+from fcbackends.checks import options
 from fcbackends.cli.data import Table
 from fcbackends.cli.files import readable, replacing
 from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.maths.activations import Activations
 from fcbackends.maths.arithmetic import ARITHMETICS
 
 FORMAT = "fcbackends"
@@ -44,6 +46,8 @@ class Model:
         How the network's inputs and outputs were standardised.
     arithmetic : str
         What it was trained in; it predicts in the same, or for a native one in the ordered.
+    activation : str or tuple of str
+        What goes between the layers.
     """
 
     params: NumpyParams
@@ -52,6 +56,7 @@ class Model:
     inputs: Scaling | None
     outputs: Scaling | None
     arithmetic: str = "ordered"
+    activation: Activations = "relu"
 
     @property
     def width(self) -> int:
@@ -105,7 +110,8 @@ class Model:
     def predict(self, x: NDArray[np.float64]) -> Floats:
         """The targets in their own units (N, M) from the features in theirs (N, K)."""
         exact = "ordered" if self.arithmetic == "native" else self.arithmetic
-        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x), arithmetic=exact)))
+        y = fcb.predict(self.params, self.prepare(x), activation=self.activation, arithmetic=exact)
+        return self.restore(as_numpy(y))
 
     def save(self, path: Path) -> None:
         """Write the model as a safetensors file, whole or not at all."""
@@ -121,6 +127,7 @@ class Model:
             "names": self.names,
             "targets": self.targets,
             "arithmetic": self.arithmetic,
+            "activation": self.activation,
         }
         # One entry of metadata only: the order of several is not the same in every run.
         content = save(
@@ -161,8 +168,10 @@ def load(name: str) -> Model:
         )
         columns = None if about["names"] is None else tuple(map(str, about["names"]))
         targets = tuple(map(int, about["targets"]))
-        arithmetic = about.get("arithmetic", "ordered")  # older files do not name theirs
-        model = Model(params, columns, targets, inputs, outputs, arithmetic)
+        # Older files do not name theirs.
+        arithmetic = about.get("arithmetic", "ordered")
+        activation = options.activation(about.get("activation", "relu"), layers - 1)
+        model = Model(params, columns, targets, inputs, outputs, arithmetic, activation)
         _check(model)
         return model
     except Exception as error:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fcbackends.errors import ArgumentError, one_of, shown
+from fcbackends.maths.activations import ACTIVATIONS
 
 _LARGEST_LAYER = 1_000_000
 
@@ -67,6 +68,12 @@ SHAPE = _Type(
     "be two or more whole numbers of at least 1, such as 2-3 or 8-16-1",
     lambda text: tuple(map(int, text.split("-"))),
     lambda shape: len(shape) >= 2 and min(shape) >= 1,
+)
+ACTIVATION = _Type(
+    "NAME[,NAME...]",
+    f"{one_of(ACTIVATIONS)}, or several with commas between them, one a hidden layer",
+    lambda text: tuple(text.split(",")) if "," in text else text,
+    lambda names: {*([names] if isinstance(names, str) else names)} <= {*ACTIVATIONS},
 )
 SIZES = _Type(
     "SIZES",

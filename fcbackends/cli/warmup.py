@@ -14,6 +14,7 @@ import fcbackends as fcb
 from fcbackends.errors import ArgumentError
 from fcbackends.kernels import small
 from fcbackends.kernels.cache import CacheWarning, cache_directory
+from fcbackends.kernels.elements import PLAIN
 from fcbackends.kernels.jit import FAMILIES
 
 
@@ -43,7 +44,8 @@ def warm_up(
             got = f"{'-'.join(map(str, sizes))} with {small.weights_of(sizes)} and {sum(sizes)}"
             raise ArgumentError("--sizes", required, got)
         for one_sample in batches:
-            family = small.small_steps(sizes, one_sample=one_sample)
+            usual = (small.USUAL_ACTIVATION,) * (len(sizes) - 2)
+            family = small.small_steps(sizes, usual, PLAIN, one_sample=one_sample)
             families[f"small.{family.__name__}"] = family
     kernels = [
         (_label(name, arithmetic, dtype), families[name], (dtype, arithmetic))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from fcbackends.backends.loop import Plan
 from fcbackends.conformance.layouts import LAYOUTS
 from fcbackends.conformance.values import MAGNITUDES, Draws
-from fcbackends.maths.activations import ACTIVATIONS
+from fcbackends.maths.activations import ACTIVATIONS, Activations
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params
-from fcbackends.maths.optimizers import OPTIMIZERS
+from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
@@ -52,6 +53,18 @@ _BOUNDED = ("ordinary", "wide", "subnormal", "underflowing")
 """Magnitudes whose sums overflow in no order."""
 
 
+_OPTIMIZERS: tuple[Callable[[float], Optimizer], ...] = (
+    lambda share: SGD(),
+    lambda share: SGD(momentum=0.95 * share + 0.01),
+    lambda share: SGD(momentum=0.95 * share + 0.01, nesterov=True, weight_decay=share / 8 + 0.01),
+    lambda share: SGD(weight_decay=share / 8 + 0.01, decay_bias=False),
+    lambda share: Adam(beta1=0.95 * share, beta2=1 - 0.1 * share**2 - 0.001),
+    lambda share: Adam(weight_decay=share / 8 + 0.01, decoupled=False),
+    lambda share: Adam(eps=1e-6, weight_decay=share + 0.01, decay_bias=False),
+)
+"""Of each rule that is compiled apart, with numbers that a share between 0 and 1 makes."""
+
+
 class Case(NamedTuple):
     """One case. Its arrays are NumPy's, of `dtype`, and stand in memory as `layout` says.
 
@@ -85,10 +98,15 @@ class Case(NamedTuple):
         """The case in a few words."""
         sizes = "-".join(str(n) for n in (self.x.shape[1], *(b.size for _, b in self.params)))
         text = f"{self.kind} {sizes}, {len(self.x)} samples, {self.dtype}, {self.numbers} numbers"
+        if self.method.activation != "relu":
+            names = self.method.activation
+            text += f", {names if isinstance(names, str) else ' and '.join(names)}"
         if self.layout != "plain":
             text += f", {self.layout} arrays"
         if self.kind == "training":
             text += f", {self.steps} steps of {self.plan.batch_size}, {self.plan.sampling}"
+            if self.method.optimizer != SGD():
+                text += f", {self.method.optimizer}"
         return text
 
 
@@ -150,9 +168,9 @@ def make_case(
         dy=dy,
         method=Method(
             lr=draws.choice(rates) * (1 + draws.share() / 8),
-            activation=draws.choice(tuple(ACTIVATIONS)),
+            activation=form.activation,
             loss=draws.choice(tuple(LOSSES)),
-            optimizer=draws.choice(tuple(OPTIMIZERS)),
+            optimizer=_OPTIMIZERS[form.optimizer](draws.share()),
         ),
         plan=plan,
         steps=draws.integer(1, _MOST_STEPS),
@@ -170,6 +188,8 @@ class _Form(NamedTuple):
     samples: int
     batch_size: int
     long: bool
+    activation: Activations
+    optimizer: int
 
 
 def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
@@ -208,4 +228,20 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         samples=samples,
         batch_size=max(1, min(samples, draws.choice((1, 1, 2, 3, 5, 8)))),
         long=long,
+        activation=_activation(draws, len(sizes) - 2, dtypes),
+        optimizer=0 if draws.one_in(2) else draws.integer(1, len(_OPTIMIZERS) - 1),
     )
+
+
+def _activation(draws: Draws, hidden: int, dtypes: tuple[str, ...]) -> Activations:
+    """ReLU half of the time, and otherwise any other, or any for each hidden layer."""
+    names = [
+        name
+        for name, activation in ACTIVATIONS.items()
+        if "float64" in dtypes or not activation.needs_float64
+    ]
+    if hidden < 1 or draws.one_in(2):
+        return "relu"
+    if draws.one_in(2):
+        return draws.choice(names[1:])
+    return tuple(draws.choice(names) for _ in range(hidden))

@@ -16,6 +16,8 @@ import numpy as np
 
 from fcbackends.agreement import digest
 from fcbackends.backends.backend import Backend
+from fcbackends.maths.activations import ACTIVATIONS, of_hidden_layers
+from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import Sampling, uniforms, word
 from fcbackends.training.initialization import init_params
 from fcbackends.training.runs import train
@@ -30,13 +32,25 @@ class GoldenRun(NamedTuple):
     dtype: str
     samples: int = 50
     steps: int = 40
+    activation: str | tuple[str, ...] = "relu"
     arithmetic: str = "ordered"
+    optimizer: str = "sgd"
 
     def __str__(self) -> str:
         """The run in a few words."""
         sizes = "-".join(map(str, self.sizes))
         text = f"{sizes}, {self.steps} steps of {self.batch_size}, {self.sampling}, {self.dtype}"
+        names = [self.activation] if isinstance(self.activation, str) else self.activation
+        if self.activation != "relu":
+            text += f", {' and '.join(names)}"
+        text += "" if self.optimizer == "sgd" else f", {self.optimizer}"
         return text if self.arithmetic == "ordered" else f"{text}, {self.arithmetic}"
+
+    @property
+    def needs_float64(self) -> bool:
+        """Whether some of it is computed in float64, whatever its dtype."""
+        names = of_hidden_layers(self.activation, len(self.sizes) - 2)
+        return self.dtype == "float64" or any(ACTIVATIONS[n].needs_float64 for n in names)
 
 
 _SIZES = (
@@ -44,14 +58,37 @@ _SIZES = (
     *((5, 4, 3), (8, 16, 4), (64, 32, 10)),
     *((3, 7, 5, 2), (33, 17, 9, 1)),
 )
+_ACTIVATED: tuple[tuple[tuple[int, ...], int, str | tuple[str, ...]], ...] = (
+    *(((8, 16, 4), 9, name) for name in ACTIVATIONS if name != "relu"),
+    ((3, 7, 5, 2), 1, ("tanh", "sigmoid")),
+    ((3, 7, 5, 2), 1, ("sigmoid", "leaky_relu")),
+)
 _DTYPES = ("float32", "float64")
 _SAMPLINGS: tuple[Sampling, ...] = ("replacement", "epoch")
+
+_OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": SGD(),
+    "momentum": SGD(momentum=0.9, weight_decay=0.01),
+    "nesterov": SGD(momentum=0.8, nesterov=True),
+    "adam": Adam(weight_decay=0.01, decoupled=False),
+    "adamw": Adam(beta2=0.99, weight_decay=0.1, decay_bias=False),
+}
 
 _ORDERED = (
     *(GoldenRun(*run) for run in itertools.product(_SIZES, (1, 9), _SAMPLINGS, _DTYPES)),
     # A step of these is work for two threads.
     *(GoldenRun((130, 200, 10), 64, "epoch", dtype, samples=100, steps=4) for dtype in _DTYPES),
     *(GoldenRun((257, 129, 65), 40, "epoch", dtype, samples=90, steps=4) for dtype in _DTYPES),
+    *(
+        GoldenRun(sizes, batch_size, "epoch", dtype, activation=activation)
+        for (sizes, batch_size, activation), dtype in itertools.product(_ACTIVATED, _DTYPES)
+    ),
+    *(
+        GoldenRun(sizes, batch_size, "epoch", dtype, optimizer=optimizer)
+        for (sizes, batch_size), optimizer, dtype in itertools.product(
+            (((8, 16, 4), 1), ((33, 17, 9, 1), 9)), tuple(_OPTIMIZERS)[1:], _DTYPES
+        )
+    ),
 )
 
 RUNS = *_ORDERED, *(run._replace(arithmetic="fused") for run in _ORDERED)
@@ -67,7 +104,13 @@ def golden_digests() -> dict[str, str]:
 
 def golden_runs(arithmetic: str, dtypes: tuple[str, ...] = _DTYPES) -> tuple[GoldenRun, ...]:
     """The runs in this arithmetic and in numbers of these dtypes; none are in native arithmetic."""
-    return tuple(run for run in RUNS if run.arithmetic == arithmetic and run.dtype in dtypes)
+    return tuple(
+        run
+        for run in RUNS
+        if run.arithmetic == arithmetic
+        and run.dtype in dtypes
+        and ("float64" in dtypes or not run.needs_float64)
+    )
 
 
 def differing_runs(runs: Sequence[GoldenRun], backend: Backend) -> tuple[str, ...]:
@@ -94,7 +137,9 @@ def run_digest(run: GoldenRun, backend: Backend) -> str:
         numbers(0, run.sizes[0]),
         numbers(1, run.sizes[-1]),
         params=init_params(run.sizes, seed=seed, dtype=run.dtype),
+        optimizer=_OPTIMIZERS[run.optimizer],
         lr=0.01,
+        activation=run.activation,
         batch_size=run.batch_size,
         max_steps=run.steps,
         sampling=run.sampling,

@@ -7,6 +7,7 @@ itself. The functions take the name of an arithmetic, and then take and give wha
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -14,11 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Plan
+from fcbackends.conformance import elementary
+from fcbackends.conformance.elementary import where
 from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.network import Method, Params
+from fcbackends.maths.optimizers import SGD
 from fcbackends.maths.sampling import draw_indices
 
 Floats = NDArray[Any]
+Kept = tuple[Floats, ...]
+"""What an optimizer keeps beside a parameter: nothing before its first step."""
+Slots = tuple[tuple[Kept, Kept], ...]
+"""The same of w and b, a layer each."""
 
 
 def _sum(terms: Floats) -> Floats:
@@ -62,35 +70,100 @@ def mean_squared_loss(y: Floats, t: Floats) -> tuple[Floats, Floats]:
     return _sum(_sum((d * d).T)) * mean, d * twice
 
 
-def _where(condition: Floats, one: Any, other: Any) -> Floats:
-    # NumPy's own makes plain arrays of those that flush.
-    return np.where(condition, one, other).view(type(condition))
-
-
 def _relu(a: Floats) -> Floats:
-    return _where(a < 0, a.dtype.type(0), a)
+    return where(a < 0, a.dtype.type(0), a)
 
 
 def _relu_backward(dh: Floats, h: Floats) -> Floats:
-    return _where(h > 0, dh, dh.dtype.type(0))
+    return where(h > 0, dh, dh.dtype.type(0))
 
 
-def _sgd(p: Floats, dp: Floats, method: Method) -> Floats:
-    return p - p.dtype.type(method.lr) * dp
+def _leaky_relu(a: Floats) -> Floats:
+    return where(a >= 0, a, a.dtype.type(0.01) * a)
 
 
-_ACTIVATIONS = {"relu": (_relu, _relu_backward)}
+def _leaky_relu_backward(dh: Floats, h: Floats) -> Floats:
+    return where(h > 0, dh, dh.dtype.type(0.01) * dh)
+
+
+def _tanh(a: Floats) -> Floats:
+    return elementary.tanh(a.astype(np.float64)).astype(a.dtype)
+
+
+def _tanh_backward(dh: Floats, h: Floats) -> Floats:
+    return dh * (h.dtype.type(1) - h * h)
+
+
+def _sigmoid(a: Floats) -> Floats:
+    return elementary.sigmoid(a.astype(np.float64)).astype(a.dtype)
+
+
+def _sigmoid_backward(dh: Floats, h: Floats) -> Floats:
+    return dh * (h * (h.dtype.type(1) - h))
+
+
+def _sgd(
+    optimizer: Any, p: Floats, g: Floats, kept: Kept, lr: float, number: int
+) -> tuple[Floats, Kept]:
+    real = p.dtype.type
+    momentum = real(optimizer.momentum)
+    if optimizer.momentum:
+        a = momentum * (kept[0] if kept else np.zeros_like(p)) + g
+        g, kept = g + momentum * a if optimizer.nesterov else a, (a,)
+    return p - real(lr) * g, kept
+
+
+def _adam(
+    optimizer: Any, p: Floats, g: Floats, kept: Kept, lr: float, number: int
+) -> tuple[Floats, Kept]:
+    real = p.dtype.type
+    m, v = kept or (np.zeros_like(p), np.zeros_like(p))
+    m = real(optimizer.beta1) * m + real(1 - optimizer.beta1) * g
+    v = real(optimizer.beta2) * v + real(1 - optimizer.beta2) * (g * g)
+    c1, c2 = (
+        1 - math.prod(itertools.repeat(beta, number), start=1.0)
+        for beta in (optimizer.beta1, optimizer.beta2)
+    )
+    d = real(1 / math.sqrt(c2)) * np.sqrt(v) + real(optimizer.eps)
+    return p - real(lr * (1 / c1)) * (m * (real(1) / d)), (m, v)
+
+
+def _moved(
+    method: Method, p: Floats, dp: Floats, kept: Kept, number: int, *, is_bias: bool
+) -> tuple[Floats, Kept]:
+    optimizer, lr = method.optimizer, method.lr
+    way = _sgd if isinstance(optimizer, SGD) else _adam
+    decay = optimizer.weight_decay if optimizer.decay_bias or not is_bias else 0
+    if decay and getattr(optimizer, "decoupled", False):
+        p = p - p.dtype.type(lr * decay) * p
+    elif decay:
+        dp = dp + p.dtype.type(decay) * p
+    return way(optimizer, p, dp, kept, lr, number)
+
+
+_ACTIVATIONS = {
+    "relu": (_relu, _relu_backward),
+    "leaky_relu": (_leaky_relu, _leaky_relu_backward),
+    "tanh": (_tanh, _tanh_backward),
+    "sigmoid": (_sigmoid, _sigmoid_backward),
+    "identity": (lambda a: a, lambda dh, h: dh),
+}
 _LOSSES = {"mean_squared": mean_squared_loss}
-_OPTIMIZERS = {"sgd": _sgd}
 
 
 def _inputs(arithmetic: str, params: Params, x: Floats, method: Method) -> list[Floats]:
     """What goes into each layer."""
-    activate, _ = _ACTIVATIONS[method.activation]
     inputs = [x]
-    for w, b in params[:-1]:
+    for (activate, _), (w, b) in zip(_activations(params, method), params[:-1], strict=True):
         inputs.append(activate(fc_forward(arithmetic, inputs[-1], w, b)))
     return inputs
+
+
+def _activations(params: Params, method: Method) -> list[tuple[Any, Any]]:
+    """Each hidden layer's activation and its gradient."""
+    name = method.activation
+    names = [name] * (len(params) - 1) if isinstance(name, str) else name
+    return [_ACTIVATIONS[name] for name in names]
 
 
 def predict(arithmetic: str, params: Params, x: Floats, method: Method) -> Floats:
@@ -106,24 +179,47 @@ def loss_of(arithmetic: str, params: Params, x: Floats, t: Floats, method: Metho
 def sgd_step(
     arithmetic: str, params: Params, x: Floats, t: Floats, method: Method
 ) -> tuple[Params, Floats]:
-    """The parameters after one step, and the loss before it."""
-    _, activation_backward = _ACTIVATIONS[method.activation]
-    moved = _OPTIMIZERS[method.optimizer]
+    """The parameters after one step of plain SGD, and the loss before it."""
+    plain = method._replace(optimizer=SGD())
+    params, _, loss = step(arithmetic, params, _no_slots(params), x, t, plain, 1)
+    return params, loss
+
+
+def _no_slots(params: Params) -> Slots:
+    return tuple(((), ()) for _ in params)
+
+
+def step(
+    arithmetic: str,
+    params: Params,
+    slots: Slots,
+    x: Floats,
+    t: Floats,
+    method: Method,
+    number: int,
+) -> tuple[Params, Slots, Floats]:
+    """Parameters and slots after the step of this number, and the loss before it."""
     inputs = _inputs(arithmetic, params, x, method)
     y = fc_forward(arithmetic, inputs[-1], *params[-1])
     loss, dy = _LOSSES[method.loss](y, t)
-    stepped = []
-    for h, (w, b) in zip(reversed(inputs), reversed(params), strict=True):
+    stepped, kept = [], []
+    activations = [_ACTIVATIONS["identity"], *_activations(params, method)]
+    layers = list(zip(activations, inputs, params, slots, strict=True))
+    for (_, before), h, (w, b), (of_w, of_b) in reversed(layers):
         dw, db, dx = fc_backward(arithmetic, dy, h, w)
-        stepped.append((moved(w, dw, method), moved(b, db, method)))
-        dy = activation_backward(dx, h)
-    return tuple(reversed(stepped)), loss
+        new_w, of_w = _moved(method, w, dw, of_w, number, is_bias=False)
+        new_b, of_b = _moved(method, b, db, of_b, number, is_bias=True)
+        stepped.append((new_w, new_b))
+        kept.append((of_w, of_b))
+        dy = before(dx, h)
+    return tuple(reversed(stepped)), tuple(reversed(kept)), loss
 
 
 class Trained(NamedTuple):
     """Where a training loop has come to; see `fcbackends.backends.loop.Segment`."""
 
     params: Params
+    slots: Slots
     steps: int
     loss: float
     losses: Floats
@@ -144,27 +240,28 @@ def train(
     indices = draw_indices(len(x), 0, steps, plan.batch_size, plan.sampling, plan.seed)
     losses: list[float] = []
     watched = math.nan
+    slots = _no_slots(params)
 
     def trained(taken: int, *, reached: bool = False, diverged_at: int | None = None) -> Trained:
-        return Trained(params, taken, watched, np.array(losses), reached, diverged_at)
+        return Trained(params, slots, taken, watched, np.array(losses), reached, diverged_at)
 
-    for step, rows in enumerate(indices, start=1):
-        stepped, loss = sgd_step(arithmetic, params, x[rows], t[rows], method)
+    for number, rows in enumerate(indices, start=1):
+        stepped, kept, loss = step(arithmetic, params, slots, x[rows], t[rows], method, number)
         if not np.isfinite(loss):
-            return trained(step - 1, diverged_at=step)
-        params = stepped
-        look = step % plan.record_every == 0
+            return trained(number - 1, diverged_at=number)
+        params, slots = stepped, kept
+        look = number % plan.record_every == 0
         if plan.tol_on == "batch":
             watched = float(loss)
         elif look:
             watched = float(loss_of(arithmetic, params, x, t, method))
             if not math.isfinite(watched):
-                return trained(step, diverged_at=step)
+                return trained(number, diverged_at=number)
         if look:
             losses.append(watched)
         known = look or plan.tol_on == "batch"
         if known and plan.tol is not None and watched <= plan.tol:
-            return trained(step, reached=True)
+            return trained(number, reached=True)
     return trained(steps)
 
 

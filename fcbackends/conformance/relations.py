@@ -14,7 +14,6 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import LAYOUTS, laid_out
-from fcbackends.maths.network import Method
 
 Pairs: TypeAlias = "dict[str, tuple[Any, Any]]"
 """By the name of the relation: what was found, and what it must equal."""
@@ -180,7 +179,7 @@ def _run_in_parts(backend: Backend, case: Case) -> Pairs:
         params = tuple(
             (backend.asarray(w, case.dtype), backend.asarray(b, case.dtype)) for w, b in case.params
         )
-        return backend.training_loop(params, Method(case.method.lr / 100))
+        return backend.training_loop(params, case.method._replace(lr=case.method.lr / 100))
 
     x, t = backend.asarray(case.x, case.dtype), backend.asarray(case.t, case.dtype)
     middle = case.draws.integer(0, case.steps)

@@ -66,9 +66,7 @@ def expectations(
     if case.kind == "network":
         return {
             "predict": rows(reference.predict(arithmetic, params, x, case.method)),
-            "sgd_step": list(
-                reference.sgd_step(arithmetic, params, x, t, case.method._replace(optimizer="sgd"))
-            ),
+            "sgd_step": list(reference.sgd_step(arithmetic, params, x, t, case.method)),
         }
     ((w, b),) = params
     dw, db, dx = reference.fc_backward(arithmetic, dy, x, w)
@@ -102,7 +100,7 @@ def _trained(backend: Backend, case: Case) -> Results:
         plain = laid_out((case.params, case.x, case.t), case.layout)
         found["train"] = _by_train(backend, case, *plain)
     found["loss of the data"] = _numbers(whole)
-    found["step"] = [_numbers(loop.step(x, t)), loop.params]
+    found["step"] = [_numbers(loop.step(x, t, segment.steps + 1)), loop.params]
     return found
 
 
@@ -146,7 +144,8 @@ def _expected_of_training(arithmetic: str, case: Case, params: Params, x: Any, t
         loss = trained.loss if case.plan.tol_on == "batch" else whole
         found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
     found["loss of the data"] = _numbers(whole)
-    stepped, before = reference.sgd_step(arithmetic, trained.params, x, t, case.method)
+    state, number = (trained.params, trained.slots), trained.steps + 1
+    stepped, _, before = reference.step(arithmetic, *state, x, t, case.method, number)
     found["step"] = [_numbers(before), stepped if np.isfinite(before) else trained.params]
     return found
 

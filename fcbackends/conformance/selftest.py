@@ -8,6 +8,8 @@ comparison would be flushed as well.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -38,6 +40,7 @@ _DIGESTS = {
             "predict": "861dfb3eff179799247dade51d6306fd89465caf791f259cc590904fefdfc484",
             "sgd_step": "bd585e34c27e7a56f115cf8f213d2898cefd0b5f8b374b0725e8cb1980f2e412",
             "training_loop": "6f77315ab00a965c60d1f61abcf286cf07fbc29932f9638bce0b9bf09dfc702d",
+            "activation": "940a2946520db73130180899d087ba1dc4af19f47229173fdfa5326ee3932fc4",
         },
         "float64": {
             "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
@@ -46,6 +49,7 @@ _DIGESTS = {
             "predict": "c1e9add266052f4558870e8233345c5b884a571fbe0d4e5b783e43c63856f424",
             "sgd_step": "dcba85fa9899be5c8d7030511c3bbd3f209a9c7642a411567b5a2e44e5e1c1de",
             "training_loop": "afc1cc39170af33db99e754a87f76124896440a246c6213f2f7982e1c761e7f9",
+            "activation": "11c86d68a1e4fa2bdcca80cb92016aba5849a40410c2a54ccfd0d580365d2681",
         },
     },
     "fused": {
@@ -56,6 +60,7 @@ _DIGESTS = {
             "predict": "41d009a4bfceac98c5798da49b8f78bafa26be3c6148d48e85527e1b6c706434",
             "sgd_step": "5632354ec235cb7fc18d09b34c76467f8ba313ef733da497edd84ec9fb9bde24",
             "training_loop": "d662c3d82756ce1a189fa97cf73bdfa8c5babeae64568b5743afb1cf17c32c15",
+            "activation": "a36e4fb693e7673a0876324c58c9a07bcc9f9a1db75140e481c22a783334e544",
         },
         "float64": {
             "fc_forward": "6dfb77bdb1947019c87b50479358883b02b11c136d47081f8d5ee6f943918a2a",
@@ -64,6 +69,7 @@ _DIGESTS = {
             "predict": "3430802cf74db18179986f795795df917a1b30415ffbb1c012279e6ff421f75b",
             "sgd_step": "24f4246f7ef806060d16aedd3286bee5d666c19d224859bd0961d8867cdb5039",
             "training_loop": "55353d293aa63215414741c3ad6df207c030386d0511c90c40d9af707458d7d9",
+            "activation": "6b8cdec550578d26f1448787763e3921903c5dab3fb5374e12421cf45860671d",
         },
     },
 }
@@ -94,7 +100,10 @@ def _find(backend: Backend) -> Conformance:
         for defect, got, want in _probes(backend, dtype):
             if not compare(got, want).equal:
                 return Conformance("C", f"{defect}, in {dtype}")
-        for function, result in _results(backend, dtype).items():
+        results = _results(backend, dtype)
+        if "float64" in dtypes:  # which some activations are computed in
+            results["activation"] = _activated(backend, dtype)
+        for function, result in results.items():
             if digest(result) != _DIGESTS[backend.arithmetic][dtype][function]:
                 return Conformance(
                     "C", f"{function} has other bits than the contract's, in {dtype}"
@@ -185,19 +194,32 @@ def _joins(products: _Products, digits: int, arithmetic: str) -> Iterator[tuple[
             yield f"sums{whose} are fused", found, 0
 
 
+def _numbers(backend: Backend, dtype: str, *shape: int) -> Any:
+    """Numbers in which every rounding shows."""
+    count = int(np.prod(shape))
+    values = (2 * uniforms(count, count) - 1).reshape(shape)
+    return backend.asarray(values.astype(dtype), dtype)
+
+
+def _activated(backend: Backend, dtype: str) -> list[Any]:
+    """What comes of a network with all activations but ReLU."""
+    numbers = functools.partial(_numbers, backend, dtype)
+    names = "tanh", "sigmoid", "leaky_relu", "identity"
+    sizes = (19, *(7 for _ in names), 5)
+    params = tuple((numbers(k, m), numbers(m)) for k, m in itertools.pairwise(sizes))
+    x, t = numbers(17, 19), numbers(17, 5)
+    method = _METHOD._replace(activation=names)
+    return [backend.predict(params, x, names), *backend.sgd_step(params, x, t, method)]
+
+
 def _results(backend: Backend, dtype: str) -> dict[str, Any]:
-    """What each function makes of numbers in which every rounding shows."""
-
-    def numbers(*shape: int) -> Any:
-        count = int(np.prod(shape))
-        values = (2 * uniforms(count, count) - 1).reshape(shape)
-        return backend.asarray(values.astype(dtype), dtype)
-
+    """What each function makes of such numbers."""
+    numbers = functools.partial(_numbers, backend, dtype)
     x, t, w, b = numbers(17, 19), numbers(17, 5), numbers(19, 5), numbers(5)
     params = ((numbers(19, 7), numbers(7)), (numbers(7, 5), b))
     y = backend.fc_forward(x, w, b)
     loop = backend.training_loop(params, _METHOD)
-    losses = [loop.step(x, t), loop.step(x[0, ...], t[0, ...]), loop.loss(x, t)]
+    losses = [loop.step(x, t, 1), loop.step(x[0, ...], t[0, ...], 2), loop.loss(x, t)]
     segment = loop.run(x, t, _PLAN, 0, _STEPS)
     return {
         "fc_forward": y,

@@ -1,4 +1,4 @@
-"""What is done to elements: activations, losses and updates.
+"""What is done to elements: losses and updates.
 
 Each is a small function over a row, and has a code that stands in a network's layout; the choice
 among them is made here, once a row.
@@ -6,65 +6,36 @@ among them is made here, once a row.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any
 
 from fcbackends.kernels.jit import inlined
-from fcbackends.kernels.vectors import alike, where
+from fcbackends.kernels.vectors import alike, sqrt
 
-ACTIVATIONS = {"identity": 0, "relu": 1}
 LOSSES = {"mean_squared": 0}
 
 
-class Optimizer(NamedTuple):
-    """An update's code, and how many numbers it keeps beside each parameter."""
+SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
+"""How many numbers each update keeps beside a parameter."""
 
-    code: int
-    slots: int
+DECAYS = {"none": 0, "coupled": 1, "decoupled": 2}
 
+PLAIN = "sgd", "none", True
+"""The rule of plain SGD."""
 
-OPTIMIZERS = {"sgd": Optimizer(0, slots=0)}
+MOST_CONSTANTS = 8
+"""So many numbers an update may need."""
 
-MOST_CONSTANTS = 4
-"""So many numbers that stay the same from step to step an update may need."""
+_, _COUPLED, _DECOUPLED = DECAYS.values()
 
-_RELU = ACTIVATIONS["relu"]
+_SETTLED = 2.0**-54
+"""1 - p is 1 for this p, and for any smaller one."""
 
 
 @inlined
 def is_finite(value):
     """Whether a number is neither infinite nor NaN."""
     return value - value == 0
-
-
-# --- activations ---------------------------------------------------------------------------------
-
-
-@inlined
-def activate(activation, values):
-    """Put a layer's sums through its activation."""
-    if activation == _RELU:
-        _relu(values)
-
-
-@inlined
-def activation_backward(activation, dh, h):
-    """Make the gradient of h, which was activated, that of the sums."""
-    if activation == _RELU:
-        _relu_backward(dh, h)
-
-
-@inlined
-def _relu(values):
-    # A store whatever the value vectorises; a branch on the value is mispredicted half the time.
-    for i in range(values.shape[0]):
-        value = values[i]
-        values[i] = where(value < 0, 0, value)
-
-
-@inlined
-def _relu_backward(dh, h):
-    for i in range(dh.shape[0]):
-        dh[i] = where(h[i] > 0, dh[i], 0)
 
 
 # --- losses --------------------------------------------------------------------------------------
@@ -96,15 +67,124 @@ def _squared(y, t, dy, factor):
 
 
 @inlined
-def update(optimizer, memory, at, gradient, constants, distance):
-    """Move the parameters from `at` on down their gradient.
-
-    What the optimizer keeps beside each stands at `distance` from it, and at twice that, and so on.
-    """
-    _sgd(alike(memory, at, gradient), gradient, constants[0])
+def decay(way, memory, at, gradient, constants):
+    """Let the parameters from `at` on decay, by themselves or through their gradient."""
+    weights, share = alike(memory, at, gradient), constants[1]
+    if way == _COUPLED:
+        for i in range(weights.shape[0]):
+            gradient[i] += share * weights[i]
+    elif way == _DECOUPLED:
+        for i in range(weights.shape[0]):
+            weights[i] -= share * weights[i]
 
 
 @inlined
-def _sgd(weights, gradient, lr):
+def _sgd(weights, gradient, constants):
+    lr = constants[0]
     for i in range(weights.shape[0]):
         weights[i] -= lr * gradient[i]
+
+
+@inlined
+def _momentum(weights, kept, gradient, constants):
+    lr, momentum = constants[0], constants[2]
+    for i in range(weights.shape[0]):
+        moved = momentum * kept[i] + gradient[i]
+        kept[i] = moved
+        weights[i] -= lr * moved
+
+
+@inlined
+def _nesterov(weights, kept, gradient, constants):
+    lr, momentum = constants[0], constants[2]
+    for i in range(weights.shape[0]):
+        moved = momentum * kept[i] + gradient[i]
+        kept[i] = moved
+        weights[i] -= lr * (gradient[i] + momentum * moved)
+
+
+@inlined
+def _adam(weights, first, second, gradient, constants):
+    rate, scale, eps = constants[0], constants[2], constants[7]
+    beta1, rest1, beta2, rest2 = constants[3], constants[4], constants[5], constants[6]
+    one = constants.dtype.type(1)
+    for i in range(weights.shape[0]):
+        g = gradient[i]
+        m = beta1 * first[i] + rest1 * g
+        v = beta2 * second[i] + rest2 * (g * g)
+        first[i] = m
+        second[i] = v
+        weights[i] -= rate * (m * (one / (scale * sqrt(v) + eps)))
+
+
+_UPDATES = {"sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adam": _adam}
+
+
+def moving(rule: tuple[str, str, bool], *, is_bias: bool = False) -> Any:
+    """The way to move the parameters from `at` on down their gradient, by a rule.
+
+    That is the names of an update and of a decay, and whether biases decay. What the optimizer
+    keeps beside each parameter stands at `distance` from it, and at twice that, and so on.
+    """
+    update, way, decays_bias = rule
+    return _moving(update, DECAYS[way] if decays_bias or not is_bias else 0)
+
+
+def suffix(rule: tuple[str, str, bool]) -> str:
+    """What a kernel's name says of its rule."""
+    return "" if rule == PLAIN else "_".join(("", *rule[:2], "all" if rule[2] else "weights"))
+
+
+@functools.cache
+def _moving(name: str, way: int) -> Any:
+    decays, slots, update = way != 0, SLOTS[name], _UPDATES[name]
+
+    @inlined
+    def move(memory, at, gradient, constants, distance):
+        weights = alike(memory, at, gradient)
+        if decays:
+            decay(way, memory, at, gradient, constants)
+        if slots == 0:
+            update(weights, gradient, constants)
+        elif slots == 1:
+            update(weights, alike(memory, at + distance, gradient), gradient, constants)
+        else:
+            second = alike(memory, at + 2 * distance, gradient)
+            update(weights, alike(memory, at + distance, gradient), second, gradient, constants)
+
+    return move
+
+
+# --- constants of a step -------------------------------------------------------------------------
+
+# They depend on the learning rate and two betas, which come as a row of float64, the pace.
+
+
+@inlined
+def next_power(power, beta):
+    """The next power of beta, where 1 less it is not 1 for good."""
+    return power * beta if power > _SETTLED else power
+
+
+@inlined
+def powers_after(pace, steps):
+    """Both betas' powers after so many steps."""
+    first = second = 1.0
+    step = 0
+    while step < steps and (first > _SETTLED or second > _SETTLED):
+        first, second = next_power(first, pace[1]), next_power(second, pace[2])
+        step += 1
+    return first, second
+
+
+def is_paced(rule: tuple[str, str, bool]) -> bool:
+    """Whether there are such constants."""
+    return rule[0] == "adam"
+
+
+@inlined
+def set_pace(constants, pace, first, second):
+    """Write the constants that depend on the powers of a step."""
+    real = constants.dtype.type
+    constants[0] = real(pace[0] * (1.0 / (1.0 - first)))
+    constants[2] = real(1.0 / sqrt(1.0 - second))

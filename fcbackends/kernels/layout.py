@@ -19,7 +19,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from fcbackends.kernels.elements import ACTIVATIONS, LOSSES, MOST_CONSTANTS, OPTIMIZERS
+from fcbackends.kernels import activations as activating
+from fcbackends.kernels.elements import LOSSES, MOST_CONSTANTS
 from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
 from fcbackends.kernels.tiles import VECTOR_BYTES
 
@@ -48,7 +49,7 @@ Views: TypeAlias = "tuple[tuple[Panel, ...], ...]"
 
 
 class Layer(NamedTuple):
-    """A layer's sizes, the code of its activation, and places in the buffer.
+    """A layer's sizes, its activation's codes, and places in the buffer.
 
     Those are of its weights, of the weights transposed, of its input, and of its output's gradient.
     """
@@ -56,6 +57,7 @@ class Layer(NamedTuple):
     inputs: int
     outputs: int
     activation: int
+    activation_backward: int
     weights: int
     transposed: int
     input: int
@@ -63,7 +65,7 @@ class Layer(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What the layers share: codes of the loss and the optimizer, room for rows, and places.
+    """What the layers share: the code of the loss, room for rows, and places.
 
     Those are of the update's constants, of all weights, of a copy of them, of what was written down
     since, of the targets, of each sample's loss, and of the threads' scratch room. What the
@@ -76,7 +78,6 @@ class Shared(NamedTuple):
     """
 
     loss: int
-    optimizer: int
     capacity: int
     constants: int
     theta: int
@@ -136,17 +137,18 @@ def lay_out(
     threads: int,
     itemsize: int,
     *,
-    activation: str,
+    activations: tuple[str, ...],
     loss: str,
-    optimizer: str,
+    slots: int,
 ) -> Layout:
     """Find a place for everything, where numbers have so many bytes.
 
     `sizes` are the layers', inputs first; `capacity` is the most samples that are gone through at
-    once, and `threads` how many need room of their own. The others are names in the tables of
-    `fcbackends.kernels.elements`; the last layer is not activated.
+    once, `threads` how many need room of their own, and `slots` how many numbers are kept beside
+    each weight. The others are names in the tables of `fcbackends.kernels.elements` and
+    `fcbackends.kernels.activations`, with one of `activations` for each layer but the last.
     """
-    unit = VECTOR_BYTES // itemsize
+    unit, dtype = VECTOR_BYTES // itemsize, f"float{8 * itemsize}"
     size = 0
 
     def whole(length: int) -> int:
@@ -162,7 +164,7 @@ def lay_out(
     constants, theta = place(MOST_CONSTANTS), size
     weights = [place((inputs + 1) * outputs) for inputs, outputs in pairs]
     theta_size = size - theta
-    place(OPTIMIZERS[optimizer].slots * theta_size)
+    place(slots * theta_size)
     state_size = size - theta
     previous = place(state_size)
     taken = place(2 + STEPS_A_COPY * (sizes[0] + sizes[-1]))
@@ -176,7 +178,7 @@ def lay_out(
             Layer(
                 inputs,
                 outputs,
-                ACTIVATIONS["identity" if is_last else activation],
+                *activating.codes("identity" if is_last else activations[number], dtype),
                 weights[number],
                 transposed=0 if is_first else transposed[number - 1],
                 input=place(threads * input_size if is_first else capacity * (inputs + 1)),
@@ -187,7 +189,6 @@ def lay_out(
     scratch_size = (ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // itemsize
     shared = Shared(
         LOSSES[loss],
-        OPTIMIZERS[optimizer].code,
         capacity,
         constants,
         theta,

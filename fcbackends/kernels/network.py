@@ -9,11 +9,16 @@ cores' caches.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
+from fcbackends.kernels.activations import activation_backward
 from fcbackends.kernels.elements import (
+    DECAYS,
     MOST_CONSTANTS,
-    activation_backward,
+    decay,
     loss_of_sample,
-    update,
+    moving,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
@@ -146,61 +151,72 @@ def backward(network, rows, team):
         for n in range(first, last):
             dh = row(memory, before.gradient + n * inputs, inputs)
             h = row(memory, layer.input + n * (inputs + 1), inputs)
-            activation_backward(before.activation, dh, h)
+            activation_backward(before.activation_backward, dh, h)
 
 
-@called
-def descend(network, rows, team):
-    """A thread's part of all weights moves down the gradient, summed over the first `rows` rows."""
-    memory, shared = network.memory, network.shared[0]
-    constants = row(memory, shared.constants, MOST_CONSTANTS)
-    scratch = _scratch(network, team.thread)
-    itemsize = memory.itemsize
-    for number in range(network.layers.shape[0]):
-        layer = network.layers[number]
-        inputs, outputs, dy = layer.inputs, layer.outputs, layer.gradient
-        h = input_of(network, number, team)
-        first, last, left, right = part(inputs + 1, outputs, itemsize, team)
-        for column in range(left, right, panel_width(itemsize)):
-            width = smaller(panel_width(itemsize), outputs - column)
-            panel = layer.weights + (inputs + 1) * column
-            # As much as the scratch room holds, or the cache.
-            rows_a_pass = ROWS_A_PASS * panel_width(itemsize) // width
-            for start in range(first, last, rows_a_pass):
-                count = smaller(rows_a_pass, last - start)
-                if rows == 1:
-                    _outer(memory, scratch, h + start, count, dy + column, width)
-                elif outputs == 1:
-                    # The one column as a row, whose neighbours fill vectors.
-                    multiply(
-                        network.arithmetic,
-                        Operand(memory, scratch, count, 1),
-                        Operand(memory, dy, 0, 1),
-                        Operand(memory, h + start, inputs + 1, panel_width(itemsize)),
-                        1,
-                        rows,
-                        count,
-                        _panel(network, team),
-                        Epilogue(memory, NO_BIAS, 0),
-                    )
-                else:
-                    multiply(
-                        network.arithmetic,
-                        Operand(memory, scratch, width, 1),
-                        Operand(memory, h + start, 1, inputs + 1),
-                        Operand(memory, dy + column, outputs, 0),
-                        count,
-                        rows,
-                        width,
-                        _panel(network, team),
-                        Epilogue(memory, NO_BIAS, 0),
-                    )
-                gradient = row(memory, scratch, count * width)
-                at = panel + start * width
-                update(shared.optimizer, memory, at, gradient, constants, shared.theta_size)
-            if number > 0:
-                to = layer.transposed + column * inputs
-                _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
+@functools.cache
+def descending(rule: tuple[str, str, bool]) -> Any:
+    """The descent by a rule: chosen where it is compiled, it costs others no time there."""
+    update, way, decays_bias = moving((rule[0], "none", True)), DECAYS[rule[1]], int(rule[2])
+    decays = way != 0
+
+    @called
+    def descend(network, rows, team):
+        """A thread's part of all weights moves down the gradient, summed over so many rows."""
+        memory, shared = network.memory, network.shared[0]
+        constants = row(memory, shared.constants, MOST_CONSTANTS)
+        scratch = _scratch(network, team.thread)
+        itemsize = memory.itemsize
+        for number in range(network.layers.shape[0]):
+            layer = network.layers[number]
+            inputs, outputs, dy = layer.inputs, layer.outputs, layer.gradient
+            h = input_of(network, number, team)
+            first, last, left, right = part(inputs + 1, outputs, itemsize, team)
+            for column in range(left, right, panel_width(itemsize)):
+                width = smaller(panel_width(itemsize), outputs - column)
+                panel = layer.weights + (inputs + 1) * column
+                # As much as the scratch room holds, or the cache.
+                rows_a_pass = ROWS_A_PASS * panel_width(itemsize) // width
+                for start in range(first, last, rows_a_pass):
+                    count = smaller(rows_a_pass, last - start)
+                    if rows == 1:
+                        _outer(memory, scratch, h + start, count, dy + column, width)
+                    elif outputs == 1:
+                        # The one column as a row, whose neighbours fill vectors.
+                        multiply(
+                            network.arithmetic,
+                            Operand(memory, scratch, count, 1),
+                            Operand(memory, dy, 0, 1),
+                            Operand(memory, h + start, inputs + 1, panel_width(itemsize)),
+                            1,
+                            rows,
+                            count,
+                            _panel(network, team),
+                            Epilogue(memory, NO_BIAS, 0),
+                        )
+                    else:
+                        multiply(
+                            network.arithmetic,
+                            Operand(memory, scratch, width, 1),
+                            Operand(memory, h + start, 1, inputs + 1),
+                            Operand(memory, dy + column, outputs, 0),
+                            count,
+                            rows,
+                            width,
+                            _panel(network, team),
+                            Epilogue(memory, NO_BIAS, 0),
+                        )
+                    gradient = row(memory, scratch, count * width)
+                    at = panel + start * width
+                    if decays:
+                        decaying = smaller(count, inputs + decays_bias - start)
+                        decay(way, memory, at, row(memory, scratch, decaying * width), constants)
+                    update(memory, at, gradient, constants, shared.theta_size)
+                if number > 0:
+                    to = layer.transposed + column * inputs
+                    _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
+
+    return descend
 
 
 @called

@@ -10,9 +10,9 @@ import functools
 from typing import Any
 
 from fcbackends.kernels.arithmetic import plus_product
-from fcbackends.kernels.elements import update
+from fcbackends.kernels.elements import DECAYS, decay, moving
 from fcbackends.kernels.jit import inlined
-from fcbackends.kernels.small_layout import SUMS_AT_ONCE
+from fcbackends.kernels.small_layout import LANES, SUMS_AT_ONCE, Plan, Rows
 from fcbackends.kernels.vectors import vectors
 from fcbackends.kernels.views import local
 
@@ -54,8 +54,8 @@ def sums_in_rows(arithmetic, weights, matrix, memory, a, terms, out):
 
 
 @functools.cache
-def move_rows(lanes: int) -> Any:
-    """Each row_k moves down its gradient a[k] * b[j], where that is of one sample."""
+def move_rows(lanes: int, move: Any) -> Any:
+    """Each row_k moves, as `move` does, down its gradient a[k] * b[j] of one sample."""
     new_gradient, whole = local(lanes), vectors(lanes)
 
     @inlined
@@ -67,7 +67,7 @@ def move_rows(lanes: int) -> Any:
                 # One product is the same in any arithmetic.
                 gradient[0] = factors[a + k] * right[j]
                 at = matrix.at + (k * matrix.vectors + j) * lanes
-                update(net.optimizer, net.weights, at, gradient, net.constants, distance)
+                move(net.weights, at, gradient, net.constants, distance)
 
     return move_rows
 
@@ -116,3 +116,74 @@ def add_rows(lanes: int) -> Any:
                 sums[j] += right[j]
 
     return add_rows
+
+
+def all_moving(plan: Plan, rule: tuple[str, str, bool]) -> Any:
+    """The weights that no others repeat move down the whole batch's gradient."""
+    whole = vectors(LANES)
+    count = plan.unrepeated // LANES
+    if rule[1] == "none" or rule[2]:
+        move = moving(rule)
+
+        @inlined
+        def move_all(weights, gradient, constants, distance):
+            move(weights, 0, whole(gradient, 0, count), constants, distance)
+
+        return move_all
+    # Decay of the weights comes before the update of them all.
+    way, update = DECAYS[rule[1]], moving((rule[0], "none", True))
+
+    @inlined
+    def nothing(weights, gradient, constants):
+        pass
+
+    def followed(rows: Rows, before: Any) -> Any:
+        whole = vectors(rows.lanes)
+
+        @inlined
+        def decay_all(weights, gradient, constants):
+            before(weights, gradient, constants)
+            part = whole(gradient, rows.at, rows.rows * rows.vectors)
+            decay(way, weights, rows.at, part, constants)
+
+        return decay_all
+
+    decay_weights = nothing
+    for layer in plan.layers:
+        rows = layer.by_rows or layer.by_columns
+        if rows:
+            decay_weights = followed(rows, decay_weights)
+
+    @inlined
+    def decay_and_move(weights, gradient, constants, distance):
+        decay_weights(weights, gradient, constants)
+        update(weights, 0, whole(gradient, 0, count), constants, distance)
+
+    return decay_and_move
+
+
+def repetition(plan: Plan) -> Any:
+    """Weights by rows are written by columns as well."""
+
+    @inlined
+    def nothing(weights):
+        pass
+
+    def followed(rows: Rows, columns: Rows, before: Any) -> Any:
+        in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
+
+        @inlined
+        def repeat(weights):
+            before(weights)
+            for m in range(columns.rows):
+                for k in range(rows.rows):
+                    to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
+                    weights[to] = weights[source]
+
+        return repeat
+
+    repeat = nothing
+    for layer in plan.layers:
+        if layer.by_rows and layer.by_columns:
+            repeat = followed(layer.by_rows, layer.by_columns, repeat)
+    return repeat

@@ -17,20 +17,33 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from fcbackends.kernels.activations import ACTIVATIONS, Activation
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
-    activate,
-    activation_backward,
+    SLOTS,
     gradient_factor,
     is_finite,
+    is_paced,
     loss_of_sample,
-    update,
+    moving,
+    next_power,
+    powers_after,
+    set_pace,
+    suffix,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined, kernel
-from fcbackends.kernels.rows import add_rows, add_to_rows, move_rows, sum_of_rows, sums_in_rows
+from fcbackends.kernels.rows import (
+    add_rows,
+    add_to_rows,
+    all_moving,
+    move_rows,
+    repetition,
+    sum_of_rows,
+    sums_in_rows,
+)
 from fcbackends.kernels.sampling import draw_samples
-from fcbackends.kernels.small_layout import LANES, Plan, Rows, is_by_columns, plan
+from fcbackends.kernels.small_layout import LANES, Layer, Plan, is_by_columns, plan
 from fcbackends.kernels.training import Data, data_type
 from fcbackends.kernels.vectors import vectors
 from fcbackends.kernels.views import local, prefetch, row
@@ -46,6 +59,9 @@ from fcbackends.kernels.watch import (
 )
 
 DRAWS_A_BLOCK = 512
+
+USUAL_ACTIVATION = "relu"
+"""Between all layers, it goes without saying in the kernels' names."""
 
 DRAWS_AHEAD = 12
 """So many draws before its turn a sample is asked for from memory: that hides two thirds of the
@@ -96,9 +112,8 @@ def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, .
     return (
         arithmetic,
         types.int64,
-        types.int64,
-        types.int64,
         real[::1],
+        types.float64[::1],
         real[::1],
         WATCH,
         types.float64[::1],
@@ -113,9 +128,7 @@ class _Small(NamedTuple):
     """What a kernel works on: how, with which weights, and room for a few samples' numbers."""
 
     arithmetic: Any
-    activation: Any
     loss: Any
-    optimizer: Any
     constants: Any
     weights: Any
     gradient: Any
@@ -124,7 +137,15 @@ class _Small(NamedTuple):
     data: Data
 
 
-def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -> Any:
+def _way_through(
+    plan: Plan,
+    number: int,
+    activation: Activation,
+    following: Any,
+    rule: tuple[str, str, bool],
+    *,
+    one_sample: bool,
+) -> Any:
     """The way of `count` samples through a layer, the `following` ones, and back.
 
     Their losses are added to `total`. Unless `factor` is 0, their gradients are added to the
@@ -139,8 +160,11 @@ def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -
     whole = vectors(of_y)
     forward, add_bias = sum_of_rows(of_y), add_rows(of_y)
     input_gradient = sum_of_rows(of_x)
-    move_y, move_x = move_rows(of_y), move_rows(of_x)
+    move, move_bias = moving(rule), moving(rule, is_bias=True)
+    move_y, move_x = move_rows(of_y, move), move_rows(of_x, move)
     add_y, add_x = add_to_rows(of_y), add_to_rows(of_x)
+    activate = _activate(activation, layer)
+    activation_backward = activation.backward
 
     @inlined
     def through(net, samples, count, factor, total):
@@ -160,7 +184,7 @@ def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -
                 t = row(net.data.t, samples[n] * layer.outputs, layer.outputs)
                 total += loss_of_sample(net.loss, out, t, d, factor)
             else:
-                activate(net.activation, whole(net.h, y, bias.vectors))
+                activate(net.h, y)
         if not is_last:
             total = following(net, samples, count, factor, total)
         if factor != 0 and (not one_sample or is_finite(total)):
@@ -168,7 +192,7 @@ def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -
                 x, y = n * stride + layer.x, n * stride + layer.y
                 if not is_last:
                     dh, h = whole(net.d, y, bias.vectors), whole(net.h, y, bias.vectors)
-                    activation_backward(net.activation, dh, h)
+                    activation_backward(dh, h)
                 if not is_first:
                     input_gradient(net.arithmetic, net.weights, columns, net.d, y, x)
             if one_sample:
@@ -177,7 +201,7 @@ def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -
                 if by_columns:
                     move_x(net, columns, net.d, layer.y, net.h, layer.x, size)
                 dy = whole(net.d, layer.y, bias.vectors)
-                update(net.optimizer, net.weights, bias.at, dy, net.constants, size)
+                move_bias(net.weights, bias.at, dy, net.constants, size)
             else:
                 if by_rows:
                     add_y(net, rows, net.h, layer.x, net.d, layer.y, count, stride)
@@ -189,7 +213,28 @@ def _way_through(plan: Plan, number: int, following: Any, *, one_sample: bool) -
     return through
 
 
-def _network(plan: Plan, *, one_sample: bool) -> Any:
+def _activate(activation: Activation, layer: Layer) -> Any:
+    """Activate a layer's output, which stands at y."""
+    forward, bias, outputs = activation.forward, layer.bias, layer.outputs
+    whole, width = vectors(bias.lanes), bias.vectors * bias.lanes
+
+    @inlined
+    def in_vectors(h, y):
+        forward(whole(h, y, bias.vectors))
+
+    @inlined
+    def by_number(h, y):
+        # Of whole vectors, of which LLVM makes such.
+        forward(row(h, y, width))
+        for i in range(outputs, width):
+            h[y + i] = 0
+
+    return by_number if activation.by_number else in_vectors
+
+
+def _network(
+    plan: Plan, activations: tuple[str, ...], rule: tuple[str, str, bool], *, one_sample: bool
+) -> Any:
     """The way through all layers and back."""
 
     @inlined
@@ -197,44 +242,27 @@ def _network(plan: Plan, *, one_sample: bool) -> Any:
         return total
 
     through = nothing
+    names = *activations, "identity"
     for number in reversed(range(len(plan.layers))):
-        through = _way_through(plan, number, through, one_sample=one_sample)
+        activation = ACTIVATIONS[names[number]]
+        through = _way_through(plan, number, activation, through, rule, one_sample=one_sample)
     return through
 
 
-def _repetition(plan: Plan) -> Any:
-    """Weights by rows are written by columns as well."""
-
-    @inlined
-    def nothing(weights):
-        pass
-
-    def followed(rows: Rows, columns: Rows, before: Any) -> Any:
-        in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
-
-        @inlined
-        def repeat(weights):
-            before(weights)
-            for m in range(columns.rows):
-                for k in range(rows.rows):
-                    to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
-                    weights[to] = weights[source]
-
-        return repeat
-
-    repeat = nothing
-    for layer in plan.layers:
-        if layer.by_rows and layer.by_columns:
-            repeat = followed(layer.by_rows, layer.by_columns, repeat)
-    return repeat
-
-
 @functools.cache
-def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> Callable[..., Any]:
+def small_steps(
+    sizes: tuple[int, ...],
+    activations: tuple[str, ...],
+    rule: tuple[str, str, bool],
+    *,
+    one_sample: bool,
+) -> Callable[..., Any]:
     """The family of kernels for a network of these sizes and batches of one or of any.
 
-    `slots` is how many numbers the optimizer keeps beside each weight.
+    `activations` are the names of those between its layers. `rule` names the update and the decay,
+    and says whether biases decay.
     """
+    slots, paced = SLOTS[rule[0]], is_paced(rule)
     network = plan(sizes, one_sample=one_sample)
     inputs, outputs, size = sizes[0], sizes[-1], network.weights
     own_size, block = network.unrepeated, 1 if one_sample else SAMPLES_AT_ONCE
@@ -243,7 +271,8 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
     new_gradient = local(1 if one_sample else own_size)
     new_outputs, new_constants = local(block * network.outputs), local(MOST_CONSTANTS)
     new_samples = local(block)
-    through, repeat = _network(network, one_sample=one_sample), _repetition(network)
+    through = _network(network, activations, rule, one_sample=one_sample)
+    move, repeat = all_moving(network, rule), repetition(network)
     whole = vectors(LANES)
 
     @inlined
@@ -260,10 +289,9 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
 
     def steps(
         arithmetic,
-        activation,
         loss,
-        optimizer,
         constants,
+        pace,
         theta,
         watch,
         losses,
@@ -291,7 +319,7 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
             weights = theta
         own = new_constants(theta)
         h, d = new_outputs(theta), new_outputs(theta)
-        net = _Small(arithmetic, activation, loss, optimizer, own, weights, gradient, h, d, data)
+        net = _Small(arithmetic, loss, own, weights, gradient, h, d, data)
         for i in range(block * network.outputs):
             h[i] = 0
             d[i] = 0
@@ -299,6 +327,8 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
             own[i] = constants[i]
         steps_a_block = order.shape[0] // batch
         place = block_end = 0
+        if paced:
+            power1, power2 = powers_after(pace, watch.start)
         seen = begin(watch)
         while goes_on(watch, seen):
             step, watched = seen.step, seen.loss
@@ -312,6 +342,9 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
                         epoch_words, epoch_order,
                     )  # fmt: skip
                     place = 0
+                if paced:
+                    power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
+                    set_pace(own, pace, power1, power2)
                 total = real(-0.0)
                 if not one_sample:
                     sums = whole(gradient, 0, own_size // LANES)
@@ -332,8 +365,7 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
                     finite = False
                     break
                 if not one_sample:
-                    sums = whole(gradient, 0, own_size // LANES)
-                    update(optimizer, weights, 0, sums, own, size)
+                    move(weights, gradient, own, size)
                     repeat(weights)
                 step += 1
                 watched = np.float64(batch_loss)
@@ -351,6 +383,8 @@ def small_steps(sizes: tuple[int, ...], *, one_sample: bool, slots: int = 0) -> 
         return seen.step, seen.loss, seen.recorded, seen.reached, seen.diverged_at
 
     # The name is also the kernel's in the cache.
-    name = f"small_steps_{'_'.join(map(str, sizes))}_{'one' if one_sample else 'any'}"
-    steps.__name__ = steps.__qualname__ = name + (f"_{slots}" if slots else "")
+    unusual = activations if {*activations} - {USUAL_ACTIVATION} else ()
+    parts = *sizes, "one" if one_sample else "any", *unusual
+    name = f"small_steps_{'_'.join(map(str, parts))}{suffix(rule)}"
+    steps.__name__ = steps.__qualname__ = name
     return kernel(_signature, of_any_shape=False)(steps)

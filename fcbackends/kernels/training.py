@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
 
-from fcbackends.kernels.elements import gradient_factor, is_finite
+from fcbackends.kernels.elements import (
+    MOST_CONSTANTS,
+    PLAIN,
+    gradient_factor,
+    is_finite,
+    is_paced,
+    next_power,
+    powers_after,
+    set_pace,
+    suffix,
+)
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined, kernel
 from fcbackends.kernels.layout import STEPS_A_COPY, network_type
 from fcbackends.kernels.network import (
     backward,
-    descend,
+    descending,
     forward_and_loss,
     input_of,
     mean_loss,
@@ -112,59 +124,78 @@ def data_loss(network, data, team):
     return _data_loss(network, data, team)
 
 
-@kernel(
-    lambda real, arithmetic: (
-        network_type(real, arithmetic),
-        data_type(real),
-        WATCH,
-        types.float64[::1],
-        types.int64[:, ::1],
-        types.uint64[:, ::1],
-        types.uint16[:, ::1],
-        TEAM,
-    )
-)
-def train_steps(network, data, watch, losses, order, epoch_words, epoch_orders, team):
-    """Take the steps that `watch` asks for, or fewer; returns what was seen of them.
+@functools.cache
+def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
+    """The family of kernels that take steps by a rule of descent."""
+    descend, paced = descending(rule), is_paced(rule)
 
-    `losses` has room for what is recorded; `order` has, for each thread, room for a batch's
-    samples, and `epoch_words` and `epoch_orders` are what `new_epochs` makes.
-    """
-    batch_size = watch.batch_size
-    factor = network.memory.dtype.type(gradient_factor(network.shared[0].loss, batch_size))
-    h_at, first, last = _rows_to_take(network, batch_size, team)
-    thread = team.thread
-    seen = begin(watch)
-    while goes_on(watch, seen):
-        step, loss = seen.step, seen.loss
-        look = next_look(watch, step)
-        while step < look:
-            position = step * batch_size
-            draw_samples(
-                order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
-                epoch_words[thread], epoch_orders[thread],
-            )  # fmt: skip
-            for n in range(first, last):
-                _take_sample(network, h_at, n, data, order[thread, n])
-            if not forward_and_loss(network, batch_size, factor, team):
-                return seen
-            backward(network, batch_size, team)
-            if not barrier(team):
-                return seen
-            batch_loss = mean_loss(network, batch_size)
-            if not is_finite(batch_loss):
-                return diverge(watch, seen, step, loss)
-            descend(network, batch_size, team)
-            if not barrier(team):
-                return seen
-            step += 1
-            loss = np.float64(batch_loss)
-            if loss <= batch_tol(watch):
-                break
-        if wants_data(watch, step):
-            loss = np.float64(_data_loss(network, data, team))
-        seen = look_up(watch, seen, step, loss, losses, thread == 0)
-    return seen
+    def train_steps(network, data, pace, watch, losses, order, epoch_words, epoch_orders, team):
+        """Take the steps that `watch` asks for, or fewer; returns what was seen of them.
+
+        `losses` has room for what is recorded; `order` has, for each thread, room for a batch's
+        samples, and `epoch_words` and `epoch_orders` are what `new_epochs` makes. On `pace`
+        depend the constants of each step, if any do.
+        """
+        batch_size = watch.batch_size
+        factor = network.memory.dtype.type(gradient_factor(network.shared[0].loss, batch_size))
+        h_at, first, last = _rows_to_take(network, batch_size, team)
+        thread = team.thread
+        constants = row(network.memory, network.shared[0].constants, MOST_CONSTANTS)
+        if paced:
+            power1, power2 = powers_after(pace, watch.start)
+        seen = begin(watch)
+        while goes_on(watch, seen):
+            step, loss = seen.step, seen.loss
+            look = next_look(watch, step)
+            while step < look:
+                if paced:
+                    power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
+                    # Nobody reads them before the next barrier.
+                    if thread == 0:
+                        set_pace(constants, pace, power1, power2)
+                position = step * batch_size
+                draw_samples(
+                    order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
+                    epoch_words[thread], epoch_orders[thread],
+                )  # fmt: skip
+                for n in range(first, last):
+                    _take_sample(network, h_at, n, data, order[thread, n])
+                if not forward_and_loss(network, batch_size, factor, team):
+                    return seen
+                backward(network, batch_size, team)
+                if not barrier(team):
+                    return seen
+                batch_loss = mean_loss(network, batch_size)
+                if not is_finite(batch_loss):
+                    return diverge(watch, seen, step, loss)
+                descend(network, batch_size, team)
+                if not barrier(team):
+                    return seen
+                step += 1
+                loss = np.float64(batch_loss)
+                if loss <= batch_tol(watch):
+                    break
+            if wants_data(watch, step):
+                loss = np.float64(_data_loss(network, data, team))
+            seen = look_up(watch, seen, step, loss, losses, thread == 0)
+        return seen
+
+    train_steps.__name__ += suffix(rule)
+    made = kernel(
+        lambda real, arithmetic: (
+            network_type(real, arithmetic),
+            data_type(real),
+            types.float64[::1],
+            WATCH,
+            types.float64[::1],
+            types.int64[:, ::1],
+            types.uint64[:, ::1],
+            types.uint16[:, ::1],
+            TEAM,
+        ),
+        of_any_shape=rule == PLAIN,
+    )
+    return made(train_steps)
 
 
 @inlined
@@ -203,43 +234,55 @@ def _any_row(real):
     return types.Array(real, 1, "A", readonly=True, aligned=False)
 
 
-@kernel(
-    lambda real, arithmetic: (
-        network_type(real, arithmetic),
-        _any_row(real),
-        _any_row(real),
-        types.int64,
-        types.boolean,
-        TEAM,
+@functools.cache
+def single_step(rule: tuple[str, str, bool]) -> Callable[..., Any]:
+    """The family of kernels that take one step by a rule of descent."""
+    descend = descending(rule)
+
+    def take_step(network, x, t, samples, guarded, alone):
+        """Take one step on so many samples of flat x and t; returns the loss before it.
+
+        The numbers of several samples are to stand side by side, aligned; those of one, anywhere.
+
+        Where `guarded`, a step whose loss is not finite is not taken, and from what the buffer
+        keeps the last weights before a step whose values are all finite can be found: a copy of
+        some steps ago, and the sample of each step since. To look at and copy all weights at each
+        step took 2.1 of the 7.6 us of one of 64-128-10 in float64.
+        """
+        memory, shared = network.memory, network.shared[0]
+        if guarded:
+            _look_after(network, samples)
+        if samples == 1:
+            _copy_any(x, row(memory, network.layers[0].input, x.shape[0]))
+            _copy_any(t, row(memory, shared.targets, t.shape[0]))
+        else:
+            data = Data(x, t, samples)
+            for n in range(samples):
+                _take_sample(network, network.layers[0].input, n, data, n)
+        factor = memory.dtype.type(gradient_factor(shared.loss, samples))
+        forward_and_loss(network, samples, factor, alone)
+        loss = mean_loss(network, samples)
+        if guarded:
+            if not is_finite(loss):
+                return loss
+            _write_down(network)
+        backward(network, samples, alone)
+        descend(network, samples, alone)
+        return loss
+
+    take_step.__name__ += suffix(rule)
+    made = kernel(
+        lambda real, arithmetic: (
+            network_type(real, arithmetic),
+            _any_row(real),
+            _any_row(real),
+            types.int64,
+            types.boolean,
+            TEAM,
+        ),
+        of_any_shape=rule == PLAIN,
     )
-)
-def take_step(network, x, t, samples, guarded, alone):
-    """Take one step on so many samples of flat x and t; returns the loss before it.
+    return made(take_step)
 
-    The numbers of several samples are to stand side by side, aligned; those of one, anywhere.
 
-    Where `guarded`, a step whose loss is not finite is not taken, and from what the buffer keeps
-    the last weights before a step whose values are all finite can be found: a copy of some steps
-    ago, and the sample of each step since. To look at and copy all weights at each step took 2.1
-    of the 7.6 us of one of 64-128-10 in float64.
-    """
-    memory, shared = network.memory, network.shared[0]
-    if guarded:
-        _look_after(network, samples)
-    if samples == 1:
-        _copy_any(x, row(memory, network.layers[0].input, x.shape[0]))
-        _copy_any(t, row(memory, shared.targets, t.shape[0]))
-    else:
-        data = Data(x, t, samples)
-        for n in range(samples):
-            _take_sample(network, network.layers[0].input, n, data, n)
-    factor = memory.dtype.type(gradient_factor(shared.loss, samples))
-    forward_and_loss(network, samples, factor, alone)
-    loss = mean_loss(network, samples)
-    if guarded:
-        if not is_finite(loss):
-            return loss
-        _write_down(network)
-    backward(network, samples, alone)
-    descend(network, samples, alone)
-    return loss
+train_steps, take_step = stepping(PLAIN), single_step(PLAIN)

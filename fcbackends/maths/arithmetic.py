@@ -27,6 +27,8 @@ class Arithmetic:
         (a (N, K), b (K, M)) -> (N, M), the sums over k.
     sum_first : callable
         (a (N, ...)) -> (...), the sums over n.
+    sqrt : callable, optional
+        (a) -> the square roots, correctly rounded, where the library's own are not.
 
     Examples
     --------
@@ -39,6 +41,7 @@ class Arithmetic:
     xp: Any
     matmul: Callable[[Array, Array], Array]
     sum_first: Callable[[Array], Array]
+    sqrt: Callable[[Array], Array] | None = None
 
 
 def ordered(xp: Any) -> Arithmetic:

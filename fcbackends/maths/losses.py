@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -42,4 +43,7 @@ def rounded(xp: Any, value: float, dtype: Any) -> float:
     Rounded without an array, since a traced or a lazy one has no value yet.
     """
     form = "f" if xp.finfo(dtype).bits == 32 else "d"
-    return float(struct.unpack(form, struct.pack(form, value))[0])
+    try:
+        return float(struct.unpack(form, struct.pack(form, value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from fcbackends.maths.activations import ACTIVATIONS
+from fcbackends.maths.activations import ACTIVATIONS, Activations, of_hidden_layers
 from fcbackends.maths.arithmetic import Arithmetic, Array
 from fcbackends.maths.layers import fc_forward, input_gradient, parameter_gradients
 from fcbackends.maths.losses import LOSSES, rounded
-from fcbackends.maths.optimizers import OPTIMIZERS
+from fcbackends.maths.optimizers import SGD, UPDATES, Constants, Optimizer, Rule, moved
 
 Params: TypeAlias = "tuple[tuple[Array, Array], ...]"
 """One (w, b) pair a layer: w of shape (inputs, outputs), b of shape (outputs,)."""
 
 
-class Method(NamedTuple):
-    """How a network computes and learns: a learning rate, and names in the tables of the maths."""
+class Form(NamedTuple):
+    """A method but for its numbers: what a library compiles for."""
 
-    lr: float | Array
-    """As a number, it is rounded once to the parameters' dtype; an array of no axes is so already,
-    so that one compiled step serves all rates."""
-    activation: str = "relu"
+    activation: Activations = "relu"
     loss: str = "mean_squared"
-    optimizer: str = "sgd"
+    rule: Rule = Rule()
+
+
+class Method(NamedTuple):
+    """How a network computes and learns: names in the tables of the maths, a rate, an optimizer."""
+
+    lr: float
+    activation: Activations = "relu"
+    loss: str = "mean_squared"
+    optimizer: Optimizer = SGD()
+
+    @property
+    def form(self) -> Form:
+        """All but its numbers."""
+        return Form(self.activation, self.loss, self.optimizer.rule)
 
 
 class State(NamedTuple):
@@ -39,59 +50,67 @@ class StepResult(NamedTuple):
     loss: Array
 
 
-def predict(arithmetic: Arithmetic, params: Params, x: Array, activation: str = "relu") -> Array:
-    """The network's output: the activation between the layers, none after the last."""
+def predict(
+    arithmetic: Arithmetic, params: Params, x: Array, activation: Activations = "relu"
+) -> Array:
+    """The network's output: activations between the layers, none after the last."""
     return _layer_inputs(arithmetic, params, x, activation)[-1]
 
 
-def loss_of(arithmetic: Arithmetic, params: Params, x: Array, t: Array, method: Method) -> Array:
+def loss_of(arithmetic: Arithmetic, params: Params, x: Array, t: Array, form: Form) -> Array:
     """The loss of the network's output."""
-    y = predict(arithmetic, params, x, method.activation)
-    return LOSSES[method.loss](arithmetic, y, t).loss
+    y = predict(arithmetic, params, x, form.activation)
+    return LOSSES[form.loss](arithmetic, y, t).loss
 
 
 def sgd_step(
     arithmetic: Arithmetic, params: Params, x: Array, t: Array, method: Method
 ) -> StepResult:
     """One step of plain SGD on the batch: new parameters, and the loss under the old ones."""
-    state, loss = step(arithmetic, State(params), x, t, method)
+    form = method.form._replace(rule=Rule())
+    state, loss = step(arithmetic, State(params), x, t, form, (method.lr,))
     return StepResult(state.params, loss)
 
 
 def step(
-    arithmetic: Arithmetic, state: State, x: Array, t: Array, method: Method
+    arithmetic: Arithmetic, state: State, x: Array, t: Array, form: Form, constants: Constants
 ) -> tuple[State, Array]:
     """One step on the batch: the new state, and the loss under the old one.
 
-    Every gradient comes from the old parameters; the first layer's dx is not computed.
+    Every gradient comes from the old parameters; the first layer's dx is not computed. The
+    optimizer's constants, where they are numbers, are rounded once to the parameters' dtype; arrays
+    of no axes are so already, so that one compiled step serves all.
     """
-    xp, optimizer = arithmetic.xp, OPTIMIZERS[method.optimizer]
-    *inputs, y = _layer_inputs(arithmetic, state.params, x, method.activation)
-    loss, dy = LOSSES[method.loss](arithmetic, y, t)
-    constants = [
+    xp = arithmetic.xp
+    *inputs, y = _layer_inputs(arithmetic, state.params, x, form.activation)
+    activations = of_hidden_layers(form.activation, len(inputs) - 1)
+    loss, dy = LOSSES[form.loss](arithmetic, y, t)
+    constants = tuple(
         rounded(xp, value, y.dtype) if isinstance(value, float | int) else value
-        for value in optimizer.constants(method)
-    ]
-    moved = []
+        for value in constants
+    )
+    stepped = []
     for layer in reversed(range(len(state.params))):
         w, b = state.params[layer]
         kept = [slot[layer] for slot in state.slots]
         dw, db = parameter_gradients(arithmetic, dy, inputs[layer])
         if layer > 0:
             dx = input_gradient(arithmetic, dy, w)
-            dy = ACTIVATIONS[method.activation].backward(xp, dx, inputs[layer])
-        w, of_w = optimizer.update(w, dw, [slot for slot, _ in kept], *constants)
-        b, of_b = optimizer.update(b, db, [slot for _, slot in kept], *constants)
-        moved.append(((w, b), *zip(of_w, of_b, strict=True)))
-    params, *slots = zip(*reversed(moved), strict=True)
+            dy = ACTIVATIONS[activations[layer - 1]].backward(xp, dx, inputs[layer])
+        w, of_w = moved(arithmetic, form.rule, w, dw, [slot for slot, _ in kept], constants)
+        b, of_b = moved(
+            arithmetic, form.rule, b, db, [slot for _, slot in kept], constants, is_bias=True
+        )
+        stepped.append(((w, b), *zip(of_w, of_b, strict=True)))
+    params, *slots = zip(*reversed(stepped), strict=True)
     return State(params, tuple(slots)), loss
 
 
-def first_state(arithmetic: Arithmetic, params: Params, optimizer: str) -> State:
+def first_state(arithmetic: Arithmetic, params: Params, rule: Rule) -> State:
     """Where training begins: the optimizer's slots are zeros."""
     zeros = arithmetic.xp.zeros_like
     blank = tuple((zeros(w), zeros(b)) for w, b in params)
-    return State(params, (blank,) * OPTIMIZERS[optimizer].slots)
+    return State(params, (blank,) * UPDATES[rule.update].slots)
 
 
 def is_finite(xp: object, params: Params) -> bool:
@@ -99,11 +118,13 @@ def is_finite(xp: object, params: Params) -> bool:
     return all(bool(xp.all(xp.isfinite(array))) for pair in params for array in pair)  # type: ignore[attr-defined]
 
 
-def _layer_inputs(arithmetic: Arithmetic, params: Params, x: Array, activation: str) -> list[Array]:
+def _layer_inputs(
+    arithmetic: Arithmetic, params: Params, x: Array, activation: Activations
+) -> list[Array]:
     """Each layer's input, then the last layer's output."""
+    names = of_hidden_layers(activation, len(params) - 1)
     values = [x]
-    for layer, (w, b) in enumerate(params):
+    for (w, b), name in zip(params, (*names, "identity"), strict=True):
         a = fc_forward(arithmetic, values[-1], w, b)
-        last = layer == len(params) - 1
-        values.append(a if last else ACTIVATIONS[activation].forward(arithmetic.xp, a))
+        values.append(ACTIVATIONS[name].forward(arithmetic.xp, a))
     return values

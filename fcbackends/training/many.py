@@ -16,6 +16,7 @@ from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
+from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.pacing import Outcome, run_segments
@@ -28,7 +29,7 @@ class _Task(NamedTuple):
     """One network to train, on all rows of the data where it has none of its own."""
 
     plan: Plan
-    lr: float
+    method: Method
     rows: Array | None
 
 
@@ -37,10 +38,12 @@ def train_many(
     t: Any,
     *,
     seed: int | Sequence[int] = 0,
+    optimizer: Optimizer = SGD(),
     lr: float | Sequence[float],
     rows: Sequence[Any] | None = None,
     hidden: Sequence[int] = (),
     params: Any = None,
+    activation: str | Sequence[str] = "relu",
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -72,7 +75,8 @@ def train_many(
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
         First parameters for all networks, instead of those of their seeds.
-    hidden, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, arithmetic, record_every
+    optimizer, hidden, activation, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, \
+    arithmetic, record_every
         As for `train`.
     progress : bool, optional
         As for `train`; the bar counts networks.
@@ -106,7 +110,9 @@ def train_many(
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
     if problem.given is not None:
         data.finite(problem.given)
+    activation = options.activation(activation, len(problem.sizes) - 2)
     max_steps = options.integer("max_steps", max_steps, 1)
+    optimizer = options.optimizer(optimizer)
     tasks = []
     for one_seed, one_lr, one_rows in options.entries(seed=seed, lr=lr, rows=rows):
         own = None if one_rows is None else data.rows(problem.backend, one_rows, problem.x)
@@ -121,13 +127,15 @@ def train_many(
             seed=one_seed,
             record_every=record_every,
         )
-        tasks.append(_Task(plan, options.learning_rate(one_lr, problem.dtype), own))
+        rate = options.learning_rate(one_lr, problem.dtype)
+        method = Method(rate, activation=activation, optimizer=optimizer)
+        tasks.append(_Task(plan, method, own))
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)
     chosen = problem.backend
 
     def loop_of(task: _Task) -> Loop:
-        return chosen.training_loop(problem.first_params(task.plan.seed), Method(task.lr))
+        return chosen.training_loop(problem.first_params(task.plan.seed), task.method)
 
     def train_one(task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
         loop = loop_of(task)
@@ -137,7 +145,7 @@ def train_many(
             outcome = run_segments(
                 loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted
             )
-        return result_of(outcome, loop.params, chosen.arithmetic, task.plan, 0)
+        return result_of(outcome, loop.params, chosen.arithmetic, task.method, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     loop_of(tasks[0]).prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Plan
-from fcbackends.maths.network import Params
+from fcbackends.maths.activations import Activations
+from fcbackends.maths.network import Method, Params
 from fcbackends.training.pacing import Outcome
 
 
@@ -38,6 +39,8 @@ class TrainResult(NamedTuple):
         The loss at each multiple of `record_every` and at the last step.
     arithmetic : str
         How it was computed: "ordered", "fused" or "native".
+    activation : str or tuple of str
+        What goes between the layers, as `predict` takes it.
     """
 
     params: Params
@@ -46,12 +49,14 @@ class TrainResult(NamedTuple):
     stop_reason: str
     history: History
     arithmetic: str
+    activation: Activations
 
 
 def result_of(
-    outcome: Outcome, params: Params, arithmetic: str, plan: Plan, first: int
+    outcome: Outcome, params: Params, arithmetic: str, method: Method, plan: Plan, first: int
 ) -> TrainResult:
     """What a run of training after step `first` ends with."""
+    how = arithmetic, method.activation
     last, every = outcome.steps, plan.record_every
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses
@@ -59,8 +64,8 @@ def result_of(
         # Backends differ in what they last looked at, and records may lie on either side.
         count = min(len(steps), len(losses))
         history = History(steps[:count], losses[:count])
-        return TrainResult(params, math.nan, last, outcome.stop_reason, history, arithmetic)
+        return TrainResult(params, math.nan, last, outcome.stop_reason, history, *how)
     if last % every != 0:
         steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
     history = History(steps, losses)
-    return TrainResult(params, outcome.loss, last, outcome.stop_reason, history, arithmetic)
+    return TrainResult(params, outcome.loss, last, outcome.stop_reason, history, *how)

@@ -11,6 +11,7 @@ from fcbackends.checks import data, options
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
+from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.pacing import Outcome, run_segments
@@ -25,6 +26,8 @@ def train(
     *,
     hidden: Sequence[int] = (),
     params: Any = None,
+    activation: str | Sequence[str] = "relu",
+    optimizer: Optimizer = SGD(),
     lr: float,
     batch_size: int = 1,
     max_steps: int = 100_000,
@@ -39,11 +42,11 @@ def train(
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
 ) -> TrainResult:
-    """Train a fully connected network by SGD on the mean squared loss.
+    """Train a fully connected network on the mean squared loss, by SGD or another optimizer.
 
-    Step s, counted from 1, draws its batch as a pure function of (seed, s), takes one `sgd_step`
-    on it, and then stops where the watched loss is at most `tol`. Backends of the same arithmetic
-    end on the same bits, after the same number of steps.
+    Step s, counted from 1, draws its batch as a pure function of (seed, s), takes one step on it
+    (by default an `sgd_step`), and then stops where the watched loss is at most `tol`. Backends of
+    the same arithmetic end on the same bits, after the same number of steps.
 
     Parameters
     ----------
@@ -56,6 +59,11 @@ def train(
     params : sequence of (w, b), optional
         The first parameters, of dtype `dtype`; `init_params((K, *hidden, M), seed=seed,
         dtype=dtype)` by default. They are not changed.
+    activation : str or sequence of str
+        What goes between the layers: "relu", "leaky_relu" (slope 0.01), "tanh", "sigmoid" or
+        "identity"; of a sequence, each hidden layer has its own.
+    optimizer : SGD or Adam
+        How parameters move, given their gradient; by default plain SGD.
     lr : float
         Learning rate: finite and > 0 in `dtype`.
     batch_size : int
@@ -112,7 +120,9 @@ def train(
            [5.]])
     """
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
-    rate = options.learning_rate(lr, problem.dtype)
+    activation = options.activation(activation, len(problem.sizes) - 2)
+    rate, optimizer = options.learning_rate(lr, problem.dtype), options.optimizer(optimizer)
+    method = Method(rate, activation=activation, optimizer=optimizer)
     max_steps = options.integer("max_steps", max_steps, 1)
     plan = options.plan(
         samples=problem.x.shape[0],
@@ -127,12 +137,12 @@ def train(
     )
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)
-    loop = problem.backend.training_loop(problem.first_params(plan.seed), Method(rate))
+    loop = problem.backend.training_loop(problem.first_params(plan.seed), method)
     if problem.given is not None:
         data.finite(loop.params)
     outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, loop.params, arithmetic, plan, 0, interrupted, returns)
+    return ended(outcome, loop.params, arithmetic, method, plan, 0, interrupted, returns)
 
 
 def run_loop(
@@ -155,6 +165,7 @@ def ended(
     outcome: Outcome,
     params: Params,
     arithmetic: str,
+    method: Method,
     plan: Plan,
     first: int,
     interrupted: bool,
@@ -171,4 +182,4 @@ def ended(
         raise DivergenceError(outcome.diverged_at, params)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
     outcome = outcome._replace(stop_reason=stop_reason)
-    return result_of(outcome, params, arithmetic, plan, first)
+    return result_of(outcome, params, arithmetic, method, plan, first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fcbackends.checks import data, options
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
+from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.results import TrainResult
@@ -31,6 +33,11 @@ class Trainer:
     params : sequence of (w, b)
         The first parameters, one pair a layer: w (inputs, outputs), b (outputs,), float32 or
         float64, all finite. They are not changed.
+    activation : str or sequence of str
+        What goes between the layers: "relu", "leaky_relu" (slope 0.01), "tanh", "sigmoid" or
+        "identity"; of a sequence, each hidden layer has its own.
+    optimizer : SGD or Adam
+        How parameters move, given their gradient; by default plain SGD.
     lr : float
         Learning rate: finite and > 0; rounded once to the dtype of `params`.
     backend : str, Backend or None
@@ -64,7 +71,7 @@ class Trainer:
         "_like",
         "_lock",
         "_loop",
-        "_lr",
+        "_method",
         "_plain",
         "_sizes",
         "_steps",
@@ -76,6 +83,8 @@ class Trainer:
         self,
         params: Any,
         *,
+        activation: str | Sequence[str] = "relu",
+        optimizer: Optimizer = SGD(),
         lr: float,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
@@ -85,7 +94,10 @@ class Trainer:
         data.not_empty(network)
         self._backend = chosen
         self._dtype = arrays.dtype_of(network[0][0])
-        self._lr = options.learning_rate(lr, self._dtype)
+        rate = options.learning_rate(lr, self._dtype)
+        activation = options.activation(activation, len(network) - 1)
+        optimizer = options.optimizer(optimizer)
+        self._method = Method(rate, activation=activation, optimizer=optimizer)
         self._steps = 0
         self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
         self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
@@ -93,7 +105,7 @@ class Trainer:
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
         takes_numpy = chosen.owns(np.empty(0))
         self._plain = np.dtype(self._dtype) if takes_numpy else None
-        self._loop: Loop = chosen.training_loop(network, Method(self._lr))
+        self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
         self._lock = threading.Lock()
 
@@ -103,9 +115,19 @@ class Trainer:
         return self._backend
 
     @property
+    def optimizer(self) -> Optimizer:
+        """How parameters move, given their gradient."""
+        return self._method.optimizer
+
+    @property
     def lr(self) -> float:
         """The learning rate, as it was given."""
-        return self._lr
+        return self._method.lr
+
+    @property
+    def activation(self) -> str | tuple[str, ...]:
+        """What goes between the layers, as `predict` takes it."""
+        return self._method.activation
 
     @property
     def steps(self) -> int:
@@ -152,7 +174,7 @@ class Trainer:
         ):
             x, t = self._checked(x, t)
         with self._lock:
-            loss = self._loop.step(x, t)
+            loss = self._loop.step(x, t, self._steps + 1)
             # The difference of a finite number with itself, and of no other, is zero.
             if loss - loss != 0.0:
                 raise DivergenceError(self._steps + 1, self._loop.last_finite)
@@ -216,4 +238,6 @@ class Trainer:
                 raise
             self._steps = outcome.steps
             params, arithmetic = self._loop.params, self._backend.arithmetic
-            return ended(outcome, params, arithmetic, plan, first, interrupted, returns)
+            return ended(
+                outcome, params, arithmetic, self._method, plan, first, interrupted, returns
+            )

@@ -14,7 +14,8 @@ THERE = "('a', 'b', 'y', or an index from -3 to 2, or a range a:b of these)"
 FOREIGN = "must be a file written by `fcbackends train --out`"
 WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
-    "--header, --no-header, --target, --hidden, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
+    "--header, --no-header, --target, --hidden, --activation, --optimizer, --momentum, --nesterov, "
+    "--weight-decay, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
     "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --arithmetic, "
     "--out, --plot, --help"
 )
@@ -54,6 +55,15 @@ CASES = {
     "train --tol-on data": f"`--tol-on` must come with a file to train on, {WITHOUT_DATA}",
     "train --seed -1": f"`--seed` must be an integer from 0 to {LARGEST_SEED}, got -1",
     # the options of training
+    "train ok.csv --optimizer x": "`--optimizer` must be one of 'sgd', 'adam', 'adamw', got 'x'",
+    "train ok.csv --momentum 1": "`--momentum` must be a number >= 0 and < 1, got 1.0",
+    "train ok.csv --nesterov": "`--momentum` must be > 0 where `nesterov` is True, got 0.0",
+    "train ok.csv --optimizer adam --momentum 0.9": "`--momentum` must come with --optimizer sgd, "
+    "got --optimizer adam",
+    "train ok.csv --optimizer adamw --nesterov": "`--nesterov` must come with --optimizer sgd, got "
+    "--optimizer adamw",
+    "train ok.csv --weight-decay -1": "`--weight-decay` must be a finite number >= 0 in float32, "
+    "got -1.0",
     "train ok.csv --lr x": "`--lr` must be a number, got 'x'",
     "train ok.csv --lr nan": "`--lr` must be a finite number > 0 in float64, got nan",
     "train ok.csv --lr inf": "`--lr` must be a finite number > 0 in float64, got inf",

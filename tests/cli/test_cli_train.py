@@ -108,7 +108,7 @@ def test_diabetes_held_out(command, diabetes):
     assert (ran.status, ran.err) == (0, "")
     assert ran.value("digest") == fcb.digest(expected.params)
     assert ran.value("samples") == "332, 110 held out"
-    assert ran.value("network") == "10 -> 16 -> 8 -> 1, 321 parameters"
+    assert ran.value("network") == "10 -> 16 -> 8 -> 1, 321 parameters, relu"
     for name, rows in (("training loss", trained_on), ("held-out loss", held_out)):
         y = fcb.predict(expected.params, x[rows].astype("float32"))
         loss = fcb.mean_squared_loss(y, t[rows].astype("float32")).loss
@@ -133,7 +133,7 @@ def test_digits_on_two_backends(command, digits):
         assert (ran.status, ran.err) == (0, "")
         assert ran.value("backend") == f"{backend}, ordered, float64"
         assert ran.value("digest") == fcb.digest(expected.params)
-        assert ran.value("network") == "64 -> 12 -> 10, 910 parameters"
+        assert ran.value("network") == "64 -> 12 -> 10, 910 parameters, relu"
 
 
 def test_the_kinds_of_file_and_ways_to_name_targets_agree(command):
@@ -244,3 +244,22 @@ def test_the_same_run_writes_the_same_file(command, tmp_path, linnerud):
     for name in ("a.safetensors", "b.safetensors"):
         assert command("train linnerud.csv --standardize both --steps 5 --out", name).status == 0
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer"),
+    [
+        ("--momentum 0.9", fcb.SGD(momentum=0.9)),
+        ("--momentum 0.9 --nesterov --weight-decay 0.1", fcb.SGD(0.9, True, 0.1)),
+        ("--optimizer adam --weight-decay 0.1", fcb.Adam(weight_decay=0.1, decoupled=False)),
+        ("--optimizer adamw --weight-decay 0.1", fcb.Adam(weight_decay=0.1)),
+    ],
+)
+def test_an_optimizer_is_the_librarys(command, linnerud, options, optimizer):
+    x, t = linnerud
+    ran = command(f"train linnerud.csv --target 3:6 --lr 1e-6 --steps 30 {options}")
+    want = fcb.train(
+        x, t, optimizer=optimizer, lr=1e-6, batch_size=20, max_steps=30, sampling="epoch"
+    )
+    assert ran.value("digest") == fcb.digest(want.params)
+    assert ran.value("optimizer") == str(optimizer)

@@ -16,6 +16,7 @@ from fcbackends.conformance.results import expectations, results
 from fcbackends.conformance.running import run_cases
 from fcbackends.conformance.tally import Level
 from fcbackends.conformance.values import FORMATS, MAGNITUDES, Draws
+from fcbackends.maths.activations import ACTIVATIONS, of_hidden_layers
 from tests import broken
 from tests.broken import backend_of
 from tests.cases import quick_first
@@ -51,6 +52,11 @@ def test_cases_have_all_that_they_are_to_have():
     assert {len(case.params) for case in made} == {1, 2, 3, 4}
     assert {len(case.x) for case in made} >= {0, 1, 2, 17, 65}
     assert any(case.one_sample for case in made)
+    activations = [case.method.activation for case in made if len(case.params) > 1]
+    assert set(ACTIVATIONS) <= set(activations)
+    assert {name for names in activations if isinstance(names, tuple) for name in names} == set(
+        ACTIVATIONS
+    )
     plans = [case.plan for case in made if case.kind == "training"]
     assert {plan.sampling for plan in plans} == {"replacement", "epoch"}
     assert {plan.tol_on for plan in plans} == {"batch", "data"}
@@ -66,7 +72,11 @@ def test_cases_have_all_that_they_are_to_have():
 
 def test_a_case_of_a_dtype_that_is_not_taken_is_one_of_another():
     for index in range(20):
-        assert make_case(0, index, dtypes=("float32",)).dtype == "float32"
+        case = make_case(0, index, dtypes=("float32",))
+        assert case.dtype == "float32"
+        assert not {"tanh", "sigmoid"} & set(
+            of_hidden_layers(case.method.activation, len(case.params) - 1)
+        )
 
 
 @pytest.mark.parametrize("dtype", BOTH)
@@ -194,7 +204,8 @@ def test_nine_of_ten_trainings_in_float32_tell_an_unrounded_rate():
     caught = []
     for index in range(0, 4000 * CASES_A_FORM, CASES_A_FORM):
         case = make_case(0, index)
-        if case.kind == "training" and case.dtype == "float32" and case.numbers == "ordinary":
+        is_plain = case.kind == "training" and case.method.optimizer == fcb.SGD()
+        if is_plain and case.dtype == "float32" and case.numbers == "ordinary":
             caught.append(bool(run_cases(backend, 0, [index], BOTH).findings))
     assert len(caught) > 50
     assert sum(caught) >= 0.9 * len(caught)
@@ -207,7 +218,7 @@ def test_a_right_backend_passes():
     verdict = verify("numba", cases=100)
     assert (verdict.backend, verdict.arithmetic, verdict.seed) == ("numba", "ordered", 0)
     assert (verdict.stated, verdict.observed, verdict.passed) == ("A", "A", True)
-    assert (verdict.golden_runs, verdict.golden) == (68, ())
+    assert (verdict.golden_runs, verdict.golden) == (96, ())
     assert (verdict.tally.cases, verdict.tally.different, verdict.tally.max_ulp) == (100, 0, 0)
     assert (verdict.first, verdict.command) == (None, "")
 
@@ -329,7 +340,7 @@ def test_what_a_backend_raises_is_a_finding():
 )
 def test_another_shape_dtype_or_structure_is_a_finding_of_no_class(wrong):
     backend = backend_of(fast)
-    backend = dataclasses.replace(backend, predict=lambda params, x: wrong(fast.predict(params, x)))
+    backend = dataclasses.replace(backend, predict=lambda *args: wrong(fast.predict(*args)))
     tally = run_cases(backend, 0, range(60), BOTH)
     assert tally.level is Level.none
     assert tally.findings[Level.none].description.startswith(("network", "relation"))
