@@ -15,8 +15,8 @@ from fcbackends.errors import ArgumentError
 from fcbackends.kernels import small
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.elements import PLAIN
-from fcbackends.kernels.losses import SQUARES
 from fcbackends.kernels.jit import FAMILIES
+from fcbackends.kernels.losses import SQUARES
 
 
 def _label(name: str, arithmetic: str, dtype: str) -> str:

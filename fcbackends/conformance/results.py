@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fcbackends import api
+from fcbackends.api import layers, losses, network
 from fcbackends.arrays import as_numpy
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, Plan
@@ -30,9 +30,9 @@ def results(backend: Backend, case: Case) -> Results:
         x, t, dy = x[0], t[0], dy[0]
     if case.kind == "network":
         return {
-            "predict": api.predict(params, x, backend=backend, **_keywords(case, "activation")),
+            "predict": network.predict(params, x, backend=backend, **_keywords(case, "activation")),
             "sgd_step": list(
-                api.sgd_step(
+                network.sgd_step(
                     params,
                     x,
                     t,
@@ -44,11 +44,11 @@ def results(backend: Backend, case: Case) -> Results:
         }
     ((w, b),) = params
     found = {
-        "fc_forward": api.fc_forward(x, w, b, backend=backend),
-        "fc_backward": list(api.fc_backward(dy, x, w, backend=backend)),
+        "fc_forward": layers.fc_forward(x, w, b, backend=backend),
+        "fc_backward": list(layers.fc_backward(dy, x, w, backend=backend)),
     }
     if len(case.x):
-        found["mean_squared_loss"] = list(api.mean_squared_loss(dy, t, backend=backend))
+        found["mean_squared_loss"] = list(losses.mean_squared_loss(dy, t, backend=backend))
     return found
 
 

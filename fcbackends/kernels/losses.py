@@ -33,8 +33,8 @@ class Loss(NamedTuple):
     """
 
     of_rows: Callable[..., None]
-    of_sample: Callable[..., Any] | None = None
-    activate: Callable[..., None] | None = None
+    of_sample: Any = None
+    activate: Any = None
     """(y, samples, outputs): makes outputs the probabilities they stand for, where they do."""
 
 

@@ -41,6 +41,8 @@ class TrainResult(NamedTuple):
         How it was computed: "ordered", "fused" or "native".
     activation : str or tuple of str
         What goes between the layers, as `predict` takes it.
+    loss_name : str
+        What was made small, as `predict_proba` takes it.
     """
 
     params: Params
@@ -50,13 +52,14 @@ class TrainResult(NamedTuple):
     history: History
     arithmetic: str
     activation: Activations
+    loss_name: str
 
 
 def result_of(
     outcome: Outcome, params: Params, arithmetic: str, method: Method, plan: Plan, first: int
 ) -> TrainResult:
     """What a run of training after step `first` ends with."""
-    how = arithmetic, method.activation
+    how = arithmetic, method.activation, method.loss
     last, every = outcome.steps, plan.record_every
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses
