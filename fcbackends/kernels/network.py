@@ -28,6 +28,9 @@ from fcbackends.kernels.threads import barrier, share
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand, transpose_block, transpose_edge
 from fcbackends.kernels.views import matrix, row
 
+FEW = 4
+"""So many outputs' gradients are summed output by output."""
+
 
 @inlined
 def is_wide(outputs, itemsize, team):
@@ -194,19 +197,23 @@ def descending(rule: tuple[str, str, bool]) -> Any:
                     count = smaller(rows_a_pass, last - start)
                     if rows == 1:
                         _outer(memory, scratch, h + start, count, dy + column, width)
-                    elif outputs == 1:
-                        # The one column as a row, whose neighbours fill vectors.
+                    elif outputs <= FEW:
+                        # The columns as rows, whose neighbours fill vectors.
+                        apart = scratch if outputs == 1 else _panel(network, team).at
                         multiply(
                             network.arithmetic,
-                            Operand(memory, scratch, count, 1),
-                            Operand(memory, dy, 0, 1),
+                            Operand(memory, apart, count, 1),
+                            Operand(memory, dy, 1, outputs),
                             Operand(memory, h + start, inputs + 1, panel_width(itemsize)),
-                            1,
+                            outputs,
                             rows,
                             count,
                             _panel(network, team),
                             Epilogue(memory, NO_BIAS, 0),
                         )
+                        for m in range(outputs if outputs > 1 else 0):
+                            for i in range(count):
+                                memory[scratch + i * outputs + m] = memory[apart + m * count + i]
                     else:
                         multiply(
                             network.arithmetic,
