@@ -173,16 +173,16 @@ def transposed(rows: Rows, columns: Rows) -> Any:
     @inlined
     def transpose(weights):
         size = VECTOR_BYTES // weights.itemsize
-        for i in range(0, inputs - size + 1, size):
+        whole = inputs // size * size if out_width >= size else 0
+        for i in range(0, whole, size):
             # Of a row's last vector, all is there to be read.
-            for j in range(0, out_width - size + 1, size):
+            for j in range(0, outputs, size):
                 transpose_edge(
                     Operand(weights, columns.at + j * in_width + i, in_width, 0),
                     Operand(weights, rows.at + i * out_width + j, out_width, 0),
                     size,
                     smaller(size, outputs - j),
                 )
-        whole = inputs // size * size if out_width >= size else 0
         for m in range(outputs):
             for k in range(whole, inputs):
                 to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
