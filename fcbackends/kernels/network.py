@@ -12,7 +12,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from fcbackends.kernels.activations import activate, activate_rows, activation_backward
+from fcbackends.kernels.activations import (
+    activate,
+    activate_rows,
+    activation_backward,
+    waits_for_rows,
+)
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
@@ -108,11 +113,12 @@ def forward_and_loss(network, rows, factor, team):
                 _panel(network, team),
                 Epilogue(memory, NO_BIAS if terms > 0 else panels, layer.activation),
             )
-        if right - left == outputs and not is_last:
-            activate_rows(layer.activation, memory, out + first * stride, last - first, outputs)
-        else:
-            for n in range(first, last):
-                activate(layer.activation, row(memory, out + n * stride + left, right - left))
+        if waits_for_rows(layer.activation):
+            if right - left == outputs:
+                activate_rows(layer.activation, memory, out + first * stride, last - first, outputs)
+            else:
+                for n in range(first, last):
+                    activate(layer.activation, row(memory, out + n * stride + left, right - left))
         # A thread goes on with rows of which it has all columns, or waits for the others'.
         wide_next = not is_last and is_wide(layers[number + 1].outputs, itemsize, team)
         if (is_wide(outputs, itemsize, team) or wide_next) and not barrier(team):
