@@ -14,7 +14,7 @@ from tests import loss_oracle
 from tests.fused_oracle import fused
 from tests.oracle import constant, descended, fast, network_of
 
-LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
+LAYER_OPS = ("forward", "loss", "loss_and_gradient", "backward", "relu", "relu_backward", "descend")
 
 
 def broken(**changes):
@@ -168,7 +168,7 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
         y = ops.predict(params, x, form.activation)
         if form.loss == "mean_squared" and not form.weighted:
             return ops.loss(y, t)[0]
-        return loss_oracle.loss_and_gradient(y, t, form.loss, form.weighted)[0]
+        return ops.loss_and_gradient(y, t, form.loss, form.weighted)[0]
 
     def training_loop(params, method):
         return fcb.StepLoop(ordered(np), params, method, step=step, loss_of=loss_of)
@@ -180,7 +180,7 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
         fc_forward=ops.forward,
         fc_backward=lambda dy, x, w: fcb.FCGradients(*ops.backward(dy, x, w)),
         mean_squared_loss=lambda y, t: fcb.LossAndGradient(*ops.loss(y, t)),
-        loss_and_gradient=lambda *how: fcb.LossAndGradient(*loss_oracle.loss_and_gradient(*how)),
+        loss_and_gradient=lambda *how: fcb.LossAndGradient(*ops.loss_and_gradient(*how)),
         probabilities=loss_oracle.probabilities,
         predict=ops.predict,
         sgd_step=sgd_step,

@@ -186,7 +186,7 @@ def network_of(ops):
         if loss == "mean_squared" and not weighted:
             value, dy = ops.loss(h, t)
         else:
-            value, dy = loss_and_gradient(h, t, loss, weighted)
+            value, dy = ops.loss_and_gradient(h, t, loss, weighted)
         grads = []
         for layer in reversed(range(len(params))):
             dw, db, dx = ops.backward(dy, inputs[layer], params[layer][0])
@@ -220,6 +220,7 @@ slow = network_of(
     SimpleNamespace(
         forward=forward,
         loss=loss,
+        loss_and_gradient=loss_and_gradient,
         backward=backward,
         relu=relu,
         relu_backward=relu_backward,
@@ -267,6 +268,7 @@ fast = network_of(
     SimpleNamespace(
         forward=_fast_forward,
         loss=_fast_loss,
+        loss_and_gradient=loss_and_gradient,
         backward=_fast_backward,
         relu=lambda a: np.where(a < 0, a.dtype.type(0), a),
         relu_backward=lambda dy, a: np.where(a > 0, dy, a.dtype.type(0)),
