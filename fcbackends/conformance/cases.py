@@ -16,6 +16,14 @@ from fcbackends.maths.activations import ACTIVATIONS, Activations
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
+from fcbackends.maths.schedules import (
+    ConstantRate,
+    CosineRate,
+    ExponentialRate,
+    Rate,
+    Schedule,
+    StepRate,
+)
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
@@ -64,6 +72,15 @@ _OPTIMIZERS: tuple[Callable[[float], Optimizer], ...] = (
 )
 """Of each rule that is compiled apart, with numbers that a share between 0 and 1 makes."""
 
+_RATES: tuple[Callable[[float, float], Rate], ...] = (
+    lambda lr, share: lr,
+    lambda lr, share: ConstantRate(lr, warmup=round(9 * share)),
+    lambda lr, share: StepRate(lr, round(1 + 4 * share), 1 - share / 2, warmup=2),
+    lambda lr, share: ExponentialRate(lr, 1 - share / 2),
+    lambda lr, share: CosineRate(lr, round(5 + 9 * share), lr * share, warmup=3),
+)
+"""Of a first rate, and of such a share."""
+
 
 class Case(NamedTuple):
     """One case. Its arrays are NumPy's, of `dtype`, and stand in memory as `layout` says.
@@ -90,6 +107,12 @@ class Case(NamedTuple):
     draws: Draws
 
     @property
+    def lr(self) -> float:
+        """Its learning rate: of a schedule, the first."""
+        lr = self.method.lr
+        return lr.lr if isinstance(lr, Schedule) else lr
+
+    @property
     def is_bounded(self) -> bool:
         """Whether it is a layer, and no order of its sums overflows."""
         return self.kind == "layer" and self.numbers in _BOUNDED
@@ -107,6 +130,8 @@ class Case(NamedTuple):
             text += f", {self.steps} steps of {self.plan.batch_size}, {self.plan.sampling}"
             if self.method.optimizer != SGD():
                 text += f", {self.method.optimizer}"
+            if isinstance(self.method.lr, Schedule):
+                text += f", {self.method.lr}"
         return text
 
 
@@ -156,6 +181,8 @@ def make_case(
         record_every=draws.choice((1, 2, 3, 7, 100)),
     )
     rates = (0.001, 0.01, 0.05, 0.3, 0.7) if kind == "training" else (0.1, 0.3, 0.7, 1.1, 2.0**-4)
+    rate, loss = draws.choice(rates) * (1 + draws.share() / 8), draws.choice(tuple(LOSSES))
+    share = draws.share()
     return Case(
         kind=kind,
         dtype=dtype,
@@ -167,10 +194,10 @@ def make_case(
         t=t,
         dy=dy,
         method=Method(
-            lr=draws.choice(rates) * (1 + draws.share() / 8),
+            lr=_RATES[form.rate](rate, share),
             activation=form.activation,
-            loss=draws.choice(tuple(LOSSES)),
-            optimizer=_OPTIMIZERS[form.optimizer](draws.share()),
+            loss=loss,
+            optimizer=_OPTIMIZERS[form.optimizer](share),
         ),
         plan=plan,
         steps=draws.integer(1, _MOST_STEPS),
@@ -190,6 +217,7 @@ class _Form(NamedTuple):
     long: bool
     activation: Activations
     optimizer: int
+    rate: int
 
 
 def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
@@ -230,6 +258,7 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         long=long,
         activation=_activation(draws, len(sizes) - 2, dtypes),
         optimizer=0 if draws.one_in(2) else draws.integer(1, len(_OPTIMIZERS) - 1),
+        rate=draws.integer(1, len(_RATES) - 1) if kind == "training" and draws.one_in(3) else 0,
     )
 
 

@@ -19,6 +19,7 @@ from fcbackends.backends.backend import Backend
 from fcbackends.maths.activations import ACTIVATIONS, of_hidden_layers
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import Sampling, uniforms, word
+from fcbackends.maths.schedules import CosineRate, Rate, StepRate
 from fcbackends.training.initialization import init_params
 from fcbackends.training.runs import train
 
@@ -35,6 +36,7 @@ class GoldenRun(NamedTuple):
     activation: str | tuple[str, ...] = "relu"
     arithmetic: str = "ordered"
     optimizer: str = "sgd"
+    rate: str = "constant"
 
     def __str__(self) -> str:
         """The run in a few words."""
@@ -44,6 +46,7 @@ class GoldenRun(NamedTuple):
         if self.activation != "relu":
             text += f", {' and '.join(names)}"
         text += "" if self.optimizer == "sgd" else f", {self.optimizer}"
+        text += "" if self.rate == "constant" else f", {self.rate} rate"
         return text if self.arithmetic == "ordered" else f"{text}, {self.arithmetic}"
 
     @property
@@ -74,6 +77,12 @@ _OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Adam(beta2=0.99, weight_decay=0.1, decay_bias=False),
 }
 
+_RATES: dict[str, Rate] = {
+    "constant": 0.01,
+    "cosine": CosineRate(0.03, steps=30, end=0.001, warmup=4),
+    "step": StepRate(0.03, every=7, factor=0.6, warmup=4),
+}
+
 _ORDERED = (
     *(GoldenRun(*run) for run in itertools.product(_SIZES, (1, 9), _SAMPLINGS, _DTYPES)),
     # A step of these is work for two threads.
@@ -87,6 +96,12 @@ _ORDERED = (
         GoldenRun(sizes, batch_size, "epoch", dtype, optimizer=optimizer)
         for (sizes, batch_size), optimizer, dtype in itertools.product(
             (((8, 16, 4), 1), ((33, 17, 9, 1), 9)), tuple(_OPTIMIZERS)[1:], _DTYPES
+        )
+    ),
+    *(
+        GoldenRun((8, 16, 4), batch_size, "epoch", dtype, optimizer=optimizer, rate=rate)
+        for (batch_size, optimizer, rate), dtype in itertools.product(
+            ((1, "sgd", "cosine"), (9, "adamw", "step")), _DTYPES
         )
     ),
 )
@@ -138,7 +153,7 @@ def run_digest(run: GoldenRun, backend: Backend) -> str:
         numbers(1, run.sizes[-1]),
         params=init_params(run.sizes, seed=seed, dtype=run.dtype),
         optimizer=_OPTIMIZERS[run.optimizer],
-        lr=0.01,
+        lr=_RATES[run.rate],
         activation=run.activation,
         batch_size=run.batch_size,
         max_steps=run.steps,

@@ -21,6 +21,7 @@ from fcbackends.kernels.activations import ACTIVATIONS, Activation
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     SLOTS,
+    Rule,
     gradient_factor,
     is_finite,
     is_paced,
@@ -28,7 +29,7 @@ from fcbackends.kernels.elements import (
     moving,
     next_power,
     powers_after,
-    set_pace,
+    setting_pace,
     suffix,
 )
 from fcbackends.kernels.integers import smaller
@@ -142,7 +143,7 @@ def _way_through(
     number: int,
     activation: Activation,
     following: Any,
-    rule: tuple[str, str, bool],
+    rule: Rule,
     *,
     one_sample: bool,
 ) -> Any:
@@ -232,9 +233,7 @@ def _activate(activation: Activation, layer: Layer) -> Any:
     return by_number if activation.by_number else in_vectors
 
 
-def _network(
-    plan: Plan, activations: tuple[str, ...], rule: tuple[str, str, bool], *, one_sample: bool
-) -> Any:
+def _network(plan: Plan, activations: tuple[str, ...], rule: Rule, *, one_sample: bool) -> Any:
     """The way through all layers and back."""
 
     @inlined
@@ -253,16 +252,15 @@ def _network(
 def small_steps(
     sizes: tuple[int, ...],
     activations: tuple[str, ...],
-    rule: tuple[str, str, bool],
+    rule: Rule,
     *,
     one_sample: bool,
 ) -> Callable[..., Any]:
     """The family of kernels for a network of these sizes and batches of one or of any.
 
-    `activations` are the names of those between its layers. `rule` names the update and the decay,
-    and says whether biases decay.
+    `activations` are the names of those between its layers.
     """
-    slots, paced = SLOTS[rule[0]], is_paced(rule)
+    slots, paced, set_pace = SLOTS[rule[0]], is_paced(rule), setting_pace(rule)
     network = plan(sizes, one_sample=one_sample)
     inputs, outputs, size = sizes[0], sizes[-1], network.weights
     own_size, block = network.unrepeated, 1 if one_sample else SAMPLES_AT_ONCE
@@ -344,7 +342,7 @@ def small_steps(
                     place = 0
                 if paced:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
-                    set_pace(own, pace, power1, power2)
+                    set_pace(own, pace, step - watch.start, power1, power2)
                 total = real(-0.0)
                 if not one_sample:
                     sums = whole(gradient, 0, own_size // LANES)

@@ -18,6 +18,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import ended, run_loop
@@ -38,8 +39,9 @@ class Trainer:
         "identity"; of a sequence, each hidden layer has its own.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0; rounded once to the dtype of `params`.
+    lr : float or schedule
+        Learning rate: finite and > 0; rounded once to the dtype of `params`. Or one for each step,
+        by its number in `steps`: a `ConstantRate`, `StepRate`, `ExponentialRate` or `CosineRate`.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -85,7 +87,7 @@ class Trainer:
         *,
         activation: str | Sequence[str] = "relu",
         optimizer: Optimizer = SGD(),
-        lr: float,
+        lr: Rate,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> None:
@@ -94,7 +96,7 @@ class Trainer:
         data.not_empty(network)
         self._backend = chosen
         self._dtype = arrays.dtype_of(network[0][0])
-        rate = options.learning_rate(lr, self._dtype)
+        rate = options.rate(lr, self._dtype)
         activation = options.activation(activation, len(network) - 1)
         optimizer = options.optimizer(optimizer)
         self._method = Method(rate, activation=activation, optimizer=optimizer)
@@ -120,8 +122,8 @@ class Trainer:
         return self._method.optimizer
 
     @property
-    def lr(self) -> float:
-        """The learning rate, as it was given."""
+    def lr(self) -> Rate:
+        """The learning rate or its schedule, as it was given."""
         return self._method.lr
 
     @property
