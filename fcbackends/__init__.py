@@ -29,6 +29,7 @@ from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
+from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate, StepRate
 from fcbackends.training.draws import sample_indices
 from fcbackends.training.initialization import init_params
 from fcbackends.training.many import train_many
@@ -48,11 +49,15 @@ __all__ = [
     "Arithmetic",
     "Backend",
     "Conformance",
+    "ConstantRate",
+    "CosineRate",
     "DivergenceError",
+    "ExponentialRate",
     "FCGradients",
     "History",
     "LossAndGradient",
     "StepLoop",
+    "StepRate",
     "StepResult",
     "TrainResult",
     "Trainer",
