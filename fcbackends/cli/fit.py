@@ -16,10 +16,11 @@ import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.cli.data import Table, read_table
-from fcbackends.cli.files import apart, writable
 from fcbackends.cli.model import Model
-from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.cli.scaling import cast
+from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
+from fcbackends.models.scaling import Floats, Scaling
 from fcbackends.report.terminal import print_table
 
 DEFAULT_BATCH = 32
@@ -160,8 +161,8 @@ def _prepare(
     x = table.numbers([column for column in range(table.width) if column not in targets])
     t = table.numbers(targets)
     trained_on, held_out = _split(table.rows, holdout, seed)
-    inputs = Scaling.fit(x[trained_on]) if scaled in ("inputs", "both") else None
-    outputs = Scaling.fit(t[trained_on]) if scaled in ("targets", "both") else None
+    inputs = _scaling(x[trained_on]) if scaled in ("inputs", "both") else None
+    outputs = _scaling(t[trained_on]) if scaled in ("targets", "both") else None
     network_x = cast(inputs.apply(x) if inputs else x, dtype)
     network_t = cast(outputs.apply(t) if outputs else t, dtype)
     sizes = (x.shape[1], *(hidden or ()), t.shape[1])
@@ -171,6 +172,13 @@ def _prepare(
         for name, rows in (("training", trained_on), ("held-out", held_out))
         if len(rows)
     }
+
+
+def _scaling(values: NDArray[np.float64]) -> Scaling:
+    try:
+        return Scaling.fit(values)
+    except fcb.ArgumentError as error:
+        raise error.renamed({"x": "--standardize"}) from None
 
 
 def _picture_path(name: str | None) -> Path | None:
