@@ -33,9 +33,11 @@ from fcbackends.maths.optimizers import SGD, Adam
 from fcbackends.models.saving import SavedModel, load, save
 from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
+from fcbackends.training.history import History
 from fcbackends.training.initialization import init_params
+from fcbackends.training.looks import Look
 from fcbackends.training.many import train_many
-from fcbackends.training.results import History, TrainResult
+from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
 from fcbackends.training.trainer import Trainer, TrainerState
 
@@ -54,6 +56,7 @@ __all__ = [
     "DivergenceError",
     "FCGradients",
     "History",
+    "Look",
     "LossAndGradient",
     "SavedModel",
     "Scaling",

@@ -22,6 +22,7 @@ from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
 from fcbackends.models.scaling import Floats, Scaling
 from fcbackends.report.terminal import print_table
+from fcbackends.training.validation import split
 
 DEFAULT_BATCH = 32
 DEFAULT_EPOCHS = 100
@@ -207,12 +208,10 @@ def _split(
     """The rows to train on and the rows held out, each in the file's order."""
     if share is None:
         return np.arange(rows), np.arange(0)
-    held = round(share * rows) if 0 < share < 1 else 0
-    if not 0 < held < rows:
-        required = "be a share between 0 and 1 that leaves rows on both sides of the split"
-        raise fcb.ArgumentError("--holdout", required, f"{share} of {rows} rows")
-    order = fcb.sample_indices(rows, steps=1, batch_size=rows, sampling="epoch", seed=seed)[0]
-    return np.sort(order[held:]), np.sort(order[:held])
+    try:
+        return split(rows, share, options.seed(seed))
+    except fcb.ArgumentError as error:
+        raise error.renamed({"validation": "--holdout"}) from None
 
 
 def _batch_and_steps(

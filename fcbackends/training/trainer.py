@@ -19,8 +19,10 @@ from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.training.interruption import OnInterrupt
+from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, run_loop
+from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.validation import apart
 
 
 class TrainerState(NamedTuple):
@@ -125,7 +127,8 @@ class Trainer:
         self._plain = np.dtype(self._dtype) if takes_numpy else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
-        self._lock = threading.Lock()
+        # A callback of a run may ask for what it guards.
+        self._lock = threading.RLock()
 
     @property
     def backend(self) -> Backend:
@@ -266,6 +269,9 @@ class Trainer:
         sampling: Sampling = "replacement",
         seed: int = 0,
         record_every: int | None = None,
+        validation: tuple[Any, Any] | float | None = None,
+        patience: int | None = None,
+        callback: Callback | None = None,
         progress: bool | None = None,
         on_interrupt: OnInterrupt = "raise",
     ) -> TrainResult:
@@ -274,9 +280,15 @@ class Trainer:
         The arguments, the result and the errors are those of `train`. The draws go on from
         `steps`: two runs of 500 steps give the bits of one of 1000. Where a run raises
         KeyboardInterrupt, the steps that it took are kept.
+
+        A run with `patience` ends, and goes on later, where its validation loss was smallest, with
+        the optimizer's state and the number of steps as they were there. Where `callback` raises
+        an exception other than StopIteration, the Trainer is back where the run began.
         """
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
         data.fits(self._sizes, x, t)
+        x, t, held = apart(self._backend, x, t, self._dtype, validation, seed)
+        looks = looks_at(self._method, held, patience, callback)
         max_steps = options.integer("max_steps", max_steps, 1)
         shown = options.progress(progress)
         returns = options.returns(on_interrupt)
@@ -292,11 +304,12 @@ class Trainer:
                 sampling=sampling,
                 seed=seed,
                 record_every=record_every,
+                by_epoch=held is not None,
             )
             before = self._loop.state
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown
+                    self._loop, x, t, plan, first, first + max_steps, shown, looks
                 )
             except BaseException:
                 # How far a run came that something broke off inside is not known.
