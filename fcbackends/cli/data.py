@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fcbackends.cli.files import readable
 from fcbackends.errors import ArgumentError
+from fcbackends.files import readable
 
 SUFFIXES = (".csv", ".parquet", ".npy", ".npz")
 

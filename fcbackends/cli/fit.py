@@ -17,11 +17,13 @@ from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.cli.data import Table, read_table
 from fcbackends.cli.descent import optimizer_of, rate_of
-from fcbackends.cli.files import apart, writable
 from fcbackends.cli.model import Model
-from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.cli.scaling import cast
+from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
+from fcbackends.models.scaling import Floats, Scaling
 from fcbackends.report.terminal import print_table
+from fcbackends.training.validation import split
 
 DEFAULT_BATCH = 32
 DEFAULT_EPOCHS = 100
@@ -158,8 +160,8 @@ def _prepare(
     x = table.numbers([column for column in range(table.width) if column not in targets])
     t = table.numbers(targets)
     trained_on, held_out = _split(table.rows, holdout, seed)
-    inputs = Scaling.fit(x[trained_on]) if scaled in ("inputs", "both") else None
-    outputs = Scaling.fit(t[trained_on]) if scaled in ("targets", "both") else None
+    inputs = _scaling(x[trained_on]) if scaled in ("inputs", "both") else None
+    outputs = _scaling(t[trained_on]) if scaled in ("targets", "both") else None
     network_x = cast(inputs.apply(x) if inputs else x, dtype)
     network_t = cast(outputs.apply(t) if outputs else t, dtype)
     sizes = (x.shape[1], *(hidden or ()), t.shape[1])
@@ -169,6 +171,13 @@ def _prepare(
         for name, rows in (("training", trained_on), ("held-out", held_out))
         if len(rows)
     }
+
+
+def _scaling(values: NDArray[np.float64]) -> Scaling:
+    try:
+        return Scaling.fit(values)
+    except fcb.ArgumentError as error:
+        raise error.renamed({"x": "--standardize"}) from None
 
 
 def _picture_path(name: str | None) -> Path | None:
@@ -197,12 +206,10 @@ def _split(
     """The rows to train on and the rows held out, each in the file's order."""
     if share is None:
         return np.arange(rows), np.arange(0)
-    held = round(share * rows) if 0 < share < 1 else 0
-    if not 0 < held < rows:
-        required = "be a share between 0 and 1 that leaves rows on both sides of the split"
-        raise fcb.ArgumentError("--holdout", required, f"{share} of {rows} rows")
-    order = fcb.sample_indices(rows, steps=1, batch_size=rows, sampling="epoch", seed=seed)[0]
-    return np.sort(order[held:]), np.sort(order[:held])
+    try:
+        return split(rows, share, options.seed(seed))
+    except fcb.ArgumentError as error:
+        raise error.renamed({"validation": "--holdout"}) from None
 
 
 def _batch_and_steps(

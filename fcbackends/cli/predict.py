@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from fcbackends.cli.data import read_table
-from fcbackends.cli.files import apart, replacing, writable
 from fcbackends.cli.model import load
+from fcbackends.files import apart, replacing, writable
 
 SUFFIXES = (".csv", ".parquet", ".npy")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,16 +13,36 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope
 from fcbackends.backends.registry import backend_for
 from fcbackends.checks import data, options, targets
-from fcbackends.errors import DivergenceError
+from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, shown
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.losses import LOSSES
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
+from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, run_loop
+from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.validation import apart
+
+
+class TrainerState(NamedTuple):
+    """All that steps change: what a Trainer needs to go on from there, to the bit.
+
+    Attributes
+    ----------
+    params : tuple of (w, b)
+        The parameters.
+    slots : tuple of tuple of (w, b)
+        What the optimizer keeps beside the parameters.
+    steps : int
+        How many steps have been taken.
+    """
+
+    params: Params
+    slots: tuple[Params, ...]
+    steps: int
 
 
 class Trainer:
@@ -116,7 +136,8 @@ class Trainer:
         self._plain = np.dtype(self._dtype) if takes_numpy and of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
-        self._lock = threading.Lock()
+        # A callback of a run may ask for what it guards.
+        self._lock = threading.RLock()
 
     @property
     def backend(self) -> Backend:
@@ -153,6 +174,54 @@ class Trainer:
         """A copy of the parameters as they stand."""
         with self._lock:
             return self._loop.params
+
+    @property
+    def state(self) -> TrainerState:
+        """A copy of all that steps change; it can be set, to go on from there to the bit.
+
+        It may come from another Trainer of the same layers, dtype and optimizer, another process
+        or another backend.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            Where what it is set to does not fit.
+
+        Examples
+        --------
+        >>> import fcbackends as fcb
+        >>> one, other = (fcb.Trainer(fcb.init_params((1, 1)), lr=0.1) for _ in range(2))
+        >>> loss = one.step([1.0], [2.0])
+        >>> other.state = one.state
+        >>> other.steps, one.step([1.0], [2.0]) == other.step([1.0], [2.0])
+        (1, True)
+        """
+        with self._lock:
+            return TrainerState(*self._loop.state, self._steps)
+
+    @state.setter
+    def state(self, state: TrainerState) -> None:
+        if not isinstance(state, TrainerState):
+            raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
+        steps = options.integer("state.steps", state.steps, 0)
+        with self._lock:
+            now = self._loop.state
+            params, *slots = (self._alike(pairs, now.params) for pairs in (state[0], *state[1]))
+            if len(slots) != len(now.slots):
+                required = f"be {len(now.slots)}, as {self.optimizer} keeps beside the parameters"
+                raise ArgumentError("state.slots", required, f"{len(slots)}")
+            data.finite(params)
+            self._loop.state, self._steps = State(params, tuple(slots)), steps
+
+    def _alike(self, pairs: Any, own: Params) -> Params:
+        """Parameters, or what stands beside them, in arrays of the backend's."""
+        made = data.params(self._backend, pairs, self._dtype, beside={"params": self._like})
+        came, wanted = (
+            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, own)
+        )
+        if came != wanted:
+            raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
+        return made
 
     def step(self, x: Any, t: Any, *, sample_weight: Any = None) -> float:
         """Take one step on data that has just come.
@@ -249,6 +318,9 @@ class Trainer:
         sampling: Sampling = "replacement",
         seed: int = 0,
         record_every: int | None = None,
+        validation: tuple[Any, Any] | float | None = None,
+        patience: int | None = None,
+        callback: Callback | None = None,
         progress: bool | None = None,
         on_interrupt: OnInterrupt = "raise",
     ) -> TrainResult:
@@ -257,6 +329,10 @@ class Trainer:
         The arguments, the result and the errors are those of `train`. The draws go on from
         `steps`: two runs of 500 steps give the bits of one of 1000. Where a run raises
         KeyboardInterrupt, the steps that it took are kept.
+
+        A run with `patience` ends, and goes on later, where its validation loss was smallest, with
+        the optimizer's state and the number of steps as they were there. Where `callback` raises
+        an exception other than StopIteration, the Trainer is back where the run began.
         """
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
@@ -267,6 +343,13 @@ class Trainer:
         shown = options.progress(progress)
         returns = options.returns(on_interrupt)
         with self._lock:
+            if sample_weight is not None:
+                self._take_weights()
+            if self._method.weighted:
+                t = self._with_weights(t, sample_weight)
+            given = self._backend, x, t, self._dtype, validation, seed
+            x, t, held = apart(*given, loss=loss, outputs=outputs)
+            looks = looks_at(self._method, held, patience, callback)
             first = self._steps
             plan = options.plan(
                 samples=x.shape[0],
@@ -278,22 +361,19 @@ class Trainer:
                 sampling=sampling,
                 seed=seed,
                 record_every=record_every,
+                by_epoch=held is not None,
             )
-            if sample_weight is not None:
-                self._take_weights()
-            if self._method.weighted:
-                t = self._with_weights(t, sample_weight)
             before = self._loop.state
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown
+                    self._loop, x, t, plan, first, first + max_steps, shown, looks
                 )
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            params, arithmetic = self._loop.params, self._backend.arithmetic
+            state, arithmetic = self._loop.state, self._backend.arithmetic
             return ended(
-                outcome, params, arithmetic, self._method, plan, first, interrupted, returns
+                outcome, state, arithmetic, self._method, plan, first, interrupted, returns
             )
