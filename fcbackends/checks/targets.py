@@ -60,6 +60,16 @@ def of_classes(backend: Backend, t: Any, outputs: int, *, single: bool) -> Array
     return places[0, ...] if single else places
 
 
+def for_network(
+    backend: Backend, like: Array, x: Any, t: Any, loss: str, outputs: int
+) -> list[Array]:
+    """A batch or a sample as a network takes it, of the dtype of `like` and on its device."""
+    if loss == "cross_entropy":
+        (x,) = data.for_network(backend, like, x=x)
+        t = of_classes(backend, t, outputs, single=x.ndim == 1)
+    return data.for_network(backend, like, x=x, t=t)
+
+
 def _of_numbers(backend: Backend, t: Any, name: str) -> Array:
     """An array of NumPy's or the backend's, where what is true or false is 1 or 0."""
     plain = t

@@ -273,10 +273,7 @@ class Trainer:
 
     def _checked(self, x: Any, t: Any, sample_weight: Any) -> tuple[Array, Array]:
         loss = self._method.loss
-        (x,) = data.for_network(self._backend, self._like, x=x)
-        if loss == "cross_entropy":
-            t = targets.of_classes(self._backend, t, self._sizes[1], single=x.ndim == 1)
-        (t,) = data.for_network(self._backend, self._like, t=t)
+        x, t = targets.for_network(self._backend, self._like, x, t, loss, self._sizes[1])
         data.fits(self._sizes, x, t)
         data.same_samples("x", x, "t", t)
         data.at_least_one_sample("x", x)
