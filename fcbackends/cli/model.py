@@ -6,7 +6,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.cli.data import Table
+from fcbackends.cli.features import Features
 from fcbackends.cli.files import readable, replacing
 from fcbackends.cli.scaling import Floats, Scaling, cast
 from fcbackends.maths.activations import Activations
@@ -26,6 +27,8 @@ FORMAT = "fcbackends"
 VERSION = 1
 FIRST_CONTRACT = 1
 """Of the files that do not name theirs; their weights mean the same."""
+
+_ADVICE = "a model of `train --missing mean` or `median` fills such values in"
 
 NumpyParams: TypeAlias = tuple[tuple[Floats, Floats], ...]
 
@@ -41,7 +44,11 @@ class Model:
     names : tuple of str, or None
         All columns of the training table, where it had names.
     targets : tuple of int
-        The positions of the targets among these; all others are features.
+        The positions of the targets in that table.
+    features : Features
+        Those of the features, and how they become inputs.
+    width : int
+        The number of columns of that table.
     inputs, outputs : Scaling, or None
         How the network's inputs and outputs were standardised.
     arithmetic : str
@@ -53,20 +60,12 @@ class Model:
     params: NumpyParams
     names: tuple[str, ...] | None
     targets: tuple[int, ...]
+    features: Features
+    width: int
     inputs: Scaling | None
     outputs: Scaling | None
     arithmetic: str = "ordered"
     activation: Activations = "relu"
-
-    @property
-    def width(self) -> int:
-        """The number of columns of the training table."""
-        return len(self.params[0][0]) + len(self.params[-1][1])
-
-    @property
-    def features(self) -> tuple[int, ...]:
-        """The positions of the features among the columns of the training table."""
-        return tuple(column for column in range(self.width) if column not in self.targets)
 
     @property
     def target_names(self) -> list[str]:
@@ -82,22 +81,34 @@ class Model:
             Where the table lacks one of them.
         """
         if self.names and table.names:
-            wanted = [self.names[column] for column in self.features]
+            wanted = [self.names[column] for column in self.features.columns]
             if missing := [name for name in wanted if name not in table.names]:
                 lacking, there = (", ".join(map(repr, n)) for n in (missing, table.names))
                 got = f"none named {lacking} (there are {there})"
                 raise fcb.ArgumentError("DATA", "have the model's columns", got)
             return tuple(table.names.index(name) for name in wanted)
         if table.width == self.width:
-            return self.features
-        if table.width == len(self.features):
+            return self.features.columns
+        if table.width == len(self.features.columns):
             return tuple(range(table.width))
         raise fcb.ArgumentError(
             "DATA",
-            f"have the model's {len(self.features)} feature columns, or these and its "
+            f"have the model's {len(self.features.columns)} feature columns, or these and its "
             f"{len(self.targets)} targets as in training",
             f"{table.width} columns",
         )
+
+    def inputs_in(self, table: Table, *, zeros: bool) -> NDArray[np.float64]:
+        """The inputs (N, K) in their own units; `zeros` takes unknown categories for none.
+
+        Raises
+        ------
+        ArgumentError
+            Where the table lacks a feature, or one of its values is none of this model's.
+        """
+        places = self.columns_in(table)
+        x = self.features.encode(table, places, zeros=zeros)
+        return self.features.filled(x, table, places, _ADVICE)
 
     def prepare(self, x: NDArray[np.float64]) -> Floats:
         """The network's inputs (N, K) from the features in their own units."""
@@ -126,6 +137,7 @@ class Model:
             "contract": fcb.CONTRACT_VERSION,
             "names": self.names,
             "targets": self.targets,
+            "table": {"width": self.width, "features": self.features.as_json()},
             "arithmetic": self.arithmetic,
             "activation": self.activation,
         }
@@ -171,7 +183,10 @@ def load(name: str) -> Model:
         # Older files do not name theirs.
         arithmetic = about.get("arithmetic", "ordered")
         activation = options.activation(about.get("activation", "relu"), layers - 1)
-        model = Model(params, columns, targets, inputs, outputs, arithmetic, activation)
+        width, features = _table_part(about.get("table"), targets, params)
+        model = Model(
+            params, columns, targets, features, width, inputs, outputs, arithmetic, activation
+        )
         _check(model)
         return model
     except Exception as error:
@@ -193,8 +208,21 @@ def _check(model: Model) -> None:
         raise ValueError(f"arithmetic {model.arithmetic!r}")
     if model.names is not None and len(model.names) != model.width:
         raise ValueError(f"{len(model.names)} names for {model.width} columns")
-    if len(model.features) + len(model.targets) != model.width:
+    features = model.features
+    if {*model.targets, *features.columns} - {*range(model.width)}:
         raise ValueError(f"targets {model.targets} of {model.width} columns")
-    for scaling, columns in ((model.inputs, model.features), (model.outputs, model.targets)):
-        if scaling and {scaling.mean.shape, scaling.scale.shape} != {(len(columns),)}:
-            raise ValueError(f"{scaling.mean.shape} scales for {len(columns)} columns")
+    inputs, outputs = len(model.params[0][0]), len(model.targets)
+    for scaling, width in ((model.inputs, inputs), (model.outputs, outputs)):
+        if scaling and {scaling.mean.shape, scaling.scale.shape} != {(width,)}:
+            raise ValueError(f"{scaling.mean.shape} scales for {width} columns")
+
+
+def _table_part(
+    kept: dict[str, Any] | None, targets: tuple[int, ...], params: NumpyParams
+) -> tuple[int, Features]:
+    """The table's width and the features; in older files all columns are numbers and used."""
+    if kept is not None:
+        return int(kept["width"]), Features.from_json(kept["features"])
+    width = len(params[0][0]) + len(params[-1][1])
+    columns = tuple(column for column in range(width) if column not in targets)
+    return width, Features(columns, (None,) * len(columns))
