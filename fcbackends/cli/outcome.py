@@ -88,7 +88,7 @@ def describe(found: Mapping[str, Outcome]) -> list[tuple[str, str]]:
             text += f" standardised, {outcome.own_loss:.6g} in the targets' own units"
         lines.append((f"{name} loss", text))
     lines.append(("loss of the mean", _each(found, lambda o: f"{o.mean_loss:.6g}")))
-    r2 = _each(found, lambda o: "none, constant targets" if o.r2 is None else f"{o.r2:.4f}")
+    r2 = _each(found, lambda o: "none (constant targets)" if o.r2 is None else f"{o.r2:.4f}")
     return [*lines, ("R2", r2)]
 
 

@@ -42,11 +42,11 @@ def run_segments(
     stop: int,
     *,
     interrupted: Callable[[], bool],
-    advanced: Callable[[int], object] = lambda steps: None,
+    advanced: Callable[[int, float], object] = lambda steps, loss: None,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
-    `interrupted` is asked after each segment, and `advanced` told its number of steps. Where the
+    `interrupted` is asked after each segment, and `advanced` told its steps and loss. Where the
     loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
     all parameters are; before the first they are to be.
     """
@@ -68,7 +68,7 @@ def run_segments(
         if segment.diverged_at is not None:
             steps = checkpoint.go_back(loop, x, t, plan, steps)
             return Outcome(steps, loss, np.concatenate(parts), "diverged", segment.diverged_at)
-        advanced(taken)
+        advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
             break
