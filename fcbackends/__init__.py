@@ -30,12 +30,14 @@ from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
+from fcbackends.models.saving import SavedModel, load, save
+from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
 from fcbackends.training.initialization import init_params
 from fcbackends.training.many import train_many
 from fcbackends.training.results import History, TrainResult
 from fcbackends.training.runs import train
-from fcbackends.training.trainer import Trainer
+from fcbackends.training.trainer import Trainer, TrainerState
 
 __version__ = "0.1.0"
 
@@ -53,10 +55,13 @@ __all__ = [
     "FCGradients",
     "History",
     "LossAndGradient",
+    "SavedModel",
+    "Scaling",
     "StepLoop",
     "StepResult",
     "TrainResult",
     "Trainer",
+    "TrainerState",
     "compare",
     "digest",
     "fc_backward",
@@ -64,6 +69,7 @@ __all__ = [
     "get_backend",
     "init_params",
     "list_backends",
+    "load",
     "mean_squared_loss",
     "namespace_backends",
     "predict",
@@ -71,6 +77,7 @@ __all__ = [
     "relu",
     "relu_backward",
     "sample_indices",
+    "save",
     "sgd_step",
     "train",
     "train_many",

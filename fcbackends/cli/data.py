@@ -15,9 +15,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fcbackends.cli.delimited import label, read_delimited
-from fcbackends.cli.files import readable
 from fcbackends.cli.form import Form
 from fcbackends.errors import ArgumentError
+from fcbackends.files import readable
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".npy": "npy", ".npz": "npz"}
 SUFFIXES = tuple(FORMATS)

@@ -13,11 +13,11 @@ import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.cli.data import read_table
-from fcbackends.cli.files import apart, writable
 from fcbackends.cli.form import Columns, Form
 from fcbackends.cli.model import Model
 from fcbackends.cli.outcome import describe, evaluate, outcomes, warning
 from fcbackends.cli.preparing import Prepared, prepare
+from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
 from fcbackends.report.terminal import print_table
 

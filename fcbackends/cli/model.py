@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
+
+# Where it is missing, that is said before any work.
+import safetensors  # noqa: F401
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
 
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
-from fcbackends.checks import options
 from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features
-from fcbackends.cli.files import readable, replacing
-from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.cli.scaling import cast
 from fcbackends.maths.activations import Activations
-from fcbackends.maths.arithmetic import ARITHMETICS
-
-FORMAT = "fcbackends"
-VERSION = 1
-FIRST_CONTRACT = 1
-"""Of the files that do not name theirs; their weights mean the same."""
+from fcbackends.models import saving
+from fcbackends.models.saving import NumpyParams, SavedModel
+from fcbackends.models.scaling import Floats, Scaling
 
 _ADVICE = "a model of `train --missing mean` or `median` fills such values in"
-
-NumpyParams: TypeAlias = tuple[tuple[Floats, Floats], ...]
 
 
 @dataclass(frozen=True)
@@ -126,103 +119,70 @@ class Model:
 
     def save(self, path: Path) -> None:
         """Write the model as a safetensors file, whole or not at all."""
-        tensors = {}
-        for layer, (w, b) in enumerate(self.params):
-            tensors[f"layer{layer}.w"], tensors[f"layer{layer}.b"] = w, b
-        for side, scaling in (("inputs", self.inputs), ("outputs", self.outputs)):
-            if scaling:
-                tensors[f"{side}.mean"], tensors[f"{side}.scale"] = scaling.mean, scaling.scale
-        about = {
-            "version": VERSION,
-            "contract": fcb.CONTRACT_VERSION,
-            "names": self.names,
-            "targets": self.targets,
-            "table": {"width": self.width, "features": self.features.as_json()},
-            "arithmetic": self.arithmetic,
-            "activation": self.activation,
-        }
-        # One entry of metadata only: the order of several is not the same in every run.
-        content = save(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-            metadata={FORMAT: json.dumps(about)},
+        saving.save(
+            path,
+            SavedModel(
+                self.params,
+                activation=self.activation,
+                arithmetic=self.arithmetic,
+                inputs=self.inputs,
+                outputs=self.outputs,
+                table={
+                    "names": self.names,
+                    "targets": self.targets,
+                    "width": self.width,
+                    "features": self.features.as_json(),
+                },
+            ),
         )
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
 
 
 def load(name: str) -> Model:
-    """Read a model file that `Model.save` wrote.
+    """Read a model file that `Model.save`, or `fcbackends.save`, wrote.
 
     Raises
     ------
     ArgumentError
         Where it is not there, damaged, not such a file, or of a contract that is not known yet.
     """
-    path = readable(name, "MODEL")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})[FORMAT])
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-        if about["version"] != VERSION:
-            raise ValueError(f"version {about['version']!r}, and this is for version {VERSION}")
-        contract = about.get("contract", FIRST_CONTRACT)
-        if contract not in range(FIRST_CONTRACT, fcb.CONTRACT_VERSION + 1):
-            known = f"this fcbackends knows {fcb.CONTRACT_VERSION}"
-            raise ValueError(f"contract version {contract!r}; {known}")
-        layers = sum(name.endswith(".w") for name in tensors)
-        params = tuple((tensors[f"layer{i}.w"], tensors[f"layer{i}.b"]) for i in range(layers))
-        inputs, outputs = (
-            Scaling(tensors[f"{side}.mean"], tensors[f"{side}.scale"])
-            if f"{side}.mean" in tensors
-            else None
-            for side in ("inputs", "outputs")
-        )
-        columns = None if about["names"] is None else tuple(map(str, about["names"]))
-        targets = tuple(map(int, about["targets"]))
-        # Older files do not name theirs.
-        arithmetic = about.get("arithmetic", "ordered")
-        activation = options.activation(about.get("activation", "relu"), layers - 1)
-        width, features = _table_part(about.get("table"), targets, params)
+    required = "be a file written by `fcbackends train --out`"
+    with saving.understood(name, "MODEL", required) as path:
+        saved = saving.read(path)
+        table = saved.table or _without_table(saved)
+        targets = tuple(map(int, table["targets"]))
+        width, features = _width_and_features(table, targets, saved)
         model = Model(
-            params, columns, targets, features, width, inputs, outputs, arithmetic, activation
+            saved.params,
+            None if table["names"] is None else tuple(map(str, table["names"])),
+            targets,
+            features,
+            width,
+            saved.inputs,
+            saved.outputs,
+            saved.arithmetic,
+            saved.activation,
         )
-        _check(model)
+        if model.names is not None and len(model.names) != model.width:
+            raise ValueError(f"{len(model.names)} names for {model.width} columns")
+        inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
+        fit = sum(features.widths) == inputs and len(targets) == outputs
+        if not fit or {*targets, *features.columns} - {*range(width)}:
+            raise ValueError(f"targets {model.targets} of {model.width} columns")
         return model
-    except Exception as error:
-        # A foreign file can go wrong in any of these lines.
-        reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
-        required = "be a file written by `fcbackends train --out`"
-        raise fcb.ArgumentError("MODEL", required, f"{name!r}: {reason}") from None
 
 
-def _check(model: Model) -> None:
-    sizes = [w.shape for w, _ in model.params]
-    dtypes = {array.dtype.name for pair in model.params for array in pair}
-    chained = all(before[1] == after[0] for before, after in itertools.pairwise(sizes))
-    if not chained or any(b.shape != w.shape[1:] for w, b in model.params):
-        raise ValueError(f"layers of shapes {sizes} do not chain")
-    if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
-        raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
-    if model.arithmetic not in ARITHMETICS:
-        raise ValueError(f"arithmetic {model.arithmetic!r}")
-    if model.names is not None and len(model.names) != model.width:
-        raise ValueError(f"{len(model.names)} names for {model.width} columns")
-    features = model.features
-    if {*model.targets, *features.columns} - {*range(model.width)}:
-        raise ValueError(f"targets {model.targets} of {model.width} columns")
-    inputs, outputs = len(model.params[0][0]), len(model.targets)
-    for scaling, width in ((model.inputs, inputs), (model.outputs, outputs)):
-        if scaling and {scaling.mean.shape, scaling.scale.shape} != {(width,)}:
-            raise ValueError(f"{scaling.mean.shape} scales for {width} columns")
+def _without_table(saved: SavedModel) -> Mapping[str, Any]:
+    """Of a network that Python saved: its outputs stand after its inputs, and have no names."""
+    inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
+    return {"names": None, "targets": range(inputs, inputs + outputs)}
 
 
-def _table_part(
-    kept: dict[str, Any] | None, targets: tuple[int, ...], params: NumpyParams
+def _width_and_features(
+    table: Mapping[str, Any], targets: tuple[int, ...], saved: SavedModel
 ) -> tuple[int, Features]:
-    """The table's width and the features; in older files all columns are numbers and used."""
-    if kept is not None:
-        return int(kept["width"]), Features.from_json(kept["features"])
-    width = len(params[0][0]) + len(params[-1][1])
+    """Where a file does not say them, all columns but the targets are numbers, and features."""
+    if "features" in table:
+        return int(table["width"]), Features.from_json(table["features"])
+    width = len(saved.params[0][0]) + len(saved.params[-1][1])
     columns = tuple(column for column in range(width) if column not in targets)
     return width, Features(columns, (None,) * len(columns))

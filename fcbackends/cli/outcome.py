@@ -12,7 +12,7 @@ import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.model import Model
 from fcbackends.cli.preparing import Part
-from fcbackends.cli.scaling import Floats
+from fcbackends.models.scaling import Floats
 
 _NO_BETTER = 0.999
 """A loss of this share of the mean's, or more, is no better than that."""
@@ -87,7 +87,7 @@ def describe(found: Mapping[str, Outcome]) -> list[tuple[str, str]]:
         if outcome.own_loss is not None:
             text += f" standardised, {outcome.own_loss:.6g} in the targets' own units"
         lines.append((f"{name} loss", text))
-    lines.append(("loss of the mean", _each(found, lambda o: f"{o.mean_loss:.6g}")))
+    lines.append(("loss of mean", _each(found, lambda o: f"{o.mean_loss:.6g}")))
     r2 = _each(found, lambda o: "none (constant targets)" if o.r2 is None else f"{o.r2:.4f}")
     return [*lines, ("R2", r2)]
 

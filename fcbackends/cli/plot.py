@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import fcbackends as fcb
-from fcbackends.cli.files import replacing
+from fcbackends.files import replacing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from fcbackends.cli.data import Table, read_table
-from fcbackends.cli.files import apart, replacing, writable
 from fcbackends.cli.form import Form
 from fcbackends.cli.model import load
 from fcbackends.errors import ArgumentError
+from fcbackends.files import apart, replacing, writable
 
 SUFFIXES = (".csv", ".parquet", ".npy")
 

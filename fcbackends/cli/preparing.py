@@ -14,7 +14,8 @@ from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features, choose
 from fcbackends.cli.form import Columns
 from fcbackends.cli.model import Model
-from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.cli.scaling import cast
+from fcbackends.models.scaling import Floats, Scaling
 
 _ADVICE = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 
@@ -87,7 +88,7 @@ def prepare(
     if standardize in ("inputs", "both"):
         inputs = _scaling(x[trained_on], features.one_hot)
     if standardize in ("targets", "both"):
-        outputs = Scaling.fit(t[trained_on])
+        outputs = _scaling(t[trained_on])
     network_x = cast(inputs.apply(x) if inputs else x, dtype)
     network_t = cast(outputs.apply(t) if outputs else t, dtype)
     sizes = (x.shape[1], *(hidden or ()), t.shape[1])
@@ -177,9 +178,12 @@ def _split(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def _scaling(x: NDArray[np.float64], one_hot: NDArray[np.bool_]) -> Scaling:
-    """The scales of the inputs; those of categories are left as they are."""
-    fitted = Scaling.fit(x)
+def _scaling(values: NDArray[np.float64], one_hot: NDArray[np.bool_] | bool = False) -> Scaling:
+    """The columns' scales; categories are left as they are."""
+    try:
+        fitted = Scaling.fit(values)
+    except fcb.ArgumentError as error:
+        raise error.renamed({"x": "--standardize"}) from None
     return Scaling(np.where(one_hot, 0.0, fitted.mean), np.where(one_hot, 1.0, fitted.scale))
 
 

@@ -145,7 +145,7 @@ def train_many(
             outcome = run_segments(
                 loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted
             )
-        return result_of(outcome, loop.params, chosen.arithmetic, task.method, task.plan, 0)
+        return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     loop_of(tasks[0]).prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))

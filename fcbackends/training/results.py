@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Plan
 from fcbackends.maths.activations import Activations
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.training.pacing import Outcome
 
 
@@ -41,6 +42,11 @@ class TrainResult(NamedTuple):
         How it was computed: "ordered", "fused" or "native".
     activation : str or tuple of str
         What goes between the layers, as `predict` takes it.
+    optimizer : SGD or Adam
+        How the parameters moved.
+    slots : tuple of tuple of (w, b)
+        What the optimizer keeps beside the parameters: one array of its shape for each, and none
+        or more of these.
     """
 
     params: Params
@@ -50,13 +56,16 @@ class TrainResult(NamedTuple):
     history: History
     arithmetic: str
     activation: Activations
+    optimizer: Optimizer = SGD()
+    slots: tuple[Params, ...] = ()
 
 
 def result_of(
-    outcome: Outcome, params: Params, arithmetic: str, method: Method, plan: Plan, first: int
+    outcome: Outcome, state: State, arithmetic: str, method: Method, plan: Plan, first: int
 ) -> TrainResult:
     """What a run of training after step `first` ends with."""
-    how = arithmetic, method.activation
+    params, slots = state
+    how = arithmetic, method.activation, method.optimizer, slots
     last, every = outcome.steps, plan.record_every
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses

@@ -10,7 +10,7 @@ from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.training.interruption import OnInterrupt, interruptible
@@ -142,7 +142,7 @@ def train(
         data.finite(loop.params)
     outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, loop.params, arithmetic, method, plan, 0, interrupted, returns)
+    return ended(outcome, loop.state, arithmetic, method, plan, 0, interrupted, returns)
 
 
 def run_loop(
@@ -163,7 +163,7 @@ def run_loop(
 
 def ended(
     outcome: Outcome,
-    params: Params,
+    state: State,
     arithmetic: str,
     method: Method,
     plan: Plan,
@@ -179,7 +179,7 @@ def ended(
     if interrupted and not returns:
         raise KeyboardInterrupt
     if outcome.diverged_at is not None:
-        raise DivergenceError(outcome.diverged_at, params)
+        raise DivergenceError(outcome.diverged_at, state.params)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
     outcome = outcome._replace(stop_reason=stop_reason)
-    return result_of(outcome, params, arithmetic, method, plan, first)
+    return result_of(outcome, state, arithmetic, method, plan, first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,14 +13,32 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope
 from fcbackends.backends.registry import backend_for
 from fcbackends.checks import data, options
-from fcbackends.errors import DivergenceError
+from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, shown
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import ended, run_loop
+
+
+class TrainerState(NamedTuple):
+    """All that steps change: what a Trainer needs to go on from there, to the bit.
+
+    Attributes
+    ----------
+    params : tuple of (w, b)
+        The parameters.
+    slots : tuple of tuple of (w, b)
+        What the optimizer keeps beside the parameters.
+    steps : int
+        How many steps have been taken.
+    """
+
+    params: Params
+    slots: tuple[Params, ...]
+    steps: int
 
 
 class Trainer:
@@ -140,6 +158,54 @@ class Trainer:
         with self._lock:
             return self._loop.params
 
+    @property
+    def state(self) -> TrainerState:
+        """A copy of all that steps change; it can be set, to go on from there to the bit.
+
+        It may come from another Trainer of the same layers, dtype and optimizer, another process
+        or another backend.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            Where what it is set to does not fit.
+
+        Examples
+        --------
+        >>> import fcbackends as fcb
+        >>> one, other = (fcb.Trainer(fcb.init_params((1, 1)), lr=0.1) for _ in range(2))
+        >>> loss = one.step([1.0], [2.0])
+        >>> other.state = one.state
+        >>> other.steps, one.step([1.0], [2.0]) == other.step([1.0], [2.0])
+        (1, True)
+        """
+        with self._lock:
+            return TrainerState(*self._loop.state, self._steps)
+
+    @state.setter
+    def state(self, state: TrainerState) -> None:
+        if not isinstance(state, TrainerState):
+            raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
+        steps = options.integer("state.steps", state.steps, 0)
+        with self._lock:
+            now = self._loop.state
+            params, *slots = (self._alike(pairs, now.params) for pairs in (state[0], *state[1]))
+            if len(slots) != len(now.slots):
+                required = f"be {len(now.slots)}, as {self.optimizer} keeps beside the parameters"
+                raise ArgumentError("state.slots", required, f"{len(slots)}")
+            data.finite(params)
+            self._loop.state, self._steps = State(params, tuple(slots)), steps
+
+    def _alike(self, pairs: Any, own: Params) -> Params:
+        """Parameters, or what stands beside them, in arrays of the backend's."""
+        made = data.params(self._backend, pairs, self._dtype, beside={"params": self._like})
+        came, wanted = (
+            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, own)
+        )
+        if came != wanted:
+            raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
+        return made
+
     def step(self, x: Any, t: Any) -> float:
         """Take one step on data that has just come.
 
@@ -237,7 +303,7 @@ class Trainer:
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            params, arithmetic = self._loop.params, self._backend.arithmetic
+            state, arithmetic = self._loop.state, self._backend.arithmetic
             return ended(
-                outcome, params, arithmetic, self._method, plan, first, interrupted, returns
+                outcome, state, arithmetic, self._method, plan, first, interrupted, returns
             )

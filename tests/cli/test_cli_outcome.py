@@ -39,7 +39,7 @@ def test_the_loss_of_the_mean(command):
     trained_on = np.delete(t, held)
     mean = trained_on.mean()
     losses = ((trained_on - mean) ** 2).mean(), (t[held] - mean) ** 2
-    assert ran.value("loss of the mean") == f"{losses[0]:.6g} training, {losses[1]:.6g} held-out"
+    assert ran.value("loss of mean") == f"{losses[0]:.6g} training, {losses[1]:.6g} held-out"
     assert ran.value("R2").endswith(", none (constant targets) held-out")
 
 

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 import fcbackends as fcb
 from fcbackends.cli.features import Features
 from fcbackends.cli.model import Model, load
-from fcbackends.cli.scaling import Scaling
+from fcbackends.models.scaling import Scaling
 
 
 @pytest.fixture
@@ -109,3 +109,21 @@ def test_files_of_every_contract_so_far_are_read(command, contract):
         del about["contract"]
     save_file(tensors, "m.safetensors", metadata={"fcbackends": json.dumps(about)})
     assert fcb.compare(load("m.safetensors").params, params).equal
+
+
+def test_a_network_that_python_saved(command):
+    """It has no columns' names: features come by position."""
+    table = np.arange(12.0).reshape(4, 3)
+    np.save("x.npy", table[:, :2])
+    result = fcb.train(table[:, :2], table[:, 2:], lr=1e-3, max_steps=9)
+    fcb.save("m.safetensors", result)
+    ran = command("predict m.safetensors x.npy --out y.npy")
+    assert (ran.status, ran.err) == (0, "")
+    assert fcb.compare(np.load("y.npy"), fcb.predict(result.params, table[:, :2])).equal
+
+
+def test_python_reads_what_the_command_line_saved(named):
+    frame, expected = named
+    loaded = fcb.load("m.safetensors")
+    assert fcb.compare(loaded.predict(frame.select("a", "b").to_numpy()), expected).equal
+    assert (loaded.table["names"], loaded.table["targets"]) == (["a", "y", "b", "z"], [3, 1])
