@@ -93,8 +93,9 @@ class FusedLoop:
             capacity,
             threads,
             self._dtype.itemsize,
-            activations=self._activations,
+            between=self._activations,
             loss=self._form.loss,
+            weighted=self._form.weighted,
             slots=self._slots,
         )
         self._shared = shared = self._layout.shared
@@ -176,11 +177,11 @@ class FusedLoop:
         self._state[:] = memory[shared.previous : shared.previous + shared.state_size]
         params = layout.read(self._copies[0])
         self._write(params)
-        inputs, outputs = self._sizes[0], self._sizes[-1]
+        inputs, size = self._sizes[0], self._sizes[0] + shared.target_size
         taken = int(memory[shared.taken])
-        samples = memory[shared.taken + 2 :][: taken * (inputs + outputs)]
+        samples = memory[shared.taken + 2 :][: taken * size]
         number = self._written_down - taken
-        for sample in samples.reshape(-1, inputs + outputs):
+        for sample in samples.reshape(-1, size):
             number += 1
             if self._is_paced:
                 self._write_constants(number)
@@ -242,16 +243,15 @@ class FusedLoop:
         return run_in_threads(kernel, threads, self._network, data)
 
     def _shape(self, batch_size: int) -> Shape:
-        rule = self._form.rule
-        return Shape(self._sizes, self._activations, batch_size == 1, rule, *self._names)
+        _, loss, rule, weighted = self._form
+        activations, one_sample = self._activations, batch_size == 1
+        return Shape(self._sizes, activations, loss, weighted, one_sample, rule, *self._names)
 
     def _in_small_hands(self, shape: Shape) -> None:
         """Hand the state to the kernel for the shape, if there is one in this process."""
         if self._small is None or self._small.shape != shape:
             kernel = small_kernels.known(shape)
-            small = kernel and SmallNetwork(
-                shape, kernel, self._form, self._constants(), self._pace
-            )
+            small = kernel and SmallNetwork(shape, kernel, self._constants(), self._pace)
             self._hand_to(small)
 
     def _hand_to(self, small: SmallNetwork | None) -> None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from fcbackends.backends.small_kernels import Shape
 from fcbackends.kernels import small_layout
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import LOSSES, SLOTS
+from fcbackends.kernels.elements import SLOTS
 from fcbackends.kernels.layout import aligned_zeros
 from fcbackends.kernels.small import DRAWS_A_BLOCK
 from fcbackends.kernels.watch import Seen, Watch
-from fcbackends.maths.network import Form, State
+from fcbackends.maths.network import State
 
 
 class SmallNetwork:
@@ -27,8 +27,6 @@ class SmallNetwork:
         What `kernel` is for.
     kernel : callable
         From `fcbackends.kernels.small`.
-    form : Form
-        How the network computes and learns.
     constants, pace : array
         The update's constants, and what those of a step depend on.
     """
@@ -37,7 +35,6 @@ class SmallNetwork:
         self,
         shape: Shape,
         kernel: Callable[..., Any],
-        form: Form,
         constants: NDArray[Any],
         pace: NDArray[np.float64],
     ) -> None:
@@ -49,7 +46,6 @@ class SmallNetwork:
         self._memory = memory.reshape(rows, -1)
         self._how = (
             ARITHMETICS[shape.arithmetic],
-            LOSSES[form.loss],
             constants,
             pace,
             self._memory.reshape(-1),

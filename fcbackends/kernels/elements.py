@@ -1,8 +1,4 @@
-"""What is done to elements: losses and updates.
-
-Each is a small function over a row, and has a code that stands in a network's layout; the choice
-among them is made here, once a row.
-"""
+"""How weights move down their gradient, row by row."""
 
 from __future__ import annotations
 
@@ -11,9 +7,6 @@ from typing import Any
 
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.vectors import alike, sqrt
-
-LOSSES = {"mean_squared": 0}
-
 
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 """How many numbers each update keeps beside a parameter."""
@@ -36,31 +29,6 @@ _SETTLED = 2.0**-54
 def is_finite(value):
     """Whether a number is neither infinite nor NaN."""
     return value - value == 0
-
-
-# --- losses --------------------------------------------------------------------------------------
-
-
-@inlined
-def gradient_factor(loss, samples):
-    """What a sample's gradient is multiplied by, so that it is that of the samples' mean loss."""
-    return 2.0 / samples
-
-
-@inlined
-def loss_of_sample(loss, y, t, dy, factor):
-    """One sample's loss; dy, which may be y, receives its gradient times `factor`."""
-    return _squared(y, t, dy, factor)
-
-
-@inlined
-def _squared(y, t, dy, factor):
-    squares = y.dtype.type(0)
-    for m in range(y.shape[0]):
-        d = y[m] - t[m]
-        squares = squares + d * d if m > 0 else d * d
-        dy[m] = d * factor
-    return squares
 
 
 # --- updates -------------------------------------------------------------------------------------

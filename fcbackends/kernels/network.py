@@ -17,12 +17,12 @@ from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
     decay,
-    loss_of_sample,
     moving,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
+from fcbackends.kernels.losses import losses_of_rows
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
 from fcbackends.kernels.threads import barrier, share
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand, transpose_block, transpose_edge
@@ -112,10 +112,18 @@ def forward_and_loss(network, rows, factor, team):
     shared = network.shared[0]
     outputs = layers[depth - 1].outputs
     first, last = share(rows, ROWS, team)
-    for n in range(first, last):
-        y = row(memory, layers[depth - 1].gradient + n * outputs, outputs)
-        t = row(memory, shared.targets + n * outputs, outputs)
-        memory[shared.losses + n] = loss_of_sample(shared.loss, y, t, y, factor)
+    count, at = last - first, first * outputs
+    losses_of_rows(
+        shared.loss,
+        row(memory, layers[depth - 1].gradient + at, count * outputs),
+        row(memory, shared.targets + at, count * outputs),
+        row(memory, shared.weights + first, count),
+        row(memory, shared.losses + first, count),
+        row(memory, shared.room + at, count * outputs),
+        count,
+        outputs,
+        factor,
+    )
     return True
 
 

@@ -12,7 +12,6 @@ from numba import types
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     PLAIN,
-    gradient_factor,
     is_finite,
     is_paced,
     next_power,
@@ -23,6 +22,7 @@ from fcbackends.kernels.elements import (
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined, kernel
 from fcbackends.kernels.layout import STEPS_A_COPY, network_type
+from fcbackends.kernels.losses import gradient_factor, is_squares
 from fcbackends.kernels.network import (
     backward,
     descending,
@@ -47,7 +47,7 @@ from fcbackends.kernels.watch import (
 
 
 class Data(NamedTuple):
-    """So many samples, which stand in flat x and t."""
+    """So many samples, which stand in flat x and t, where a weight may follow each target."""
 
     x: Any
     t: Any
@@ -62,7 +62,7 @@ def data_type(real: types.Float) -> types.Type:
 
 @inlined
 def _copy(source, to):
-    for i in range(source.shape[0]):
+    for i in range(to.shape[0]):
         to[i] = source[i]
 
 
@@ -70,7 +70,7 @@ def _copy(source, to):
 def _copy_any(source, to):
     """Copy a row whose numbers may stand apart."""
     if source.strides[0] == source.itemsize:
-        _copy(row(source, 0, source.shape[0]), to)
+        _copy(row(source, 0, to.shape[0]), to)
     else:
         _copy(source, to)
 
@@ -78,11 +78,13 @@ def _copy_any(source, to):
 @inlined
 def _take_sample(network, h_at, n, data, sample):
     """Copy a sample to row n of the first layer's input, which begins at h_at, and its target."""
-    inputs, outputs = network.layers[0].inputs, network.layers[-1].outputs
-    h = row(network.memory, h_at + n * (inputs + 1), inputs)
+    memory, shared = network.memory, network.shared[0]
+    inputs, outputs, size = network.layers[0].inputs, network.layers[-1].outputs, shared.target_size
+    h = row(memory, h_at + n * (inputs + 1), inputs)
     _copy(row(data.x, sample * inputs, inputs), h)
-    target = row(network.memory, network.shared[0].targets + n * outputs, outputs)
-    _copy(row(data.t, sample * outputs, outputs), target)
+    _copy(row(data.t, sample * size, outputs), row(memory, shared.targets + n * outputs, outputs))
+    if size > outputs:
+        memory[shared.weights + n] = data.t[sample * size + outputs]
 
 
 @inlined
@@ -137,7 +139,8 @@ def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
         depend the constants of each step, if any do.
         """
         batch_size = watch.batch_size
-        factor = network.memory.dtype.type(gradient_factor(network.shared[0].loss, batch_size))
+        squares = is_squares(network.shared[0].loss)
+        factor = network.memory.dtype.type(gradient_factor(squares, batch_size))
         h_at, first, last = _rows_to_take(network, batch_size, team)
         thread = team.thread
         constants = row(network.memory, network.shared[0].constants, MOST_CONSTANTS)
@@ -223,10 +226,12 @@ def _write_down(network):
     taken = shared.taken
     if memory[taken + 1] != 0:
         inputs, outputs = network.layers[0].inputs, network.layers[-1].outputs
-        steps = memory[taken]
-        at = taken + 2 + np.int64(steps) * (inputs + outputs)
+        steps, size = memory[taken], shared.target_size
+        at = taken + 2 + np.int64(steps) * (inputs + size)
         _copy(row(memory, network.layers[0].input, inputs), row(memory, at, inputs))
         _copy(row(memory, shared.targets, outputs), row(memory, at + inputs, outputs))
+        if size > outputs:
+            memory[at + inputs + outputs] = memory[shared.weights]
         memory[taken] = steps + 1
 
 
@@ -253,13 +258,16 @@ def single_step(rule: tuple[str, str, bool]) -> Callable[..., Any]:
         if guarded:
             _look_after(network, samples)
         if samples == 1:
+            outputs = network.layers[-1].outputs
             _copy_any(x, row(memory, network.layers[0].input, x.shape[0]))
-            _copy_any(t, row(memory, shared.targets, t.shape[0]))
+            _copy_any(t, row(memory, shared.targets, outputs))
+            if shared.target_size > outputs:
+                memory[shared.weights] = t[outputs]
         else:
             data = Data(x, t, samples)
             for n in range(samples):
                 _take_sample(network, network.layers[0].input, n, data, n)
-        factor = memory.dtype.type(gradient_factor(shared.loss, samples))
+        factor = memory.dtype.type(gradient_factor(is_squares(shared.loss), samples))
         forward_and_loss(network, samples, factor, alone)
         loss = mean_loss(network, samples)
         if guarded:

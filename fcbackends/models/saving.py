@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fcbackends import arrays, files
-from fcbackends.api import predict
+from fcbackends.api.network import predict
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data, options

@@ -44,6 +44,9 @@ def train_many(
     hidden: Sequence[int] = (),
     params: Any = None,
     activation: str | Sequence[str] = "relu",
+    loss: str = "mean_squared",
+    classes: int | None = None,
+    sample_weight: Any = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -65,7 +68,7 @@ def train_many(
 
     Parameters
     ----------
-    x, t : array (N, K) and (N, M)
+    x, t : array (N, K) and (N, M) or (N,)
         Inputs and targets, one sample a row; cast once to `dtype`.
     seed : int or sequence of int
         Of each network's draws and first parameters.
@@ -75,8 +78,8 @@ def train_many(
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
         First parameters for all networks, instead of those of their seeds.
-    optimizer, hidden, activation, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, \
-    arithmetic, record_every
+    optimizer, hidden, activation, loss, classes, sample_weight, batch_size, max_steps, tol, \
+    tol_on, sampling, dtype, backend, arithmetic, record_every
         As for `train`.
     progress : bool, optional
         As for `train`; the bar counts networks.
@@ -107,7 +110,8 @@ def train_many(
     >>> fcb.compare(results[1].params, alone.params).equal
     True
     """
-    problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
+    given = loss, classes, sample_weight
+    problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *given)
     if problem.given is not None:
         data.finite(problem.given)
     activation = options.activation(activation, len(problem.sizes) - 2)
@@ -128,7 +132,7 @@ def train_many(
             record_every=record_every,
         )
         rate = options.learning_rate(one_lr, problem.dtype)
-        method = Method(rate, activation=activation, optimizer=optimizer)
+        method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
         tasks.append(_Task(plan, method, own))
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)

@@ -42,6 +42,8 @@ class TrainResult(NamedTuple):
         How it was computed: "ordered", "fused" or "native".
     activation : str or tuple of str
         What goes between the layers, as `predict` takes it.
+    loss_name : str
+        What was made small, as `predict_proba` takes it.
     optimizer : SGD or Adam
         How the parameters moved.
     slots : tuple of tuple of (w, b)
@@ -56,6 +58,7 @@ class TrainResult(NamedTuple):
     history: History
     arithmetic: str
     activation: Activations
+    loss_name: str
     optimizer: Optimizer = SGD()
     slots: tuple[Params, ...] = ()
 
@@ -65,7 +68,7 @@ def result_of(
 ) -> TrainResult:
     """What a run of training after step `first` ends with."""
     params, slots = state
-    how = arithmetic, method.activation, method.optimizer, slots
+    how = arithmetic, method.activation, method.loss, method.optimizer, slots
     last, every = outcome.steps, plan.record_every
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses
