@@ -17,6 +17,7 @@ from fcbackends.cli.commands import Commands
 from fcbackends.errors import ArgumentError
 from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
+from fcbackends.maths.losses import LOSSES
 
 _arithmetic = click.option(
     "--arithmetic",
@@ -48,6 +49,14 @@ def _cli(ctx: click.Context) -> None:
     show_default=True,
     help="What goes between the layers, or one for each hidden layer with commas between them: "
     f"{', '.join(ACTIVATIONS)}.",
+)
+@click.option(
+    "--loss",
+    type=types.choice(*LOSSES),
+    default="mean_squared",
+    show_default=True,
+    help="What is made small. With cross_entropy the target is one column of classes, names or "
+    "numbers; with binary_cross_entropy each target has two values.",
 )
 @click.option(
     "--optimizer",
@@ -144,6 +153,9 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
     default="refuse",
     show_default=True,
     help="What becomes of a category that the model does not know: an error, or zeros.",
+)
+@click.option(
+    "--probabilities", is_flag=True, help="Write those of the classes beside the likeliest one."
 )
 @click.option(
     "--keep",

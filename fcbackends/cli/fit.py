@@ -12,10 +12,11 @@ from typing import Any
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
+from fcbackends.cli import classification, regression
 from fcbackends.cli.data import read_table
 from fcbackends.cli.form import Columns, Form
 from fcbackends.cli.model import Model
-from fcbackends.cli.outcome import describe, evaluate, outcomes, warning
+from fcbackends.cli.outcome import evaluate, outcomes
 from fcbackends.cli.preparing import Prepared, prepare
 from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
@@ -38,6 +39,7 @@ def train_file(
     columns: Columns,
     hidden: Sequence[int] | None,
     activation: Activations,
+    loss: str,
     optimizer: str,
     momentum: float | None,
     nesterov: bool,
@@ -77,6 +79,7 @@ def train_file(
     prepared = prepare(
         read_table(data, form),
         columns,
+        loss=loss,
         hidden=hidden,
         standardize=standardize,
         holdout=holdout,
@@ -88,13 +91,14 @@ def train_file(
     part = parts["training"]
     batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
-    _, first_loss = evaluate(untrained, part, chosen)
+    first_loss = evaluate(untrained, part, chosen).loss
     started = time.perf_counter()
     result = fcb.train(
         part.x,
         part.t,
         params=untrained.params,
         activation=activation,
+        loss=loss,
         optimizer=descent,
         batch_size=batch,
         max_steps=steps,
@@ -109,6 +113,13 @@ def train_file(
     params = tuple((as_numpy(w), as_numpy(b)) for w, b in result.params)
     model = replace(untrained, params=params, arithmetic=result.arithmetic)
     found = outcomes(model, parts, chosen, result)
+    if model.classes:
+        said = classification.describe(model, found)
+        tables = classification.tables(model, found)
+        trouble = classification.warning(model, found, standardize)
+    else:
+        said, tables = regression.describe(model, found, chosen), []
+        trouble = regression.warning(model, found, standardize, chosen)
     if model_path:
         model.save(model_path)
     if picture:
@@ -123,7 +134,7 @@ def train_file(
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
-            *describe(found),
+            *said,
             ("digest", fcb.digest(model.params)),
             *(("written", path) for path in (out, plot) if path),
         ]
@@ -131,8 +142,10 @@ def train_file(
     if prepared.notes:
         print()
         print_table(prepared.notes, ("column", "what became of it"))
-    if text := warning(found["training"], standardize):
-        print(f"\nwarning: {text}")
+    for text in tables:
+        print(f"\n{text}")
+    if trouble:
+        print(f"\nwarning: {trouble}")
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
 
@@ -187,6 +200,14 @@ def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
     return [
         ("samples", f"{len(parts['training'].x)}{held_out}{left_out}"),
         ("inputs", inputs + with_names(columns)),
-        ("outputs", with_names(model.targets)),
+        *_targets(model, with_names(model.targets)),
         ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters{between}"),
     ]
+
+
+def _targets(model: Model, targets: str) -> list[tuple[str, str]]:
+    """The outputs and, where these are classes, what they are called."""
+    if not model.classes:
+        return [("outputs", targets)]
+    names = zip(model.target_names, model.classes, strict=True)
+    return [("targets", targets), *(("classes", f"{', '.join(c)} of {t}") for t, c in names)]

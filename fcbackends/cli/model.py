@@ -18,6 +18,7 @@ from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features
 from fcbackends.cli.scaling import cast
+from fcbackends.cli.targets import Classes
 from fcbackends.maths.activations import Activations
 from fcbackends.models import saving
 from fcbackends.models.saving import NumpyParams, SavedModel
@@ -48,6 +49,10 @@ class Model:
         What it was trained in; it predicts in the same, or for a native one in the ordered.
     activation : str or tuple of str
         What goes between the layers.
+    loss : str
+        What it was trained on.
+    classes : tuple of tuple of str, or None
+        For each target the names of its classes, where targets are classes.
     """
 
     params: NumpyParams
@@ -59,6 +64,8 @@ class Model:
     outputs: Scaling | None
     arithmetic: str = "ordered"
     activation: Activations = "relu"
+    loss: str = "mean_squared"
+    classes: Classes | None = None
 
     @property
     def target_names(self) -> list[str]:
@@ -112,10 +119,27 @@ class Model:
         return self.outputs.undo(y) if self.outputs else y
 
     def predict(self, x: NDArray[np.float64]) -> Floats:
-        """The targets in their own units (N, M) from the features in theirs (N, K)."""
+        """The targets in their own units (N, M) from the features in theirs (N, K).
+
+        Of a network of classes its outputs, of which `codes` and `probabilities` are made.
+        """
+        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x), **self._how)))
+
+    def codes(self, y: Floats) -> NDArray[np.int64]:
+        """The numbers of the likeliest classes (N, targets) from the network's outputs."""
+        if self.loss == "cross_entropy":
+            return y.argmax(axis=1)[:, None]
+        return (y > 0).astype(np.int64)
+
+    def probabilities(self, x: NDArray[np.float64]) -> Floats:
+        """Those of the classes, or of each target's second class, from the features (N, K)."""
+        prepared = self.prepare(x)
+        return as_numpy(fcb.predict_proba(self.params, prepared, loss=self.loss, **self._how))
+
+    @property
+    def _how(self) -> dict[str, Any]:
         exact = "ordered" if self.arithmetic == "native" else self.arithmetic
-        y = fcb.predict(self.params, self.prepare(x), activation=self.activation, arithmetic=exact)
-        return self.restore(as_numpy(y))
+        return {"activation": self.activation, "arithmetic": exact}
 
     def save(self, path: Path) -> None:
         """Write the model as a safetensors file, whole or not at all."""
@@ -124,6 +148,7 @@ class Model:
             SavedModel(
                 self.params,
                 activation=self.activation,
+                loss=self.loss,
                 arithmetic=self.arithmetic,
                 inputs=self.inputs,
                 outputs=self.outputs,
@@ -132,6 +157,7 @@ class Model:
                     "targets": self.targets,
                     "width": self.width,
                     "features": self.features.as_json(),
+                    "classes": self.classes,
                 },
             ),
         )
@@ -161,11 +187,15 @@ def load(name: str) -> Model:
             saved.outputs,
             saved.arithmetic,
             saved.activation,
+            saved.loss,
+            _classes(table),
         )
         if model.names is not None and len(model.names) != model.width:
             raise ValueError(f"{len(model.names)} names for {model.width} columns")
         inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
-        fit = sum(features.widths) == inputs and len(targets) == outputs
+        one = model.classes and model.loss == "cross_entropy"
+        wanted = len(model.classes[0]) if model.classes and one else len(targets)
+        fit = sum(features.widths) == inputs and wanted == outputs
         if not fit or {*targets, *features.columns} - {*range(width)}:
             raise ValueError(f"targets {model.targets} of {model.width} columns")
         return model
@@ -186,3 +216,8 @@ def _width_and_features(
     width = len(saved.params[0][0]) + len(saved.params[-1][1])
     columns = tuple(column for column in range(width) if column not in targets)
     return width, Features(columns, (None,) * len(columns))
+
+
+def _classes(table: Mapping[str, Any]) -> Classes | None:
+    kept = table.get("classes")
+    return None if kept is None else tuple(tuple(map(str, names)) for names in kept)

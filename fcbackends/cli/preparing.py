@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fcbackends as fcb
+from fcbackends.cli import targets as target_columns
 from fcbackends.cli import values
 from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features, choose
@@ -22,10 +24,10 @@ _ADVICE = "`--missing drop` leaves such rows out, `--missing mean` or `median` f
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows, as the network sees them (x, t), and the targets in their own units."""
+    """Some rows, as the network is trained on them (x, t), and the targets in their own units."""
 
     x: Floats
-    t: Floats
+    t: NDArray[Any]
     own_t: Floats
 
 
@@ -55,6 +57,7 @@ def prepare(
     table: Table,
     columns: Columns,
     *,
+    loss: str,
     hidden: Sequence[int] | None,
     standardize: str | None,
     holdout: float | None,
@@ -69,14 +72,17 @@ def prepare(
         Where columns are not there or cannot be what they are to be, or a value is missing and
         nothing was said of that.
     """
-    targets = _targets(table, columns.target)
+    targets = target_columns.chosen(table, columns.target, loss)
     chosen = _features(table, columns, targets)
     categorical = _categorical(table, columns.categorical, chosen)
     features = choose(table, chosen, categorical, columns.text)
     if not features.columns:
         raise fcb.ArgumentError("--text", "leave a feature column", "drop, and only text columns")
     x = features.encode(table, features.columns)
-    t = values.numbers(table, targets)
+    t, classes = target_columns.encoded(table, targets, loss)
+    if classes and standardize in ("targets", "both"):
+        required = f"be inputs where `--loss` is {loss}"
+        raise fcb.ArgumentError("--standardize", required, standardize)
     kept = _kept(table, features, x, targets, t, columns.missing)
     table, x, t = table.without(~kept), x[kept], t[kept]
     trained_on, held_out = _split(table.rows, holdout, seed)
@@ -90,28 +96,30 @@ def prepare(
     if standardize in ("targets", "both"):
         outputs = _scaling(t[trained_on])
     network_x = cast(inputs.apply(x) if inputs else x, dtype)
-    network_t = cast(outputs.apply(t) if outputs else t, dtype)
-    sizes = (x.shape[1], *(hidden or ()), t.shape[1])
+    network_t: NDArray[Any] = cast(outputs.apply(t) if outputs else t, dtype)
+    width = t.shape[1]
+    if classes and loss == "cross_entropy":
+        network_t, width = t[:, 0].astype(np.int64), len(classes[0])
+    sizes = (x.shape[1], *(hidden or ()), width)
     params = fcb.init_params(sizes, seed=seed, dtype=dtype)
     parts = {
         name: Part(network_x[rows], network_t[rows], t[rows])
         for name, rows in (("training", trained_on), ("held-out", held_out))
         if len(rows)
     }
-    model = Model(params, table.names, targets, features, table.width, inputs, outputs)
+    model = Model(
+        params,
+        table.names,
+        targets,
+        features,
+        table.width,
+        inputs,
+        outputs,
+        loss=loss,
+        classes=classes,
+    )
     notes = _notes(table, chosen, features, gaps)
     return Prepared(model, parts, int((~kept).sum()), notes)
-
-
-def _targets(table: Table, texts: Sequence[str]) -> tuple[int, ...]:
-    if texts and table.targets:
-        required = "not come with a file whose array 't' holds the targets"
-        raise fcb.ArgumentError("--target", required, repr(", ".join(texts)))
-    targets = table.targets or table.select("--target", texts or ["-1"])
-    if len(targets) == table.width:
-        got = f"all columns ({table.width})"
-        raise fcb.ArgumentError("--target", "leave a feature column", got)
-    return targets
 
 
 def _features(table: Table, columns: Columns, targets: Sequence[int]) -> tuple[int, ...]:
