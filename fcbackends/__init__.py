@@ -29,6 +29,7 @@ from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
+from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate, StepRate
 from fcbackends.models.saving import SavedModel, load, save
 from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
@@ -50,13 +51,17 @@ __all__ = [
     "Arithmetic",
     "Backend",
     "Conformance",
+    "ConstantRate",
+    "CosineRate",
     "DivergenceError",
+    "ExponentialRate",
     "FCGradients",
     "History",
     "LossAndGradient",
     "SavedModel",
     "Scaling",
     "StepLoop",
+    "StepRate",
     "StepResult",
     "TrainResult",
     "Trainer",

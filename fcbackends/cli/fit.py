@@ -14,6 +14,7 @@ from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.cli import classification, regression
 from fcbackends.cli.data import read_table
+from fcbackends.cli.descent import optimizer_of, rate_of
 from fcbackends.cli.form import Columns, Form
 from fcbackends.cli.model import Model
 from fcbackends.cli.outcome import evaluate, outcomes
@@ -44,6 +45,11 @@ def train_file(
     momentum: float | None,
     nesterov: bool,
     weight_decay: float,
+    lr: float,
+    schedule: str,
+    decay_every: int | None,
+    decay_factor: float | None,
+    warmup: int,
     batch_size: int | None,
     max_steps: int | None,
     epochs: int | None,
@@ -73,7 +79,7 @@ def train_file(
     """
     model_path = writable(out, "--out", [".safetensors"]) if out else None
     picture = _picture_path(plot)
-    descent = _optimizer(optimizer, momentum, nesterov, weight_decay)
+    descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     prepared = prepare(
@@ -90,6 +96,7 @@ def train_file(
     untrained, parts = replace(prepared.model, activation=activation), prepared.parts
     part = parts["training"]
     batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
+    rate = rate_of(lr, schedule, decay_every, decay_factor, warmup, steps)
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
     first_loss = evaluate(untrained, part, chosen).loss
     started = time.perf_counter()
@@ -100,6 +107,7 @@ def train_file(
         activation=activation,
         loss=loss,
         optimizer=descent,
+        lr=rate,
         batch_size=batch,
         max_steps=steps,
         seed=seed,
@@ -131,6 +139,7 @@ def train_file(
             *_describe(model, prepared),
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
+            *([] if rate == lr else [("learning rate", str(rate))]),
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
@@ -148,17 +157,6 @@ def train_file(
         print(f"\nwarning: {trouble}")
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
-
-
-def _optimizer(
-    name: str, momentum: float | None, nesterov: bool, weight_decay: float
-) -> fcb.SGD | fcb.Adam:
-    if name == "sgd":
-        return fcb.SGD(momentum or 0.0, nesterov, weight_decay)
-    for option, given in (("--momentum", momentum is not None), ("--nesterov", nesterov)):
-        if given:
-            raise fcb.ArgumentError(option, "come with --optimizer sgd", f"--optimizer {name}")
-    return fcb.Adam(weight_decay=weight_decay, decoupled=name == "adamw")
 
 
 def _picture_path(name: str | None) -> Path | None:

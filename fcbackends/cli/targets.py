@@ -106,10 +106,9 @@ def _names(table: Table, column: int) -> tuple[str, ...]:
 
 def _refuse_texts(table: Table, targets: Sequence[int]) -> None:
     for column in targets:
-        if values.kind(table, column) == "text" and not _some_numbers(table, column):
-            got = f"texts in {table.label(column)}: `--loss cross_entropy` takes them for classes"
-            raise fcb.ArgumentError("DATA", "hold numbers in its targets", got)
-
-
-def _some_numbers(table: Table, column: int) -> bool:
-    return values.parsed(values.cells(table, column), table.form.decimal).count() > 0
+        texts = values.cells(table, column)
+        is_text = values.kind(table, column) == "text"
+        if is_text and not values.parsed(texts, table.form.decimal).count():
+            row = int(texts.is_not_null().arg_max() or 0)
+            advice = "`--loss cross_entropy` takes texts for classes"
+            values.refuse(table, column, row, repr(texts[row]), advice)

@@ -50,7 +50,7 @@ def numbers(table: Table, columns: Sequence[int]) -> NDArray[np.float64]:
     infinite = np.isinf(values)
     if infinite.any():
         row, place = np.argwhere(infinite)[0].tolist()
-        _refuse(table, columns[place], row, str(values[row, place]))
+        refuse(table, columns[place], row, str(values[row, place]))
     return values
 
 
@@ -91,6 +91,13 @@ def leave_out(table: Table, column: int) -> str:
     return f"`--drop {table.called(column)}` leaves it out"
 
 
+def refuse(table: Table, column: int, row: int, got: str, advice: str = "") -> NoReturn:
+    """Say which value is no number, and what helps."""
+    got = f"{got} in {table.place(column, row)}"
+    got = f"{got}: {advice}" if advice else got
+    raise ArgumentError("DATA", "hold finite numbers only", got)
+
+
 def refuse_missing(table: Table, column: int, row: int, advice: str) -> NoReturn:
     """Say which value is missing, and what helps."""
     value = table.frame[row, column]
@@ -98,7 +105,7 @@ def refuse_missing(table: Table, column: int, row: int, advice: str) -> NoReturn
     if kind(table, column) == "text":
         where = f"none in {table.place(column, row)}"
         raise ArgumentError("DATA", "hold a value in each row", f"{where}: {advice}")
-    _refuse(table, column, row, "nan" if is_nan else "no value", advice)
+    refuse(table, column, row, "nan" if is_nan else "no value", advice)
 
 
 def _numbers(table: Table, column: int) -> NDArray[np.float64]:
@@ -111,7 +118,7 @@ def _numbers(table: Table, column: int) -> NDArray[np.float64]:
     if wrong.any():
         if not _are_booleans(present):
             row = int(wrong.arg_max() or 0)
-            _refuse(table, column, row, repr(present[row]))
+            refuse(table, column, row, repr(present[row]))
         values = (present.str.to_lowercase() == "true").cast(pl.Float64)
     return values.to_numpy()
 
@@ -125,9 +132,3 @@ def _refuse_other_types(table: Table, column: int, values: pl.Series) -> None:
     if not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         got = f"{values.dtype} in {table.label(column)}: {leave_out(table, column)}"
         raise ArgumentError("DATA", "hold numbers, booleans or texts", got)
-
-
-def _refuse(table: Table, column: int, row: int, got: str, advice: str = "") -> NoReturn:
-    got = f"{got} in {table.place(column, row)}"
-    got = f"{got}: {advice}" if advice else got
-    raise ArgumentError("DATA", "hold finite numbers only", got)

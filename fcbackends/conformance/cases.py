@@ -17,6 +17,14 @@ from fcbackends.maths.activations import ACTIVATIONS, Activations
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
+from fcbackends.maths.schedules import (
+    ConstantRate,
+    CosineRate,
+    ExponentialRate,
+    Rate,
+    Schedule,
+    StepRate,
+)
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
@@ -65,6 +73,15 @@ _OPTIMIZERS: tuple[Callable[[float], Optimizer], ...] = (
 )
 """Of each rule that is compiled apart, with numbers that a share between 0 and 1 makes."""
 
+_RATES: tuple[Callable[[float, float], Rate], ...] = (
+    lambda lr, share: lr,
+    lambda lr, share: ConstantRate(lr, warmup=round(9 * share)),
+    lambda lr, share: StepRate(lr, round(1 + 4 * share), 1 - share / 2, warmup=2),
+    lambda lr, share: ExponentialRate(lr, 1 - share / 2),
+    lambda lr, share: CosineRate(lr, round(5 + 9 * share), lr * share, warmup=3),
+)
+"""Of a first rate, and of such a share."""
+
 
 class Case(NamedTuple):
     """One case. Its arrays are NumPy's, of `dtype`, and stand in memory as `layout` says.
@@ -90,6 +107,12 @@ class Case(NamedTuple):
     steps: int
     expected_steps: int
     draws: Draws
+
+    @property
+    def lr(self) -> float:
+        """Its learning rate: of a schedule, the first."""
+        lr = self.method.lr
+        return lr.lr if isinstance(lr, Schedule) else lr
 
     @property
     def is_bounded(self) -> bool:
@@ -118,6 +141,8 @@ class Case(NamedTuple):
             text += f", {self.steps} steps of {self.plan.batch_size}, {self.plan.sampling}"
             if self.method.optimizer != SGD():
                 text += f", {self.method.optimizer}"
+            if isinstance(self.method.lr, Schedule):
+                text += f", {self.method.lr}"
         return text
 
 
@@ -172,6 +197,7 @@ def make_case(
         record_every=draws.choice((1, 2, 3, 7, 100)),
     )
     rates = (0.001, 0.01, 0.05, 0.3, 0.7) if kind == "training" else (0.1, 0.3, 0.7, 1.1, 2.0**-4)
+    rate, share = draws.choice(rates) * (1 + draws.share() / 8), draws.share()
     return Case(
         kind=kind,
         dtype=dtype,
@@ -183,10 +209,10 @@ def make_case(
         t=t,
         dy=dy,
         method=Method(
-            lr=draws.choice(rates) * (1 + draws.share() / 8),
+            lr=_RATES[form.rate](rate, share),
             activation=form.activation,
             loss=form.loss,
-            optimizer=_OPTIMIZERS[form.optimizer](draws.share()),
+            optimizer=_OPTIMIZERS[form.optimizer](share),
             weighted=form.weighted,
         ),
         plan=plan,
@@ -209,6 +235,7 @@ class _Form(NamedTuple):
     optimizer: int
     loss: str
     weighted: bool
+    rate: int
 
 
 def _probabilities(draws: Draws, samples: int, outputs: int, loss: str, dtype: str) -> NDArray[Any]:
@@ -263,6 +290,7 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         optimizer=0 if draws.one_in(2) else draws.integer(1, len(_OPTIMIZERS) - 1),
         loss=_loss(draws, dtypes, bounded=bounded or 0 in (samples, sizes[-1])),
         weighted=kind == "training" and draws.one_in(4),
+        rate=draws.integer(1, len(_RATES) - 1) if kind == "training" and draws.one_in(3) else 0,
     )
 
 

@@ -10,7 +10,7 @@ import functools
 import itertools
 from collections.abc import Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from fcbackends.maths.activations import ACTIVATIONS, of_hidden_layers
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import Sampling, uniforms, word
+from fcbackends.maths.schedules import CosineRate, Rate, StepRate
 from fcbackends.training.initialization import init_params
 from fcbackends.training.runs import train
 
@@ -38,6 +39,7 @@ class GoldenRun(NamedTuple):
     optimizer: str = "sgd"
     loss: str = "mean_squared"
     weighted: bool = False
+    rate: str = "constant"
 
     def __str__(self) -> str:
         """The run in a few words."""
@@ -49,6 +51,7 @@ class GoldenRun(NamedTuple):
         text += "" if self.optimizer == "sgd" else f", {self.optimizer}"
         text += "" if self.loss == "mean_squared" else f", {self.loss}"
         text += ", weighted" if self.weighted else ""
+        text += "" if self.rate == "constant" else f", {self.rate} rate"
         return text if self.arithmetic == "ordered" else f"{text}, {self.arithmetic}"
 
     @property
@@ -80,6 +83,12 @@ _OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Adam(beta2=0.99, weight_decay=0.1, decay_bias=False),
 }
 
+_RATES: dict[str, Rate] = {
+    "constant": 0.01,
+    "cosine": CosineRate(0.03, steps=30, end=0.001, warmup=4),
+    "step": StepRate(0.03, every=7, factor=0.6, warmup=4),
+}
+
 _ORDERED = (
     *(GoldenRun(*run) for run in itertools.product(_SIZES, (1, 9), _SAMPLINGS, _DTYPES)),
     # A step of these is work for two threads.
@@ -99,6 +108,12 @@ _ORDERED = (
         GoldenRun((8, 16, 4), batch_size, "epoch", dtype, loss=loss, weighted=weighted)
         for loss, (batch_size, weighted), dtype in itertools.product(
             tuple(LOSSES)[1:], ((9, False), (1, True)), _DTYPES
+        )
+    ),
+    *(
+        GoldenRun((8, 16, 4), batch_size, "epoch", dtype, optimizer=optimizer, rate=rate)
+        for (batch_size, optimizer, rate), dtype in itertools.product(
+            ((1, "sgd", "cosine"), (9, "adamw", "step")), _DTYPES
         )
     ),
 )
@@ -145,7 +160,7 @@ def run_digest(run: GoldenRun, backend: Backend) -> str:
         values = 2 * uniforms(word(seed, stream), run.samples * width) - 1
         return values.reshape(run.samples, width)
 
-    t = numbers(1, run.sizes[-1])
+    t: Any = numbers(1, run.sizes[-1])
     if run.loss == "cross_entropy":
         t = np.argmax(t, axis=1)
     elif run.loss == "binary_cross_entropy":
@@ -155,7 +170,7 @@ def run_digest(run: GoldenRun, backend: Backend) -> str:
         t,
         params=init_params(run.sizes, seed=seed, dtype=run.dtype),
         optimizer=_OPTIMIZERS[run.optimizer],
-        lr=0.01,
+        lr=_RATES[run.rate],
         activation=run.activation,
         loss=run.loss,
         sample_weight=np.abs(numbers(2, 1)[:, 0]) if run.weighted else None,

@@ -7,6 +7,7 @@ itself. The functions take the name of an arithmetic, and then take and give wha
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD
 from fcbackends.maths.sampling import draw_indices
+from fcbackends.maths.schedules import ConstantRate, CosineRate, Rate
 
 Floats = NDArray[Any]
 Kept = tuple[Floats, ...]
@@ -89,6 +91,36 @@ def _sigmoid_backward(dh: Floats, h: Floats) -> Floats:
     return dh * (h * (h.dtype.type(1) - h))
 
 
+_SINE = [
+    float.fromhex(digits)
+    for digits in (
+        *("0x1.921fb54442d18p+0", "-0x1.4abbce625be52p-1", "0x1.466bc6775aa7dp-4"),
+        *("-0x1.32d2cce627c86p-8", "0x1.5078348551854p-13", "-0x1.e3074dfaf87afp-19"),
+        *("0x1.e8f3675ee37ddp-25", "-0x1.6f7acdb8f6580p-31", "0x1.9d462020fcc78p-38"),
+    )
+]
+
+
+def rate(lr: Rate, number: int) -> float:
+    """The learning rate of the step of this number."""
+    if isinstance(lr, float | int):
+        return float(lr)
+    if number <= lr.warmup:
+        return lr.lr * (number / lr.warmup)
+    n = number - 1 - lr.warmup
+    if isinstance(lr, ConstantRate):
+        return lr.lr
+    if isinstance(lr, CosineRate):
+        length = lr.steps - lr.warmup
+        y = max(length - n, 0) / length
+        sine = y * functools.reduce(lambda total, c: total * (y * y) + c, reversed(_SINE))
+        return lr.lr * (sine * sine) + lr.end * (1 - sine * sine)
+    power, square = 1.0, lr.factor
+    for digit in reversed(f"{n // getattr(lr, 'every', 1):b}"):
+        power, square = power * square if digit == "1" else power, square * square
+    return lr.lr * power
+
+
 def _sgd(
     optimizer: Any, p: Floats, g: Floats, kept: Kept, lr: float, number: int
 ) -> tuple[Floats, Kept]:
@@ -118,7 +150,7 @@ def _adam(
 def _moved(
     method: Method, p: Floats, dp: Floats, kept: Kept, number: int, *, is_bias: bool
 ) -> tuple[Floats, Kept]:
-    optimizer, lr = method.optimizer, method.lr
+    optimizer, lr = method.optimizer, rate(method.lr, number)
     way = _sgd if isinstance(optimizer, SGD) else _adam
     decay = optimizer.weight_decay if optimizer.decay_bias or not is_bias else 0
     if decay and getattr(optimizer, "decoupled", False):

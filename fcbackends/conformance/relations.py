@@ -87,7 +87,7 @@ def _other_layout(backend: Backend, case: Case) -> Pairs:
         return backend.asarray(values.T.copy()).T
 
     def stepped(params: Any, x: Any, t: Any) -> list[Any]:
-        return list(network.sgd_step(params, x, t, case.method.lr, backend=backend))
+        return list(network.sgd_step(params, x, t, case.lr, backend=backend))
 
     layout = case.draws.choice(tuple(LAYOUTS))
     want = stepped(*plain)
@@ -113,7 +113,7 @@ def _other_threads(backend: Backend, case: Case) -> Pairs:
     )
 
     def everything() -> list[Any]:
-        stepped = network.sgd_step(((w, b),), x, dy, case.method.lr, backend=backend)
+        stepped = network.sgd_step(((w, b),), x, dy, case.lr, backend=backend)
         return [_layer(backend, x, w, b, dy), *stepped]
 
     found = everything()
@@ -194,7 +194,7 @@ def _run_in_parts(backend: Backend, case: Case) -> Pairs:
         params = tuple(
             (backend.asarray(w, case.dtype), backend.asarray(b, case.dtype)) for w, b in case.params
         )
-        return backend.training_loop(params, case.method._replace(lr=case.method.lr / 100))
+        return backend.training_loop(params, case.method._replace(lr=case.lr / 100))
 
     x, t = backend.asarray(case.x, case.dtype), backend.asarray(case.t, case.dtype)
     middle = case.draws.integer(0, case.steps)

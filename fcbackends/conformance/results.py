@@ -41,7 +41,7 @@ def results(backend: Backend, case: Case) -> Results:
                     params,
                     x,
                     t,
-                    case.method.lr,
+                    case.lr,
                     backend=backend,
                     **_keywords(case, "activation", "loss"),
                 )

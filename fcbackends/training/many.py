@@ -18,6 +18,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
@@ -39,7 +40,7 @@ def train_many(
     *,
     seed: int | Sequence[int] = 0,
     optimizer: Optimizer = SGD(),
-    lr: float | Sequence[float],
+    lr: Rate | Sequence[Rate],
     rows: Sequence[Any] | None = None,
     hidden: Sequence[int] = (),
     params: Any = None,
@@ -72,8 +73,8 @@ def train_many(
         Inputs and targets, one sample a row; cast once to `dtype`.
     seed : int or sequence of int
         Of each network's draws and first parameters.
-    lr : float or sequence of float
-        Each network's learning rate.
+    lr : float, schedule, or sequence of them
+        Each network's learning rate, as for `train`.
     rows : sequence of integer arrays, optional
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
@@ -131,7 +132,7 @@ def train_many(
             seed=one_seed,
             record_every=record_every,
         )
-        rate = options.learning_rate(one_lr, problem.dtype)
+        rate = options.rate(one_lr, problem.dtype)
         method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
         tasks.append(_Task(plan, method, own))
     shown = options.progress(progress)
@@ -152,7 +153,9 @@ def train_many(
         return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
-    loop_of(tasks[0]).prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))
+    forms = {task.method.form: task for task in tasks}
+    for task in forms.values():
+        loop_of(task).prepare(problem.x, problem.t, task.plan, max_steps * len(tasks))
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
         results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))

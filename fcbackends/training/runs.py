@@ -13,6 +13,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
@@ -31,7 +32,7 @@ def train(
     classes: int | None = None,
     sample_weight: Any = None,
     optimizer: Optimizer = SGD(),
-    lr: float,
+    lr: Rate,
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -77,8 +78,9 @@ def train(
         A batch's loss is still the sum over its samples divided by their number.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0 in `dtype`.
+    lr : float or schedule
+        Learning rate: finite and > 0 in `dtype`; or one for each step, of a `ConstantRate`,
+        `StepRate`, `ExponentialRate` or `CosineRate`.
     batch_size : int
         Samples a step.
     max_steps : int
@@ -135,7 +137,7 @@ def train(
     given = loss, classes, sample_weight
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *given)
     activation = options.activation(activation, len(problem.sizes) - 2)
-    rate, optimizer = options.learning_rate(lr, problem.dtype), options.optimizer(optimizer)
+    rate, optimizer = options.rate(lr, problem.dtype), options.optimizer(optimizer)
     method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
     max_steps = options.integer("max_steps", max_steps, 1)
     plan = options.plan(

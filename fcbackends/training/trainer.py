@@ -19,6 +19,7 @@ from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import ended, run_loop
@@ -60,8 +61,9 @@ class Trainer:
         `cross_entropy_loss` (of softmax) and `binary_cross_entropy_loss`.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0; rounded once to the dtype of `params`.
+    lr : float or schedule
+        Learning rate: finite and > 0; rounded once to the dtype of `params`. Or one for each step,
+        by its number in `steps`: a `ConstantRate`, `StepRate`, `ExponentialRate` or `CosineRate`.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -108,7 +110,7 @@ class Trainer:
         activation: str | Sequence[str] = "relu",
         loss: str = "mean_squared",
         optimizer: Optimizer = SGD(),
-        lr: float,
+        lr: Rate,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> None:
@@ -117,7 +119,7 @@ class Trainer:
         data.not_empty(network)
         self._backend = chosen
         self._dtype = arrays.dtype_of(network[0][0])
-        rate = options.learning_rate(lr, self._dtype)
+        rate = options.rate(lr, self._dtype)
         activation = options.activation(activation, len(network) - 1)
         optimizer = options.optimizer(optimizer)
         loss = options.choice("loss", loss, LOSSES)
@@ -145,8 +147,8 @@ class Trainer:
         return self._method.optimizer
 
     @property
-    def lr(self) -> float:
-        """The learning rate, as it was given."""
+    def lr(self) -> Rate:
+        """The learning rate or its schedule, as it was given."""
         return self._method.lr
 
     @property

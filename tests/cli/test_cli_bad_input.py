@@ -16,10 +16,10 @@ WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
     "--header, --no-header, --separator, --decimal, --encoding, --comment, --na, --format, "
     "--target, --features, --drop, --categorical, --text, --missing, "
-    "--hidden, --activation, --optimizer, --momentum, --nesterov, "
-    "--weight-decay, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
-    "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --arithmetic, "
-    "--out, --plot, --help"
+    "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
+    "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, "
+    "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, --seed, "
+    "--dtype, --backend, --arithmetic, --out, --plot, --help"
 )
 MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 NAMES = "`DATA` must have names in its first line"
@@ -60,13 +60,30 @@ CASES = {
     # the options of training
     "train ok.csv --optimizer x": "`--optimizer` must be one of 'sgd', 'adam', 'adamw', got 'x'",
     "train ok.csv --momentum 1": "`--momentum` must be a number >= 0 and < 1, got 1.0",
-    "train ok.csv --nesterov": "`--momentum` must be > 0 where `nesterov` is True, got 0.0",
+    "train ok.csv --nesterov": "`--momentum` must be > 0 with `--nesterov`, got none",
+    "train ok.csv --nesterov --momentum 0": "`--momentum` must be > 0 with `--nesterov`, got 0.0",
     "train ok.csv --optimizer adam --momentum 0.9": "`--momentum` must come with --optimizer sgd, "
     "got --optimizer adam",
     "train ok.csv --optimizer adamw --nesterov": "`--nesterov` must come with --optimizer sgd, got "
     "--optimizer adamw",
     "train ok.csv --weight-decay -1": "`--weight-decay` must be a finite number >= 0 in float32, "
     "got -1.0",
+    "train ok.csv --schedule x": "`--schedule` must be one of 'constant', 'step', 'exponential', "
+    "'cosine', got 'x'",
+    "train ok.csv --schedule step --decay-factor 0.5": "`--decay-every` must be given with "
+    "--schedule step, got nothing",
+    "train ok.csv --schedule exponential": "`--decay-factor` must be given with --schedule "
+    "exponential, got nothing",
+    "train ok.csv --decay-factor 0.5": "`--decay-factor` must come with --schedule step or "
+    "exponential, got --schedule constant",
+    "train ok.csv --schedule cosine --decay-every 5": "`--decay-every` must come with --schedule "
+    "step, got --schedule cosine",
+    "train ok.csv --schedule exponential --decay-factor 2": "`--decay-factor` must be a number > 0 "
+    "and <= 1, got 2.0",
+    "train ok.csv --schedule cosine --steps 5 --warmup 5": "`--warmup` must be less than the 5 "
+    "steps, got 5",
+    "train ok.csv --warmup -1": "`--warmup` must be a whole number of at least 0, got '-1'",
+    "train ok.csv --schedule cosine --lr 0": "`--lr` must be a finite number > 0, got 0.0",
     "train ok.csv --lr x": "`--lr` must be a number, got 'x'",
     "train ok.csv --lr nan": "`--lr` must be a finite number > 0 in float64, got nan",
     "train ok.csv --lr inf": "`--lr` must be a finite number > 0 in float64, got inf",
@@ -155,7 +172,7 @@ CASES = {
     "train words.csv": "`DATA` must hold a value in each row, got none in column 'kind', row 1 of "
     f"2: {MISSING}",
     "train words.csv --target kind": "`DATA` must hold finite numbers only, got 'x' in column "
-    "'kind', row 2 of 2",
+    "'kind', row 2 of 2: `--loss cross_entropy` takes texts for classes",
     "train nan.csv": "`DATA` must hold finite numbers only, got nan in column 'a', row 2 "
     f"of 2: {MISSING}",
     "train inf.csv": "`DATA` must hold finite numbers only, got -inf in column 'y', row 2 of 2",
@@ -178,7 +195,7 @@ CASES = {
     "train null.parquet": "`DATA` must hold finite numbers only, got no value in column 'y', row "
     f"1 of 2: {MISSING}",
     "train words.parquet": "`DATA` must hold finite numbers only, got 'p' in column 'd', row 1 "
-    "of 2",
+    "of 2: `--loss cross_entropy` takes texts for classes",
     "train days.parquet": "`DATA` must hold numbers, booleans or texts, got Date in column "
     "'a': `--drop a` leaves it out",
     "train foreign.npy": "`DATA` must be a readable .npy file, got 'foreign.npy': not written by "

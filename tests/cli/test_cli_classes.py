@@ -188,8 +188,8 @@ def test_huber(command):
 
 TWO = "`DATA` must hold two values in each target where `--loss` is binary_cross_entropy"
 CASES = {
-    "train t.csv --target kind": "`DATA` must hold numbers in its targets, got texts in column "
-    "'kind': `--loss cross_entropy` takes them for classes",
+    "train t.csv --target kind": "`DATA` must hold finite numbers only, got 'p' in column 'kind', "
+    "row 1 of 6: `--loss cross_entropy` takes texts for classes",
     "train t.csv --loss mse": "`--loss` must be one of 'mean_squared', 'huber', 'cross_entropy', "
     "'binary_cross_entropy', got 'mse'",
     "train t.csv --loss cross_entropy --target kind,a": "`--target` must be one column of classes "

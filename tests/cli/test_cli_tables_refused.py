@@ -28,7 +28,7 @@ CASES = {
     "train t.csv --drop a --categorical a": "`--categorical` must name feature columns, got column "
     "'a', which is none",
     "train t.csv --target kind": "`DATA` must hold finite numbers only, got 'p' in column 'kind', "
-    "row 1 of 3",
+    "row 1 of 3: `--loss cross_entropy` takes texts for classes",
     "train t.csv --text no": "`--text` must be one of 'onehot', 'drop', got 'no'",
     "train t.csv --missing zero": "`--missing` must be one of 'drop', 'mean', 'median', got 'zero'",
     "train t.csv --separator ;;": f"`--separator` must be one character, such as ';', or one of "
