@@ -33,9 +33,11 @@ from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate
 from fcbackends.models.saving import SavedModel, load, save
 from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
+from fcbackends.training.history import History
 from fcbackends.training.initialization import init_params
+from fcbackends.training.looks import Look
 from fcbackends.training.many import train_many
-from fcbackends.training.results import History, TrainResult
+from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
 from fcbackends.training.trainer import Trainer, TrainerState
 
@@ -57,6 +59,7 @@ __all__ = [
     "ExponentialRate",
     "FCGradients",
     "History",
+    "Look",
     "LossAndGradient",
     "SavedModel",
     "Scaling",

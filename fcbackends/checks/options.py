@@ -166,8 +166,12 @@ def plan(
     sampling: Any,
     seed: Any,
     record_every: Any,
+    by_epoch: bool = False,
 ) -> Plan:
-    """How a run of `max_steps` steps draws, watches and stops."""
+    """How a run of `max_steps` steps draws, watches and stops.
+
+    Where it is `by_epoch`, there is a look at it once an epoch, unless the caller says otherwise.
+    """
     size, way = _batches(samples, start, "max_steps", max_steps, batch_size, sampling)
     tolerance = None
     if tol is not None:
@@ -179,12 +183,41 @@ def plan(
     if record_every is not None:
         # What lies beyond the last possible step is as good as never.
         every = min(integer("record_every", record_every, 1), _MAX_POSITION)
-    elif scope == "data":
+    elif by_epoch or scope == "data":
         every = -(-samples // size)
     else:
         every = max(1, max_steps // 1000)
     number = integer("seed", seed, 0, 2**64 - 1)
     return Plan(size, way, number, tolerance, scope, every)
+
+
+def validation(value: Any, *, shares: bool = True) -> tuple[Any, Any] | float | None:
+    """Validation data or, where `shares` allows it, the share of the rows held out for it."""
+    if value is None:
+        return None
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return value[0], value[1]
+    required = "be a pair (x, t), or a share between 0 and 1 of the rows"
+    if not shares or isinstance(value, bool | tuple | list):
+        required = required if shares else "be a pair (x, t)"
+        raise ArgumentTypeError("validation", required, shown(value))
+    return _real("validation", value, required)
+
+
+def patience(value: Any, *, validates: bool) -> int | None:
+    """How many looks without a smaller validation loss end a run."""
+    if value is None:
+        return None
+    if not validates:
+        raise ArgumentError("patience", "come with `validation`", f"{shown(value)} without")
+    return integer("patience", value, 1)
+
+
+def callback(value: Any) -> Any:
+    """What is called at each look."""
+    if not (value is None or callable(value)):
+        raise ArgumentTypeError("callback", "be None or callable", shown(value))
+    return value
 
 
 def progress(value: Any) -> bool | None:

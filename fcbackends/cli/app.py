@@ -120,6 +120,18 @@ def _cli(ctx: click.Context) -> None:
     "--holdout", type=types.NUMBER, metavar="SHARE", help="Share of the rows not trained on."
 )
 @click.option(
+    "--validation",
+    type=types.NUMBER,
+    metavar="SHARE",
+    help="Share of the other rows not trained on, whose loss is looked at after each epoch.",
+)
+@click.option(
+    "--patience",
+    type=types.COUNT,
+    metavar="LOOKS",
+    help="Stop after so many epochs without a smaller validation loss, and keep the best network.",
+)
+@click.option(
     "--seed",
     type=types.INTEGER,
     default="0",

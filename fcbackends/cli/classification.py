@@ -31,9 +31,9 @@ def describe(model: Model, found: Outcomes) -> list[tuple[str, str]]:
 def tables(model: Model, found: Outcomes) -> list[str]:
     """For each target its classes: how often taken for which, precision, recall and support.
 
-    Of the rows held out, if there are any.
+    Of the rows held out or validated with, if there are any.
     """
-    name = "held-out" if "held-out" in found else "training"
+    name = [*found][-1]
     outcome = found[name]
     written = []
     for target, classes, t, said in zip(

@@ -29,6 +29,7 @@ DEFAULT_EPOCHS = 100
 _STOPPED = {
     "tolerance": "tolerance reached",
     "max_steps": "all steps taken",
+    "patience": "out of patience",
     "interrupted": "interrupted",
 }
 
@@ -55,6 +56,8 @@ def train_file(
     epochs: int | None,
     standardize: str | None,
     holdout: float | None,
+    validation: float | None,
+    patience: int | None,
     seed: int,
     dtype: str,
     backend: str | None,
@@ -81,6 +84,8 @@ def train_file(
     picture = _picture_path(plot)
     descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
+    if patience is not None and validation is None:
+        raise fcb.ArgumentError("--patience", "come with `--validation`", f"{patience} without")
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     prepared = prepare(
         read_table(data, form),
@@ -89,12 +94,13 @@ def train_file(
         hidden=hidden,
         standardize=standardize,
         holdout=holdout,
+        validation=validation,
         seed=seed,
         dtype=dtype,
     )
     activation = options.activation(activation, len(hidden or ()))
     untrained, parts = replace(prepared.model, activation=activation), prepared.parts
-    part = parts["training"]
+    part, held = parts["training"], parts.get("validation")
     batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
     rate = rate_of(lr, schedule, decay_every, decay_factor, warmup, steps)
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
@@ -112,6 +118,8 @@ def train_file(
         max_steps=steps,
         seed=seed,
         dtype=dtype,
+        validation=(held.x, held.t) if held else None,
+        patience=patience,
         backend=chosen,
         on_interrupt="return",
         **how,
@@ -128,19 +136,22 @@ def train_file(
     else:
         said, tables = regression.describe(model, found, chosen), []
         trouble = regression.warning(model, found, standardize, chosen)
+    taken = f"{result.history.steps[-1]} of batch {batch}, {_STOPPED[result.stop_reason]}"
+    if patience is not None:
+        taken += f"; the network is that of step {result.best_step}"
     if model_path:
         model.save(model_path)
     if picture:
         from fcbackends.cli.plot import plot_loss
 
-        plot_loss(result.history, f"loss of the {how['tol_on']}", picture)
+        plot_loss(result.history, f"of the {how['tol_on']}", picture)
     print_table(
         [
             *_describe(model, prepared),
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
             *([] if rate == lr else [("learning rate", str(rate))]),
-            ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
+            ("steps", taken),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
             *said,
@@ -187,7 +198,11 @@ def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
         return f"{len(columns)}{names}"
 
     parts, columns = prepared.parts, model.features.columns
-    held_out = f", {len(parts['held-out'].x)} held out" if "held-out" in parts else ""
+    others = "".join(
+        f", {len(parts[name].x)} {what}"
+        for name, what in (("validation", "to validate"), ("held-out", "held out"))
+        if name in parts
+    )
     dropped = prepared.dropped_rows
     left_out = f", {dropped} left out for missing values" if dropped else ""
     sizes = [len(model.params[0][0]), *(len(b) for _, b in model.params)]
@@ -196,7 +211,7 @@ def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
     names = [model.activation] if isinstance(model.activation, str) else model.activation
     between = f", {' and '.join(names)}" if len(sizes) > 2 else ""
     return [
-        ("samples", f"{len(parts['training'].x)}{held_out}{left_out}"),
+        ("samples", f"{len(parts['training'].x)}{others}{left_out}"),
         ("inputs", inputs + with_names(columns)),
         *_targets(model, with_names(model.targets)),
         ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters{between}"),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fcbackends as fcb
+from fcbackends.checks import options
 from fcbackends.cli import targets as target_columns
 from fcbackends.cli import values
 from fcbackends.cli.data import Table
@@ -18,8 +19,12 @@ from fcbackends.cli.form import Columns
 from fcbackends.cli.model import Model
 from fcbackends.cli.scaling import cast
 from fcbackends.models.scaling import Floats, Scaling
+from fcbackends.training.validation import split
 
 _ADVICE = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
+
+
+PARTS = ("training", "validation", "held-out")
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Prepared:
     model : Model
         The network, with the columns and scales of the table.
     parts : dict of str to Part
-        The rows "training" and, if there are any, "held-out".
+        The rows of `PARTS`, where there are any.
     dropped_rows : int
         How many rows were left out for a missing value.
     notes : sequence of (column, what became of it)
@@ -61,6 +66,7 @@ def prepare(
     hidden: Sequence[int] | None,
     standardize: str | None,
     holdout: float | None,
+    validation: float | None,
     seed: int,
     dtype: str,
 ) -> Prepared:
@@ -85,7 +91,8 @@ def prepare(
         raise fcb.ArgumentError("--standardize", required, standardize)
     kept = _kept(table, features, x, targets, t, columns.missing)
     table, x, t = table.without(~kept), x[kept], t[kept]
-    trained_on, held_out = _split(table.rows, holdout, seed)
+    left, held_out = _split("--holdout", np.arange(table.rows), holdout, seed)
+    trained_on, validated = _split("--validation", left, validation, seed)
     gaps = np.isnan(x)
     if gaps.any() and columns.missing:
         features = features.fitted(table, x[trained_on], columns.missing)
@@ -104,7 +111,7 @@ def prepare(
     params = fcb.init_params(sizes, seed=seed, dtype=dtype)
     parts = {
         name: Part(network_x[rows], network_t[rows], t[rows])
-        for name, rows in (("training", trained_on), ("held-out", held_out))
+        for name, rows in zip(PARTS, (trained_on, validated, held_out), strict=True)
         if len(rows)
     }
     model = Model(
@@ -173,17 +180,16 @@ def _kept(
 
 
 def _split(
-    rows: int, share: float | None, seed: int
+    option: str, rows: NDArray[np.int64], share: float | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows to train on and the rows held out, each in the file's order."""
+    """The rows to go on with and those of the share, each in the file's order."""
     if share is None:
-        return np.arange(rows), np.arange(0)
-    held = round(share * rows) if 0 < share < 1 else 0
-    if not 0 < held < rows:
-        required = "be a share between 0 and 1 that leaves rows on both sides of the split"
-        raise fcb.ArgumentError("--holdout", required, f"{share} of {rows} rows")
-    order = fcb.sample_indices(rows, steps=1, batch_size=rows, sampling="epoch", seed=seed)[0]
-    return np.sort(order[held:]), np.sort(order[:held])
+        return rows, rows[:0]
+    try:
+        left, taken = split(len(rows), share, options.seed(seed))
+    except fcb.ArgumentError as error:
+        raise error.renamed({"validation": option}) from None
+    return rows[left], rows[taken]
 
 
 def _scaling(values: NDArray[np.float64], one_hot: NDArray[np.bool_] | bool = False) -> Scaling:

@@ -72,6 +72,12 @@ _ACTIVATED: tuple[tuple[tuple[int, ...], int, str | tuple[str, ...]], ...] = (
     ((3, 7, 5, 2), 1, ("tanh", "sigmoid")),
     ((3, 7, 5, 2), 1, ("sigmoid", "leaky_relu")),
 )
+_LOST = (
+    ("huber", 1, True),
+    ("cross_entropy", 9, False),
+    ("cross_entropy", 1, True),
+    ("binary_cross_entropy", 9, True),
+)
 _DTYPES = ("float32", "float64")
 _SAMPLINGS: tuple[Sampling, ...] = ("replacement", "epoch")
 
@@ -106,9 +112,7 @@ _ORDERED = (
     ),
     *(
         GoldenRun((8, 16, 4), batch_size, "epoch", dtype, loss=loss, weighted=weighted)
-        for loss, (batch_size, weighted), dtype in itertools.product(
-            tuple(LOSSES)[1:], ((9, False), (1, True)), _DTYPES
-        )
+        for (loss, batch_size, weighted), dtype in itertools.product(_LOST, _DTYPES)
     ),
     *(
         GoldenRun((8, 16, 4), batch_size, "epoch", dtype, optimizer=optimizer, rate=rate)

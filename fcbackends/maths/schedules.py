@@ -251,12 +251,16 @@ Rate: TypeAlias = "float | Schedule"
 
 def rates(schedule: Schedule, after: int, count: int) -> Floats:
     """Those of the `count` steps that come after so many: of each alone, whatever the others."""
-    steps = after + np.arange(1, count + 1)
-    warmup = schedule.warmup
-    if after >= warmup:
-        return schedule.after_warmup(steps - (1 + warmup))
-    later = schedule.after_warmup(np.maximum(steps - (1 + warmup), 0))
-    return np.where(steps <= warmup, schedule.lr * (steps / warmup), later)
+    return rates_at(schedule, after + np.arange(1, count + 1))
+
+
+def rates_at(lr: Rate, steps: Steps) -> Floats:
+    """Those of these steps."""
+    if not isinstance(lr, Schedule):
+        return np.full(len(steps), lr)
+    warmup = lr.warmup
+    later = lr.after_warmup(np.maximum(steps - (1 + warmup), 0))
+    return np.where(steps <= warmup, lr.lr * (steps / warmup), later) if warmup else later
 
 
 def rates_after(lr: Rate, after: int) -> Iterator[float]:

@@ -21,8 +21,10 @@ from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
+from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, run_loop
+from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.validation import apart
 
 
 class TrainerState(NamedTuple):
@@ -134,7 +136,8 @@ class Trainer:
         self._plain = np.dtype(self._dtype) if takes_numpy and of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
-        self._lock = threading.Lock()
+        # A callback of a run may ask for what it guards.
+        self._lock = threading.RLock()
 
     @property
     def backend(self) -> Backend:
@@ -315,6 +318,9 @@ class Trainer:
         sampling: Sampling = "replacement",
         seed: int = 0,
         record_every: int | None = None,
+        validation: tuple[Any, Any] | float | None = None,
+        patience: int | None = None,
+        callback: Callback | None = None,
         progress: bool | None = None,
         on_interrupt: OnInterrupt = "raise",
     ) -> TrainResult:
@@ -323,6 +329,10 @@ class Trainer:
         The arguments, the result and the errors are those of `train`. The draws go on from
         `steps`: two runs of 500 steps give the bits of one of 1000. Where a run raises
         KeyboardInterrupt, the steps that it took are kept.
+
+        A run with `patience` ends, and goes on later, where its validation loss was smallest, with
+        the optimizer's state and the number of steps as they were there. Where `callback` raises
+        an exception other than StopIteration, the Trainer is back where the run began.
         """
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
@@ -333,6 +343,13 @@ class Trainer:
         shown = options.progress(progress)
         returns = options.returns(on_interrupt)
         with self._lock:
+            if sample_weight is not None:
+                self._take_weights()
+            if self._method.weighted:
+                t = self._with_weights(t, sample_weight)
+            given = self._backend, x, t, self._dtype, validation, seed
+            x, t, held = apart(*given, loss=loss, outputs=outputs)
+            looks = looks_at(self._method, held, patience, callback)
             first = self._steps
             plan = options.plan(
                 samples=x.shape[0],
@@ -344,15 +361,12 @@ class Trainer:
                 sampling=sampling,
                 seed=seed,
                 record_every=record_every,
+                by_epoch=held is not None,
             )
-            if sample_weight is not None:
-                self._take_weights()
-            if self._method.weighted:
-                t = self._with_weights(t, sample_weight)
             before = self._loop.state
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown
+                    self._loop, x, t, plan, first, first + max_steps, shown, looks
                 )
             except BaseException:
                 # How far a run came that something broke off inside is not known.

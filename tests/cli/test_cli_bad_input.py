@@ -18,8 +18,8 @@ OPTIONS = (
     "--target, --features, --drop, --categorical, --text, --missing, "
     "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
     "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, "
-    "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, --seed, "
-    "--dtype, --backend, --arithmetic, --out, --plot, --help"
+    "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, "
+    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --out, --plot, --help"
 )
 MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 NAMES = "`DATA` must have names in its first line"
