@@ -178,8 +178,7 @@ def sgd_step(
         network = checks.params(chosen, params, beside={"x": x, "t": t})
         outputs = network[-1][0].shape[1]
         (x,) = checks.for_network(chosen, network[0][0], x=x)
-        if loss == "cross_entropy":
-            t = targets.of_classes(chosen, t, outputs, single=x.ndim == 1)
+        t = targets.of_samples(chosen, t, loss, outputs, single=x.ndim == 1)
         (t,) = checks.for_network(chosen, network[0][0], t=t)
         checks.fits((network[0][0].shape[0], outputs), x, t)
         checks.same_samples("x", x, "t", t)
