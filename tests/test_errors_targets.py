@@ -134,7 +134,7 @@ PROBABILITIES = [
     (lambda: entropy(SURE.astype("f4")), Type,
      "`y`, `t` must be of one floating dtype, got `y` float64, `t` float32"),
     (lambda: step(SURE.astype("f4")), Type,
-     "`params` and `t` must be of the same dtype, got float64 and float32"),
+     "`x`, `t` must be of one floating dtype, got `x` float64, `t` float32"),
     (lambda: train(SURE, params=SINGLE), Type,
      "`params` must be of `dtype` float64, got float32"),
 ]  # fmt: skip

@@ -177,9 +177,10 @@ def sgd_step(
     if not are_numpys or not chosen.owns(x):
         network = checks.params(chosen, params, beside={"x": x, "t": t})
         outputs = network[-1][0].shape[1]
-        (x,) = checks.for_network(chosen, network[0][0], x=x)
-        t = targets.of_samples(chosen, t, loss, outputs, single=x.ndim == 1)
-        (t,) = checks.for_network(chosen, network[0][0], t=t)
+        if LOSSES[loss].probabilities:
+            (x,) = checks.for_network(chosen, network[0][0], x=x)
+            t = targets.of_samples(chosen, t, loss, outputs, single=x.ndim == 1)
+        x, t = checks.for_network(chosen, network[0][0], x=x, t=t)
         checks.fits((network[0][0].shape[0], outputs), x, t)
         checks.same_samples("x", x, "t", t)
         checks.at_least_one_sample("x", x)

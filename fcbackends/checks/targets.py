@@ -53,10 +53,8 @@ def as_batch(
     return rows[:, None] if rows.ndim == 1 else rows
 
 
-def of_samples(backend: Backend, t: Any, loss: str, outputs: int, *, single: bool) -> Any:
-    """Targets of one sample (M,), or of a batch (N, M): probabilities, where classes came."""
-    if not LOSSES[loss].probabilities:
-        return t
+def of_samples(backend: Backend, t: Any, loss: str, outputs: int, *, single: bool) -> Array:
+    """Probabilities as numbers: of one sample (M,), or of a batch (N, M); of classes, too."""
     rows = _of_numbers(backend, "t", t)
     if loss != "cross_entropy" or rows.ndim != (0 if single else 1):
         return rows

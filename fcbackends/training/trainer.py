@@ -202,9 +202,10 @@ class Trainer:
 
     def _checked(self, x: Any, t: Any, sample_weight: Any) -> tuple[Array, Array]:
         loss = self._method.loss
-        (x,) = data.for_network(self._backend, self._like, x=x)
-        t = targets.of_samples(self._backend, t, loss, self._sizes[1], single=x.ndim == 1)
-        (t,) = data.for_network(self._backend, self._like, t=t)
+        if LOSSES[loss].probabilities:
+            (x,) = data.for_network(self._backend, self._like, x=x)
+            t = targets.of_samples(self._backend, t, loss, self._sizes[1], single=x.ndim == 1)
+        x, t = data.for_network(self._backend, self._like, x=x, t=t)
         data.fits(self._sizes, x, t)
         data.same_samples("x", x, "t", t)
         data.at_least_one_sample("x", x)
