@@ -8,8 +8,7 @@ import pytest
 import fcbackends as fcb
 from tests.cases import BACKENDS, DTYPES, allow_small_kernels, quick_first
 from tests.loss_cases import ADAM, LOSSES, loss_problem, with_weights
-from tests.loss_oracle import network
-from tests.oracle import assert_same_bits, sample_indices
+from tests.oracle import assert_same_bits, fast, sample_indices
 
 pytestmark = pytest.mark.jit_off
 
@@ -29,7 +28,7 @@ def test_a_training_has_the_oracles_bits(weighted, backend, loss):
     case = loss_problem(1, (3, 5, 4), 12, "float64", loss)
     rows = sample_indices(12, 15, 3, "epoch", 5)
     t = with_weights(case) if weighted else case.t
-    want, losses = network(loss, weighted).train(case.params, case.x, t, rows, 0.1)
+    want, losses = fast.train(case.params, case.x, t, rows, 0.1, "relu", loss, weighted)
     got = fcb.train(
         case.x, case.t, params=case.params, loss=loss, lr=0.1, batch_size=3, sampling="epoch",
         max_steps=15, seed=5, sample_weight=case.weights if weighted else None, backend=backend,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fcbackends.backends.loop import Plan
 from fcbackends.conformance import elementary
 from fcbackends.conformance.elementary import where
+from fcbackends.conformance.losses import loss_and_gradient, total
 from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD
@@ -29,15 +30,8 @@ Slots = tuple[tuple[Kept, Kept], ...]
 """The same of w and b, a layer each."""
 
 
-def _sum(terms: Floats) -> Floats:
-    """The sum over the first axis."""
-    if len(terms) == 0:
-        return np.zeros(terms.shape[1:], terms.dtype)
-    return np.add.accumulate(terms)[-1, ...]
-
-
 def _ordered(a: Floats, b: Floats) -> Floats:
-    return _sum(a.T[:, :, None] * b[:, None, :])
+    return total(a.T[:, :, None] * b[:, None, :])
 
 
 def _fused(a: Floats, b: Floats) -> Floats:
@@ -60,14 +54,7 @@ def fc_forward(arithmetic: str, x: Floats, w: Floats, b: Floats) -> Floats:
 def fc_backward(arithmetic: str, dy: Floats, x: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
     """dw, db and dx."""
     product = _PRODUCTS[arithmetic]
-    return product(x.T, dy), _sum(dy), product(dy, w.T)
-
-
-def mean_squared_loss(y: Floats, t: Floats) -> tuple[Floats, Floats]:
-    """The loss and its gradient."""
-    d = y - t
-    mean, twice = d.dtype.type(1 / len(d)), d.dtype.type(2 / len(d))
-    return _sum(_sum((d * d).T)) * mean, d * twice
+    return product(x.T, dy), total(dy), product(dy, w.T)
 
 
 def _relu(a: Floats) -> Floats:
@@ -148,7 +135,6 @@ _ACTIVATIONS = {
     "sigmoid": (_sigmoid, _sigmoid_backward),
     "identity": (lambda a: a, lambda dh, h: dh),
 }
-_LOSSES = {"mean_squared": mean_squared_loss}
 
 
 def _inputs(arithmetic: str, params: Params, x: Floats, method: Method) -> list[Floats]:
@@ -173,7 +159,8 @@ def predict(arithmetic: str, params: Params, x: Floats, method: Method) -> Float
 
 def loss_of(arithmetic: str, params: Params, x: Floats, t: Floats, method: Method) -> Floats:
     """The loss of the network's output."""
-    return _LOSSES[method.loss](predict(arithmetic, params, x, method), t)[0]
+    y = predict(arithmetic, params, x, method)
+    return loss_and_gradient(y, t, method.loss, weighted=method.weighted)[0]
 
 
 def sgd_step(
@@ -201,7 +188,7 @@ def step(
     """Parameters and slots after the step of this number, and the loss before it."""
     inputs = _inputs(arithmetic, params, x, method)
     y = fc_forward(arithmetic, inputs[-1], *params[-1])
-    loss, dy = _LOSSES[method.loss](y, t)
+    loss, dy = loss_and_gradient(y, t, method.loss, weighted=method.weighted)
     stepped, kept = [], []
     activations = [_ACTIVATIONS["identity"], *_activations(params, method)]
     layers = list(zip(activations, inputs, params, slots, strict=True))

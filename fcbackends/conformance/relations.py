@@ -14,6 +14,7 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import LAYOUTS, laid_out
+from fcbackends.conformance.selftest import taken_dtypes
 
 Pairs: TypeAlias = "dict[str, tuple[Any, Any]]"
 """By the name of the relation: what was found, and what it must equal."""
@@ -143,6 +144,20 @@ def _scaled(backend: Backend, case: Case) -> Pairs:
     }
 
 
+def _shifted_logits(backend: Backend, case: Case) -> Pairs:
+    """A softmax does not see what is added to all logits, where the sums are exact."""
+    if "float64" not in taken_dtypes(backend):
+        return {}
+    draws, samples, classes = case.draws, case.draws.integer(1, 9), case.draws.integer(1, 12)
+    y = draws.integers((samples, classes), 40).astype(case.dtype)
+    t = np.array([draws.integer(0, classes - 1) for _ in range(samples)])
+    plain, moved = (
+        list(losses.cross_entropy_loss(logits, t, backend=backend))
+        for logits in (y, y + np.dtype(case.dtype).type(draws.integer(-1000, 1000)))
+    )
+    return {"a softmax of logits with a number added": (moved, plain)}
+
+
 def _whole_numbers(backend: Backend, case: Case) -> Pairs:
     """One step on small integers is exact: it equals rational arithmetic."""
     draws = case.draws
@@ -197,6 +212,7 @@ _RELATIONS = (
     _other_layout,
     _other_threads,
     _scaled,
+    _shifted_logits,
     _whole_numbers,
     _run_in_parts,
 )
