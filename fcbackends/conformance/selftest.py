@@ -227,8 +227,8 @@ def _lost(backend: Backend, dtype: str) -> list[Any]:
     t, weighted = (backend.asarray(a, dtype) for a in (t, np.column_stack([t, weights])))
     found: list[Any] = []
     for name, loss in LOSSES.items():
-        found += backend.loss_and_gradient(y, t, name, False)  # noqa: FBT003 - as backends have it
-        found += backend.loss_and_gradient(y, weighted, name, True)  # noqa: FBT003
+        found += backend.loss_and_gradient(y, t, name, False)
+        found += backend.loss_and_gradient(y, weighted, name, True)
         found += [backend.probabilities(y, name)] if loss.probabilities else []
     params = ((numbers(19, 5), numbers(5)),)
     loop = backend.training_loop(params, _METHOD._replace(loss="cross_entropy", weighted=True))
