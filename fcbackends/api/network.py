@@ -110,7 +110,7 @@ def predict_proba(
     array([[0.5   , 0.5   ],
            [0.8808, 0.1192]])
     """
-    loss = options.choice("loss", loss, (name for name in LOSSES if LOSSES[name].probabilities))
+    loss = options.choice("loss", loss, [name for name in LOSSES if LOSSES[name].probabilities])
     chosen = backend_for(backend, arithmetic, **checks.leaves(params), x=x)
     y = predict(params, x, activation=activation, backend=chosen)
     p = chosen.probabilities(checks.as_batch(y), loss)
