@@ -6,15 +6,14 @@ comparison. The contract that all of them keep: docs/contract.md of the source d
 """
 
 from fcbackends.agreement import Agreement, compare, digest
-from fcbackends.api import (
-    fc_backward,
-    fc_forward,
+from fcbackends.api.layers import fc_backward, fc_forward, relu, relu_backward
+from fcbackends.api.losses import (
+    binary_cross_entropy_loss,
+    cross_entropy_loss,
+    huber_loss,
     mean_squared_loss,
-    predict,
-    relu,
-    relu_backward,
-    sgd_step,
 )
+from fcbackends.api.network import predict, predict_proba, sgd_step
 from fcbackends.backends.array_api import StepLoop, namespace_backends
 from fcbackends.backends.backend import Backend, Conformance
 from fcbackends.backends.registry import (
@@ -30,6 +29,7 @@ from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
+from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate, StepRate
 from fcbackends.models.saving import SavedModel, load, save
 from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
@@ -53,7 +53,10 @@ __all__ = [
     "Arithmetic",
     "Backend",
     "Conformance",
+    "ConstantRate",
+    "CosineRate",
     "DivergenceError",
+    "ExponentialRate",
     "FCGradients",
     "History",
     "Look",
@@ -61,21 +64,26 @@ __all__ = [
     "SavedModel",
     "Scaling",
     "StepLoop",
+    "StepRate",
     "StepResult",
     "TrainResult",
     "Trainer",
     "TrainerState",
+    "binary_cross_entropy_loss",
     "compare",
+    "cross_entropy_loss",
     "digest",
     "fc_backward",
     "fc_forward",
     "get_backend",
+    "huber_loss",
     "init_params",
     "list_backends",
     "load",
     "mean_squared_loss",
     "namespace_backends",
     "predict",
+    "predict_proba",
     "register_backend",
     "relu",
     "relu_backward",

@@ -101,6 +101,8 @@ def _backend(
         fc_forward=on_arrays(layers.fc_forward),
         fc_backward=on_arrays(layers.fc_backward),
         mean_squared_loss=on_arrays(losses.mean_squared),
+        loss_and_gradient=on_arrays(losses.loss_and_gradient),
+        probabilities=on_arrays(losses.probabilities),
         predict=on_arrays(network.predict),
         sgd_step=on_arrays(network.sgd_step),
         training_loop=loop(arithmetic),

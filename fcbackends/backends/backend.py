@@ -51,6 +51,9 @@ class Backend:
         (array of this library or NumPy's, dtype name or None) -> array of this library.
     fc_forward, fc_backward, mean_squared_loss : callable
         (x, w, b) -> y; (dy, x, w) -> FCGradients; (y, t) -> LossAndGradient.
+    loss_and_gradient, probabilities : callable
+        (y, t, loss, weighted) -> LossAndGradient, where the weights of samples, if there are any,
+        are the last column of t; (y, loss) -> what the outputs stand for.
     predict, sgd_step : callable
         (params, x, activation="relu") -> y; (params, x, t, Method) -> StepResult. An
         activation is a name, or a tuple of one for each hidden layer.
@@ -68,6 +71,8 @@ class Backend:
     fc_forward: Callable[[Array, Array, Array], Array]
     fc_backward: Callable[[Array, Array, Array], FCGradients]
     mean_squared_loss: Callable[[Array, Array], LossAndGradient]
+    loss_and_gradient: Callable[[Array, Array, str, bool], LossAndGradient]
+    probabilities: Callable[[Array, str], Array]
     predict: Callable[..., Array]
     sgd_step: Callable[[Params, Array, Array, Method], StepResult]
     training_loop: Callable[[Params, Method], Loop]

@@ -87,7 +87,7 @@ _ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {
 def _compiled_backend(backend: Backend) -> Backend:
     stepped = _compiled(
         lambda params, x, t, lr, form: backend.sgd_step(
-            params, x, t, Method(lr, form.activation, form.loss)
+            params, x, t, Method(lr, form.activation, form.loss, weighted=form.weighted)
         )
     )
     return dataclasses.replace(
@@ -95,6 +95,8 @@ def _compiled_backend(backend: Backend) -> Backend:
         fc_forward=_compiled(backend.fc_forward),
         fc_backward=_compiled(backend.fc_backward),
         mean_squared_loss=_compiled(backend.mean_squared_loss),
+        loss_and_gradient=_compiled(backend.loss_and_gradient),
+        probabilities=_compiled(backend.probabilities),
         predict=_compiled(backend.predict),
         sgd_step=lambda params, x, t, method: stepped(params, x, t, method.lr, method.form),
     )
@@ -146,8 +148,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_name(value: Any) -> bool:
-    """Whether it is a name, a tuple of names, or a form."""
-    return isinstance(value, str | Form) or (
+    """Whether it is a name, a tuple of names, a form, or whether something is so."""
+    return isinstance(value, str | Form | bool) or (
         isinstance(value, tuple) and all(isinstance(name, str) for name in value)
     )
 

@@ -15,8 +15,8 @@ from fcbackends.backends.fused_loop import FusedLoop, plain
 from fcbackends.kernels import layers
 from fcbackends.kernels.activations import codes
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import LOSSES
 from fcbackends.kernels.jit import entry
+from fcbackends.kernels.losses import PROBABILITIES, code
 from fcbackends.kernels.threads import get_threads, run_in_threads, set_threads, threads_for
 from fcbackends.maths.activations import Activations, of_hidden_layers
 from fcbackends.maths.arithmetic import Array
@@ -55,12 +55,30 @@ def fc_backward(arithmetic: str, dy: Array, x: Array, w: Array) -> FCGradients:
     return FCGradients(dw, db, dx)
 
 
-def mean_squared_loss(y: Array, t: Array) -> LossAndGradient:
+def loss_and_gradient(
+    y: Array,
+    t: Array,
+    loss: str = "mean_squared",
+    weighted: bool = False,
+) -> LossAndGradient:
     """The loss and its gradient, as in `fcbackends.maths`."""
-    dy = np.empty(y.shape, y.dtype)
+    samples, outputs = y.shape
+    weights = np.ascontiguousarray(t[:, outputs]) if weighted else np.ones(samples, y.dtype)
+    target, losses = plain(t[:, :outputs]).reshape(-1), np.empty(samples, y.dtype)
+    # In the place of y; a row of y may be of no numbers.
+    dy = np.array(y, order="C")
+    room = np.empty(max(dy.size, 1), y.dtype)
     kernel = _kernel(layers.loss_and_gradient, y.dtype)
-    loss = kernel(LOSSES["mean_squared"], plain(y), plain(t), dy)
-    return LossAndGradient(y.dtype.type(loss), dy)
+    of_loss = code(loss, dtype_of(y))
+    value = kernel(of_loss, outputs, dy.reshape(-1), target, weights, losses, room)
+    return LossAndGradient(y.dtype.type(value), dy)
+
+
+def probabilities(y: Array, loss: str) -> NDArray[Any]:
+    """What the network's output stands for, as in `fcbackends.maths`."""
+    p = np.array(y, order="C")
+    _kernel(PROBABILITIES[loss], y.dtype)(p.reshape(-1), *p.shape)
+    return p
 
 
 def predict(
@@ -107,7 +125,9 @@ def _backend(arithmetic: str) -> Backend:
         asarray=np.asarray,
         fc_forward=functools.partial(fc_forward, arithmetic),
         fc_backward=functools.partial(fc_backward, arithmetic),
-        mean_squared_loss=mean_squared_loss,
+        mean_squared_loss=loss_and_gradient,
+        loss_and_gradient=loss_and_gradient,
+        probabilities=probabilities,
         predict=functools.partial(predict, arithmetic),
         sgd_step=functools.partial(sgd_step, arithmetic),
         training_loop=functools.partial(FusedLoop, arithmetic),

@@ -30,6 +30,8 @@ class Shape(NamedTuple):
 
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
+    loss: str
+    weighted: bool
     one_sample: bool
     rule: Rule
     dtype: str
@@ -68,10 +70,12 @@ def make(shape: Shape, steps: int) -> bool:
     """Have a shape's kernel in this process, if it is kept or so many steps are worth it."""
     if shape in _kernels:
         return True
-    sizes, activations, one_sample, rule, *names = shape
+    sizes, activations, loss, weighted, one_sample, rule, *names = shape
     if len(_kernels) >= _MOST_KERNELS or not small.is_small(sizes, one_sample=one_sample):
         return False
-    family = small.small_steps(sizes, activations, rule, one_sample=one_sample)
+    family = small.small_steps(
+        sizes, activations, loss, rule, weighted=weighted, one_sample=one_sample
+    )
     _steps[shape] += steps
     is_worth = steps > 0 and (_is_first(rule, *names) or _is_worth_compiling(shape))
     if not is_worth and not is_there(family, *names):

@@ -38,7 +38,7 @@ def together(
     """
     if _are_ready(backend, dtype, named):
         return list(named.values())
-    brought = {name: _bring(backend, name, value) for name, value in named.items()}
+    brought = {name: bring(backend, name, value) for name, value in named.items()}
     kinds = {name: dtype_of(array) for name, array in brought.items()}
     for name, kind in kinds.items():
         if kind not in DTYPES and not kind.startswith(("int", "uint")):
@@ -98,7 +98,7 @@ def fit_as_they_are(params: Any, x: Any, t: Any) -> bool:
     return len(params) > 0 and t.shape == (*samples, size)
 
 
-def _bring(backend: Backend, name: str, value: Any) -> Array:
+def bring(backend: Backend, name: str, value: Any) -> Array:
     """The value as an array of NumPy or the backend's library; one of another is refused."""
     if type(value) is np.ndarray and value.dtype.kind in "fiu":
         return value
@@ -129,6 +129,11 @@ def is_one_sample(name: str, array: Array, *, columns: int | None = None) -> boo
         required = f"be of shape ({width},) for one sample or (N, {width})"
         raise ArgumentError(name, required, f"{tuple(shape)}")
     return len(shape) == 1
+
+
+def as_batch(array: Array) -> Array:
+    """One sample (K,) as a batch of one; a batch as it is."""
+    return array[None, :] if array.ndim == 1 else array
 
 
 def at_least_one_sample(name: str, array: Array) -> None:

@@ -16,6 +16,7 @@ from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
 from fcbackends.maths.activations import ACTIVATIONS, Activations
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import MAX_SAMPLES, Sampling
+from fcbackends.maths.schedules import Rate, Schedule
 
 _MAX_POSITION = 2**63 - 1
 
@@ -134,6 +135,17 @@ def learning_rate(lr: Any, dtype: str) -> float:
     if not low < rate < high:
         raise ArgumentError("lr", required, shown(lr))
     return rate
+
+
+def rate(lr: Any, dtype: str) -> Rate:
+    """A learning rate, or a schedule of them."""
+    if not isinstance(lr, Schedule):
+        return learning_rate(lr, dtype)
+    low, high = _RATES[dtype]
+    if not low < lr.lr < high or getattr(lr, "end", 0.0) >= high:
+        required = f"be a schedule whose rates are finite in {dtype}, the first > 0"
+        raise ArgumentError("lr", required, shown(lr))
+    return lr
 
 
 def optimizer(value: Any) -> Optimizer:

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from fcbackends import __version__
 from fcbackends.cli import types
 from fcbackends.cli.commands import Commands
+from fcbackends.cli.descent import SCHEDULES
 from fcbackends.errors import ArgumentError
 from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
@@ -73,6 +74,22 @@ def _cli(ctx: click.Context) -> None:
 @click.option("--nesterov", is_flag=True, help="Nesterov's momentum.")
 @click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters.")
 @click.option("--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate.")
+@click.option(
+    "--schedule",
+    type=types.choice(*SCHEDULES),
+    default="constant",
+    show_default=True,
+    help="How it falls: by --decay-factor after each --decay-every steps, or each step, or to 0 "
+    "along a cosine.",
+)
+@click.option("--decay-every", type=types.COUNT, help="Steps between two falls of step.")
+@click.option("--decay-factor", type=types.NUMBER, help="Of step and exponential, at most 1.")
+@click.option(
+    "--warmup",
+    type=types.WHOLE,
+    default="0",
+    help="First steps, in which the rate rises to --lr.",
+)
 @click.option(
     "--batch",
     "batch_size",

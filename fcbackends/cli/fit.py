@@ -16,6 +16,7 @@ import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.cli.data import Table, read_table
+from fcbackends.cli.descent import optimizer_of, rate_of
 from fcbackends.cli.model import Model
 from fcbackends.cli.scaling import cast
 from fcbackends.files import apart, writable
@@ -54,6 +55,11 @@ def train_file(
     momentum: float | None,
     nesterov: bool,
     weight_decay: float,
+    lr: float,
+    schedule: str,
+    decay_every: int | None,
+    decay_factor: float | None,
+    warmup: int,
     batch_size: int | None,
     max_steps: int | None,
     epochs: int | None,
@@ -83,7 +89,7 @@ def train_file(
     """
     model_path = writable(out, "--out", [".safetensors"]) if out else None
     picture = _picture_path(plot)
-    descent = _optimizer(optimizer, momentum, nesterov, weight_decay)
+    descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     table = read_table(data, header)
@@ -92,6 +98,7 @@ def train_file(
     untrained = replace(untrained, activation=activation)
     part = parts["training"]
     batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
+    rate = rate_of(lr, schedule, decay_every, decay_factor, warmup, steps)
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
     _, first_loss = _evaluate(untrained, part, chosen)
     started = time.perf_counter()
@@ -101,6 +108,7 @@ def train_file(
         params=untrained.params,
         activation=activation,
         optimizer=descent,
+        lr=rate,
         batch_size=batch,
         max_steps=steps,
         seed=seed,
@@ -125,6 +133,7 @@ def train_file(
             *_describe(model, parts),
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
+            *([] if rate == lr else [("learning rate", str(rate))]),
             ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
@@ -135,17 +144,6 @@ def train_file(
     )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
-
-
-def _optimizer(
-    name: str, momentum: float | None, nesterov: bool, weight_decay: float
-) -> fcb.SGD | fcb.Adam:
-    if name == "sgd":
-        return fcb.SGD(momentum or 0.0, nesterov, weight_decay)
-    for option, given in (("--momentum", momentum is not None), ("--nesterov", nesterov)):
-        if given:
-            raise fcb.ArgumentError(option, "come with --optimizer sgd", f"--optimizer {name}")
-    return fcb.Adam(weight_decay=weight_decay, decoupled=name == "adamw")
 
 
 def _prepare(

@@ -16,6 +16,7 @@ from fcbackends.kernels import small
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.elements import PLAIN
 from fcbackends.kernels.jit import FAMILIES
+from fcbackends.kernels.losses import SQUARES
 
 
 def _label(name: str, arithmetic: str, dtype: str) -> str:
@@ -45,7 +46,9 @@ def warm_up(
             raise ArgumentError("--sizes", required, got)
         for one_sample in batches:
             usual = (small.USUAL_ACTIVATION,) * (len(sizes) - 2)
-            family = small.small_steps(sizes, usual, PLAIN, one_sample=one_sample)
+            family = small.small_steps(
+                sizes, usual, SQUARES, PLAIN, weighted=False, one_sample=one_sample
+            )
             families[f"small.{family.__name__}"] = family
     kernels = [
         (_label(name, arithmetic, dtype), families[name], (dtype, arithmetic))

@@ -8,12 +8,13 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends import api
+from fcbackends.api import layers, losses, network
 from fcbackends.arrays import as_numpy
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import LAYOUTS, laid_out
+from fcbackends.conformance.selftest import taken_dtypes
 
 Pairs: TypeAlias = "dict[str, tuple[Any, Any]]"
 """By the name of the relation: what was found, and what it must equal."""
@@ -29,8 +30,8 @@ def relation(backend: Backend, case: Case) -> Pairs:
 
 def _layer(backend: Backend, x: Any, w: Any, b: Any, dy: Any) -> list[NDArray[Any]]:
     """y, dw, db and dx of one layer."""
-    y = api.fc_forward(x, w, b, backend=backend)
-    return list(map(as_numpy, (y, *api.fc_backward(dy, x, w, backend=backend))))
+    y = layers.fc_forward(x, w, b, backend=backend)
+    return list(map(as_numpy, (y, *layers.fc_backward(dy, x, w, backend=backend))))
 
 
 def _first_layer(case: Case) -> tuple[Any, Any, Any, Any]:
@@ -45,12 +46,12 @@ def _row_alone(backend: Backend, case: Case) -> Pairs:
     row = case.draws.integer(0, len(x) - 1)
     y, _, _, dx = _layer(backend, x, w, b, dy)
     alone_y, _, _, alone_dx = _layer(backend, x[row], w, b, dy[row])
-    outputs = as_numpy(api.predict(case.params, x, backend=backend))
+    outputs = as_numpy(network.predict(case.params, x, backend=backend))
     return {
         "fc_forward of a row alone": (alone_y, y[row]),
         "fc_backward of a row alone": (alone_dx, dx[row]),
         "predict of a row alone": (
-            api.predict(case.params, x[row : row + 1], backend=backend),
+            network.predict(case.params, x[row : row + 1], backend=backend),
             outputs[row : row + 1],
         ),
     }
@@ -63,12 +64,12 @@ def _rows_permuted(backend: Backend, case: Case) -> Pairs:
     order = np.roll(np.arange(len(x)), shift)[::turn]
     y, _, _, dx = _layer(backend, x, w, b, dy)
     moved_y, _, _, moved_dx = _layer(backend, x[order], w, b, dy[order])
-    outputs = as_numpy(api.predict(case.params, x, backend=backend))
+    outputs = as_numpy(network.predict(case.params, x, backend=backend))
     return {
         "fc_forward of permuted rows": (moved_y, y[order]),
         "fc_backward of permuted rows": (moved_dx, dx[order]),
         "predict of permuted rows": (
-            api.predict(case.params, x[order], backend=backend),
+            network.predict(case.params, x[order], backend=backend),
             outputs[order],
         ),
     }
@@ -86,7 +87,7 @@ def _other_layout(backend: Backend, case: Case) -> Pairs:
         return backend.asarray(values.T.copy()).T
 
     def stepped(params: Any, x: Any, t: Any) -> list[Any]:
-        return list(api.sgd_step(params, x, t, case.method.lr, backend=backend))
+        return list(network.sgd_step(params, x, t, case.lr, backend=backend))
 
     layout = case.draws.choice(tuple(LAYOUTS))
     want = stepped(*plain)
@@ -112,7 +113,7 @@ def _other_threads(backend: Backend, case: Case) -> Pairs:
     )
 
     def everything() -> list[Any]:
-        stepped = api.sgd_step(((w, b),), x, dy, case.method.lr, backend=backend)
+        stepped = network.sgd_step(((w, b),), x, dy, case.lr, backend=backend)
         return [_layer(backend, x, w, b, dy), *stepped]
 
     found = everything()
@@ -129,8 +130,8 @@ def _scaled(backend: Backend, case: Case) -> Pairs:
     factor = np.dtype(case.dtype).type(2.0 ** case.draws.integer(-9, 9))
     y, dw, db, dx = _layer(backend, x, w, b, dy)
     scaled = _layer(backend, x * factor, w, b * factor, dy * factor)
-    loss, gradient = map(as_numpy, api.mean_squared_loss(dy, y, backend=backend))
-    scaled_loss = api.mean_squared_loss(dy * factor, y * factor, backend=backend)
+    loss, gradient = map(as_numpy, losses.mean_squared_loss(dy, y, backend=backend))
+    scaled_loss = losses.mean_squared_loss(dy * factor, y * factor, backend=backend)
     return {
         "a layer scaled by a power of two": (
             scaled,
@@ -141,6 +142,20 @@ def _scaled(backend: Backend, case: Case) -> Pairs:
             [loss * factor * factor, gradient * factor],
         ),
     }
+
+
+def _shifted_logits(backend: Backend, case: Case) -> Pairs:
+    """A softmax does not see what is added to all logits, where the sums are exact."""
+    if "float64" not in taken_dtypes(backend):
+        return {}
+    draws, samples, classes = case.draws, case.draws.integer(1, 9), case.draws.integer(1, 12)
+    y = draws.integers((samples, classes), 40).astype(case.dtype)
+    t = np.array([draws.integer(0, classes - 1) for _ in range(samples)])
+    plain, moved = (
+        list(losses.cross_entropy_loss(logits, t, backend=backend))
+        for logits in (y, y + np.dtype(case.dtype).type(draws.integer(-1000, 1000)))
+    )
+    return {"a softmax of logits with a number added": (moved, plain)}
 
 
 def _whole_numbers(backend: Backend, case: Case) -> Pairs:
@@ -160,7 +175,7 @@ def _whole_numbers(backend: Backend, case: Case) -> Pairs:
     def floats(a: Any) -> Any:
         return a.astype(case.dtype)
 
-    stepped = api.sgd_step(
+    stepped = network.sgd_step(
         ((floats(w), floats(b)),), floats(x), floats(t), float(rate), backend=backend
     )
     return {
@@ -179,7 +194,7 @@ def _run_in_parts(backend: Backend, case: Case) -> Pairs:
         params = tuple(
             (backend.asarray(w, case.dtype), backend.asarray(b, case.dtype)) for w, b in case.params
         )
-        return backend.training_loop(params, case.method._replace(lr=case.method.lr / 100))
+        return backend.training_loop(params, case.method._replace(lr=case.lr / 100))
 
     x, t = backend.asarray(case.x, case.dtype), backend.asarray(case.t, case.dtype)
     middle = case.draws.integer(0, case.steps)
@@ -197,6 +212,7 @@ _RELATIONS = (
     _other_layout,
     _other_threads,
     _scaled,
+    _shifted_logits,
     _whole_numbers,
     _run_in_parts,
 )

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import config, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import config
 
 from fcbackends.kernels import elementary
-from fcbackends.kernels.jit import address, inlined, kernel
+from fcbackends.kernels.calls import address, call
+from fcbackends.kernels.jit import inlined, kernel
 from fcbackends.kernels.vectors import constant, where
 
 _LEAKY_SLOPE = 0.01
@@ -149,26 +148,12 @@ def codes(name: str, dtype: str) -> tuple[int, int]:
     return forward, backward
 
 
-@intrinsic
-def _compiled_call(typing_context, at, rows):
-    def codegen(context, builder, signature, args):
-        kinds = tuple(rows)
-        kind = context.call_conv.get_function_type(types.none, kinds)
-        function = builder.inttoptr(args[0], kind.as_pointer())
-        values = cgutils.unpack_tuple(builder, args[1])
-        context.call_conv.call_function(builder, function, types.none, kinds, values)
-        return context.get_dummy_value()
-
-    return types.void(at, rows), codegen
-
-
-def _interpreted_call(code: int, rows: Any) -> None:
-    """Call the kernel at an address."""
+def _interpreted(code: int, rows: Any) -> None:
     activation = ACTIVATIONS[_NAMES[code]]
     (activation.forward if len(rows) == 1 else activation.backward)(*rows)
 
 
-_call: Any = _interpreted_call if config.DISABLE_JIT else _compiled_call
+_call: Any = _interpreted if config.DISABLE_JIT else call
 
 
 @inlined

@@ -1,26 +1,22 @@
-"""What is done to elements: losses and updates.
-
-Each is a small function over a row, and has a code that stands in a network's layout; the choice
-among them is made here, once a row.
-"""
+"""How weights move down their gradient, row by row."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, TypeAlias
 
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.vectors import alike, sqrt
-
-LOSSES = {"mean_squared": 0}
-
 
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 """How many numbers each update keeps beside a parameter."""
 
 DECAYS = {"none": 0, "coupled": 1, "decoupled": 2}
 
-PLAIN = "sgd", "none", True
+Rule: TypeAlias = "tuple[str, str, bool, bool]"
+"""The names of an update and of a decay, and whether biases decay and each step has its rate."""
+
+PLAIN: Rule = "sgd", "none", True, False
 """The rule of plain SGD."""
 
 MOST_CONSTANTS = 8
@@ -36,31 +32,6 @@ _SETTLED = 2.0**-54
 def is_finite(value):
     """Whether a number is neither infinite nor NaN."""
     return value - value == 0
-
-
-# --- losses --------------------------------------------------------------------------------------
-
-
-@inlined
-def gradient_factor(loss, samples):
-    """What a sample's gradient is multiplied by, so that it is that of the samples' mean loss."""
-    return 2.0 / samples
-
-
-@inlined
-def loss_of_sample(loss, y, t, dy, factor):
-    """One sample's loss; dy, which may be y, receives its gradient times `factor`."""
-    return _squared(y, t, dy, factor)
-
-
-@inlined
-def _squared(y, t, dy, factor):
-    squares = y.dtype.type(0)
-    for m in range(y.shape[0]):
-        d = y[m] - t[m]
-        squares = squares + d * d if m > 0 else d * d
-        dy[m] = d * factor
-    return squares
 
 
 # --- updates -------------------------------------------------------------------------------------
@@ -120,19 +91,21 @@ def _adam(weights, first, second, gradient, constants):
 _UPDATES = {"sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adam": _adam}
 
 
-def moving(rule: tuple[str, str, bool], *, is_bias: bool = False) -> Any:
+def moving(rule: Rule, *, is_bias: bool = False) -> Any:
     """The way to move the parameters from `at` on down their gradient, by a rule.
 
-    That is the names of an update and of a decay, and whether biases decay. What the optimizer
-    keeps beside each parameter stands at `distance` from it, and at twice that, and so on.
+    What the optimizer keeps beside each parameter stands at `distance` from it, and at twice that,
+    and so on.
     """
-    update, way, decays_bias = rule
+    update, way, decays_bias, _ = rule
     return _moving(update, DECAYS[way] if decays_bias or not is_bias else 0)
 
 
-def suffix(rule: tuple[str, str, bool]) -> str:
+def suffix(rule: Rule) -> str:
     """What a kernel's name says of its rule."""
-    return "" if rule == PLAIN else "_".join(("", *rule[:2], "all" if rule[2] else "weights"))
+    update, way, decays_bias, scheduled = rule
+    descent = () if rule[:3] == PLAIN[:3] else (update, way, "all" if decays_bias else "weights")
+    return "_".join(("", *descent, *(["scheduled"] if scheduled else [])))
 
 
 @functools.cache
@@ -157,7 +130,10 @@ def _moving(name: str, way: int) -> Any:
 
 # --- constants of a step -------------------------------------------------------------------------
 
-# They depend on the learning rate and two betas, which come as a row of float64, the pace.
+# They depend on the learning rate, two betas and the weight decay, which come as a row of float64,
+# the pace. Where a rule is scheduled, the rate of each step of a run follows there.
+RATES = 4
+"""Where they begin."""
 
 
 @inlined
@@ -177,14 +153,27 @@ def powers_after(pace, steps):
     return first, second
 
 
-def is_paced(rule: tuple[str, str, bool]) -> bool:
+def is_paced(rule: Rule) -> bool:
     """Whether there are such constants."""
-    return rule[0] == "adam"
+    return rule[0] == "adam" or rule[3]
 
 
-@inlined
-def set_pace(constants, pace, first, second):
-    """Write the constants that depend on the powers of a step."""
-    real = constants.dtype.type
-    constants[0] = real(pace[0] * (1.0 / (1.0 - first)))
-    constants[2] = real(1.0 / sqrt(1.0 - second))
+@functools.cache
+def setting_pace(rule: Rule) -> Any:
+    """The way to write the constants that a step after so many of a run has for itself."""
+    update, way, _, scheduled = rule
+    has_powers, has_decay = update == "adam", scheduled and way == "decoupled"
+
+    @inlined
+    def set_pace(constants, pace, taken, first, second):
+        real = constants.dtype.type
+        rate = pace[RATES + taken] if scheduled else pace[0]
+        if has_powers:
+            constants[0] = real(rate * (1.0 / (1.0 - first)))
+            constants[2] = real(1.0 / sqrt(1.0 - second))
+        else:
+            constants[0] = real(rate)
+        if has_decay:
+            constants[1] = real(rate * pace[3])
+
+    return set_pace

@@ -176,12 +176,6 @@ def _cache(name: str, dtype: str, arithmetic: str) -> KernelCache:
     return KernelCache(f"{name}-{arithmetic}-{dtype}")
 
 
-def address(kernel: Any) -> int:
-    """Where a kernel begins, for others to call."""
-    (compiled,) = kernel.overloads.values()
-    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-
-
 @functools.cache
 def entry(kernel: Any) -> Callable[..., Any]:
     """The way into a kernel that chooses no signature by its arguments: 0.33 us, and not 0.79.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba import types
 
-from fcbackends.kernels.elements import gradient_factor, loss_of_sample
 from fcbackends.kernels.jit import kernel
+from fcbackends.kernels.losses import gradient_factor, is_squares, losses_of_rows
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
 from fcbackends.kernels.threads import TEAM, share
 from fcbackends.kernels.tiles import ROWS, Operand
@@ -94,13 +94,13 @@ def backward(arithmetic, dy, x, w_transposed, dw, db, dx, team):
     )
 
 
-@kernel(lambda real, _: (types.int64, *_read_only(real, 2, 2), real[:, ::1]))
-def loss_and_gradient(loss, y, t, dy):
-    """The samples' mean loss; dy receives its gradient."""
-    samples = y.shape[0]
-    factor = y.dtype.type(gradient_factor(loss, samples))
-    total = y.dtype.type(0)
-    for n in range(samples):
-        of_sample = loss_of_sample(loss, y[n], t[n], dy[n], factor)
-        total = total + of_sample if n > 0 else of_sample
+@kernel(lambda real, _: (types.int64, types.int64, real[::1], *[real[::1]] * 4))
+def loss_and_gradient(loss, outputs, y, t, weights, losses, room):
+    """The samples' mean loss; y becomes its gradient. The rows are those of `losses_of_rows`."""
+    samples = weights.shape[0]
+    factor = y.dtype.type(gradient_factor(is_squares(loss), samples))
+    losses_of_rows(loss, y, t, weights, losses, room, samples, outputs, factor)
+    total = losses[0]
+    for n in range(1, samples):
+        total = total + losses[n]
     return total * y.dtype.type(1.0 / samples)

@@ -19,8 +19,8 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from fcbackends.kernels import activations as activating
-from fcbackends.kernels.elements import LOSSES, MOST_CONSTANTS
+from fcbackends.kernels import activations, losses
+from fcbackends.kernels.elements import MOST_CONSTANTS
 from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
 from fcbackends.kernels.tiles import VECTOR_BYTES
 
@@ -65,10 +65,11 @@ class Layer(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What the layers share: the code of the loss, room for rows, and places.
+    """What the layers share: the code of the loss, room for rows, numbers a target, and places.
 
     Those are of the update's constants, of all weights, of a copy of them, of what was written down
-    since, of the targets, of each sample's loss, and of the threads' scratch room. What the
+    since, of the targets, of each sample's weight and loss, of room for as many numbers as there
+    are targets, and of the threads' scratch room. What the
     optimizer keeps beside each weight stands after all weights, copy after copy of `theta_size`;
     `state_size` is that of all. Each thread has room of `input_size` for an input of the first
     layer, and of `scratch_size` for scratch.
@@ -79,6 +80,7 @@ class Shared(NamedTuple):
 
     loss: int
     capacity: int
+    target_size: int
     constants: int
     theta: int
     theta_size: int
@@ -87,7 +89,9 @@ class Shared(NamedTuple):
     taken: int
     input_size: int
     targets: int
+    weights: int
     losses: int
+    room: int
     scratch: int
     scratch_size: int
 
@@ -137,16 +141,18 @@ def lay_out(
     threads: int,
     itemsize: int,
     *,
-    activations: tuple[str, ...],
+    between: tuple[str, ...],
     loss: str,
+    weighted: bool,
     slots: int,
 ) -> Layout:
     """Find a place for everything, where numbers have so many bytes.
 
     `sizes` are the layers', inputs first; `capacity` is the most samples that are gone through at
     once, `threads` how many need room of their own, and `slots` how many numbers are kept beside
-    each weight. The others are names in the tables of `fcbackends.kernels.elements` and
-    `fcbackends.kernels.activations`, with one of `activations` for each layer but the last.
+    each weight. `between` and `loss` are names in the tables of `fcbackends.kernels.activations`,
+    one for each layer but the last, and of `fcbackends.kernels.losses`. Where samples are
+    `weighted`, the weight stands behind their targets.
     """
     unit, dtype = VECTOR_BYTES // itemsize, f"float{8 * itemsize}"
     size = 0
@@ -161,13 +167,14 @@ def lay_out(
         return at
 
     pairs = list(itertools.pairwise(sizes))
+    target_size = sizes[-1] + weighted
     constants, theta = place(MOST_CONSTANTS), size
     weights = [place((inputs + 1) * outputs) for inputs, outputs in pairs]
     theta_size = size - theta
     place(slots * theta_size)
     state_size = size - theta
     previous = place(state_size)
-    taken = place(2 + STEPS_A_COPY * (sizes[0] + sizes[-1]))
+    taken = place(2 + STEPS_A_COPY * (sizes[0] + target_size))
     transposed = [place(inputs * outputs) for inputs, outputs in pairs[1:]]
     lasting = size
     input_size = whole(capacity * (sizes[0] + 1))
@@ -178,18 +185,20 @@ def lay_out(
             Layer(
                 inputs,
                 outputs,
-                *activating.codes("identity" if is_last else activations[number], dtype),
+                *activations.codes("identity" if is_last else between[number], dtype),
                 weights[number],
                 transposed=0 if is_first else transposed[number - 1],
                 input=place(threads * input_size if is_first else capacity * (inputs + 1)),
                 gradient=place(capacity * outputs),
             )
         )
-    targets, losses = place(capacity * sizes[-1]), place(capacity)
+    targets, room = place(capacity * sizes[-1]), place(capacity * sizes[-1])
+    weights_of_samples, of_samples = place(capacity), place(capacity)
     scratch_size = (ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // itemsize
     shared = Shared(
-        LOSSES[loss],
+        losses.code(loss, dtype),
         capacity,
+        target_size,
         constants,
         theta,
         theta_size,
@@ -198,7 +207,9 @@ def lay_out(
         taken,
         input_size,
         targets,
-        losses,
+        weights_of_samples,
+        of_samples,
+        room,
         scratch=place(threads * scratch_size),
         scratch_size=scratch_size,
     )
@@ -206,12 +217,13 @@ def lay_out(
 
 
 def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Network:
-    """A network of this layout, all zeros but for the last column of each layer's input."""
-    memory = aligned_zeros(layout.size, dtype)
+    """A network of this layout, all zeros but for what multiplies biases and samples: ones."""
+    memory, shared = aligned_zeros(layout.size, dtype), layout.shared
+    memory[shared.weights : shared.weights + shared.capacity] = 1
     for number, layer in enumerate(layout.layers):
         for thread in range(1 if number else layout.threads):
-            at = layer.input + thread * layout.shared.input_size
-            _matrix(memory, at, layout.shared.capacity, layer.inputs + 1)[:, -1] = 1
+            at = layer.input + thread * shared.input_size
+            _matrix(memory, at, shared.capacity, layer.inputs + 1)[:, -1] = 1
     return Network(*_records(layout), memory, arithmetic)
 
 

@@ -16,13 +16,14 @@ from fcbackends.kernels.activations import activation_backward
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
+    Rule,
     decay,
-    loss_of_sample,
     moving,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
+from fcbackends.kernels.losses import losses_of_rows
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
 from fcbackends.kernels.threads import barrier, share
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand, transpose_block, transpose_edge
@@ -112,10 +113,18 @@ def forward_and_loss(network, rows, factor, team):
     shared = network.shared[0]
     outputs = layers[depth - 1].outputs
     first, last = share(rows, ROWS, team)
-    for n in range(first, last):
-        y = row(memory, layers[depth - 1].gradient + n * outputs, outputs)
-        t = row(memory, shared.targets + n * outputs, outputs)
-        memory[shared.losses + n] = loss_of_sample(shared.loss, y, t, y, factor)
+    count, at = last - first, first * outputs
+    losses_of_rows(
+        shared.loss,
+        row(memory, layers[depth - 1].gradient + at, count * outputs),
+        row(memory, shared.targets + at, count * outputs),
+        row(memory, shared.weights + first, count),
+        row(memory, shared.losses + first, count),
+        row(memory, shared.room + at, count * outputs),
+        count,
+        outputs,
+        factor,
+    )
     return True
 
 
@@ -155,9 +164,9 @@ def backward(network, rows, team):
 
 
 @functools.cache
-def descending(rule: tuple[str, str, bool]) -> Any:
+def descending(rule: Rule) -> Any:
     """The descent by a rule: chosen where it is compiled, it costs others no time there."""
-    update, way, decays_bias = moving((rule[0], "none", True)), DECAYS[rule[1]], int(rule[2])
+    update, way, decays_bias = moving((rule[0], "none", True, False)), DECAYS[rule[1]], int(rule[2])
     decays = way != 0
 
     @called

@@ -12,38 +12,32 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import types
 
-from fcbackends.kernels.activations import ACTIVATIONS, Activation
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     SLOTS,
-    gradient_factor,
+    Rule,
     is_finite,
     is_paced,
-    loss_of_sample,
-    moving,
     next_power,
     powers_after,
-    set_pace,
+    setting_pace,
     suffix,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined, kernel
+from fcbackends.kernels.losses import SQUARES, gradient_factor
 from fcbackends.kernels.rows import (
-    add_rows,
-    add_to_rows,
     all_moving,
-    move_rows,
     repetition,
-    sum_of_rows,
-    sums_in_rows,
 )
 from fcbackends.kernels.sampling import draw_samples
-from fcbackends.kernels.small_layout import LANES, Layer, Plan, is_by_columns, plan
+from fcbackends.kernels.small_layout import LANES, is_by_columns, plan
+from fcbackends.kernels.small_passes import SAMPLES_AT_ONCE, Small, whole_way
 from fcbackends.kernels.training import Data, data_type
 from fcbackends.kernels.vectors import vectors
 from fcbackends.kernels.views import local, prefetch, row
@@ -83,10 +77,6 @@ the stack, twice, where a thread may have no more than 128 KiB."""
 MOST_TERMS_OF_ANY = 32
 """A few outputs' sums go number by number: 200-1 on 32 would take 8 us instead of 3.7."""
 
-SAMPLES_AT_ONCE = 16
-"""Of a batch: what they add to a gradient is summed in registers. 2-3 on 32 takes 158 ns with 16,
-180 with 8 and 203 with 4."""
-
 _MOST_COPIED = 2048
 """So many numbers the stack has room for, in any thread; they can live in registers there."""
 
@@ -111,7 +101,6 @@ def weights_of(sizes: tuple[int, ...]) -> int:
 def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, ...]:
     return (
         arithmetic,
-        types.int64,
         real[::1],
         types.float64[::1],
         real[::1],
@@ -124,154 +113,32 @@ def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, .
     )
 
 
-class _Small(NamedTuple):
-    """What a kernel works on: how, with which weights, and room for a few samples' numbers."""
-
-    arithmetic: Any
-    loss: Any
-    constants: Any
-    weights: Any
-    gradient: Any
-    h: Any
-    d: Any
-    data: Data
-
-
-def _way_through(
-    plan: Plan,
-    number: int,
-    activation: Activation,
-    following: Any,
-    rule: tuple[str, str, bool],
-    *,
-    one_sample: bool,
-) -> Any:
-    """The way of `count` samples through a layer, the `following` ones, and back.
-
-    Their losses are added to `total`. Unless `factor` is 0, their gradients are added to the
-    network's, or the one sample's weights move.
-    """
-    layer, stride, size = plan.layers[number], plan.outputs, plan.weights
-    is_first, is_last = number == 0, number == len(plan.layers) - 1
-    by_rows, by_columns = layer.by_rows is not None, layer.by_columns is not None
-    # Matrices of constants, of which only those that there are are looked at.
-    rows, columns, bias = layer.by_rows, layer.by_columns, layer.bias
-    of_x, of_y = columns.lanes if columns else 1, bias.lanes
-    whole = vectors(of_y)
-    forward, add_bias = sum_of_rows(of_y), add_rows(of_y)
-    input_gradient = sum_of_rows(of_x)
-    move, move_bias = moving(rule), moving(rule, is_bias=True)
-    move_y, move_x = move_rows(of_y, move), move_rows(of_x, move)
-    add_y, add_x = add_to_rows(of_y), add_to_rows(of_x)
-    activate = _activate(activation, layer)
-    activation_backward = activation.backward
-
-    @inlined
-    def through(net, samples, count, factor, total):
-        for n in range(count):
-            at = n * stride
-            if is_first:
-                for k in range(layer.inputs):
-                    net.h[at + k] = net.data.x[samples[n] * layer.inputs + k]
-            x, y = at + layer.x, at + layer.y
-            if by_rows:
-                forward(net.arithmetic, net.weights, rows, net.h, x, y)
-            else:
-                sums_in_rows(net.arithmetic, net.weights, columns, net.h, x, layer.inputs, y)
-            add_bias(net.h, y, bias.vectors, net.weights, bias.at, 1, 0)
-            if is_last:
-                out, d = row(net.h, y, layer.outputs), row(net.d, y, layer.outputs)
-                t = row(net.data.t, samples[n] * layer.outputs, layer.outputs)
-                total += loss_of_sample(net.loss, out, t, d, factor)
-            else:
-                activate(net.h, y)
-        if not is_last:
-            total = following(net, samples, count, factor, total)
-        if factor != 0 and (not one_sample or is_finite(total)):
-            for n in range(count):
-                x, y = n * stride + layer.x, n * stride + layer.y
-                if not is_last:
-                    dh, h = whole(net.d, y, bias.vectors), whole(net.h, y, bias.vectors)
-                    activation_backward(dh, h)
-                if not is_first:
-                    input_gradient(net.arithmetic, net.weights, columns, net.d, y, x)
-            if one_sample:
-                if by_rows:
-                    move_y(net, rows, net.h, layer.x, net.d, layer.y, size)
-                if by_columns:
-                    move_x(net, columns, net.d, layer.y, net.h, layer.x, size)
-                dy = whole(net.d, layer.y, bias.vectors)
-                move_bias(net.weights, bias.at, dy, net.constants, size)
-            else:
-                if by_rows:
-                    add_y(net, rows, net.h, layer.x, net.d, layer.y, count, stride)
-                else:
-                    add_x(net, columns, net.d, layer.y, net.h, layer.x, count, stride)
-                add_bias(net.gradient, bias.at, bias.vectors, net.d, layer.y, count, stride)
-        return total
-
-    return through
-
-
-def _activate(activation: Activation, layer: Layer) -> Any:
-    """Activate a layer's output, which stands at y."""
-    forward, bias, outputs = activation.forward, layer.bias, layer.outputs
-    whole, width = vectors(bias.lanes), bias.vectors * bias.lanes
-
-    @inlined
-    def in_vectors(h, y):
-        forward(whole(h, y, bias.vectors))
-
-    @inlined
-    def by_number(h, y):
-        # Of whole vectors, of which LLVM makes such.
-        forward(row(h, y, width))
-        for i in range(outputs, width):
-            h[y + i] = 0
-
-    return by_number if activation.by_number else in_vectors
-
-
-def _network(
-    plan: Plan, activations: tuple[str, ...], rule: tuple[str, str, bool], *, one_sample: bool
-) -> Any:
-    """The way through all layers and back."""
-
-    @inlined
-    def nothing(net, samples, count, factor, total):
-        return total
-
-    through = nothing
-    names = *activations, "identity"
-    for number in reversed(range(len(plan.layers))):
-        activation = ACTIVATIONS[names[number]]
-        through = _way_through(plan, number, activation, through, rule, one_sample=one_sample)
-    return through
-
-
 @functools.cache
 def small_steps(
     sizes: tuple[int, ...],
     activations: tuple[str, ...],
-    rule: tuple[str, str, bool],
+    loss: str,
+    rule: Rule,
     *,
+    weighted: bool,
     one_sample: bool,
 ) -> Callable[..., Any]:
     """The family of kernels for a network of these sizes and batches of one or of any.
 
-    `activations` are the names of those between its layers. `rule` names the update and the decay,
-    and says whether biases decay.
+    `activations` are the names of those between its layers. Where samples are `weighted`, the
+    weight stands behind their targets.
     """
-    slots, paced = SLOTS[rule[0]], is_paced(rule)
+    slots, paced, set_pace = SLOTS[rule[0]], is_paced(rule), setting_pace(rule)
     network = plan(sizes, one_sample=one_sample)
-    inputs, outputs, size = sizes[0], sizes[-1], network.weights
+    inputs, target_size, size = sizes[0], sizes[-1] + weighted, network.weights
     own_size, block = network.unrepeated, 1 if one_sample else SAMPLES_AT_ONCE
     is_copied = (1 + slots) * size <= _MOST_COPIED
     new_state = local((1 + slots) * size if is_copied else 1)
     new_gradient = local(1 if one_sample else own_size)
     new_outputs, new_constants = local(block * network.outputs), local(MOST_CONSTANTS)
     new_samples = local(block)
-    through = _network(network, activations, rule, one_sample=one_sample)
+    through = whole_way(network, activations, loss, rule, weighted=weighted, one_sample=one_sample)
+    squares = loss == SQUARES
     move, repeat = all_moving(network, rule), repetition(network)
     whole = vectors(LANES)
 
@@ -289,7 +156,6 @@ def small_steps(
 
     def steps(
         arithmetic,
-        loss,
         constants,
         pace,
         theta,
@@ -309,7 +175,7 @@ def small_steps(
         data = Data(x, t, samples)
         batch = 1 if one_sample else watch.batch_size
         real = theta.dtype.type
-        one_over_n, factor = real(1.0 / batch), real(gradient_factor(loss, batch))
+        one_over_n, factor = real(1.0 / batch), real(gradient_factor(squares, batch))
         gradient = new_gradient(theta)
         if is_copied:
             weights = new_state(theta)
@@ -319,7 +185,7 @@ def small_steps(
             weights = theta
         own = new_constants(theta)
         h, d = new_outputs(theta), new_outputs(theta)
-        net = _Small(arithmetic, loss, own, weights, gradient, h, d, data)
+        net = Small(arithmetic, own, weights, gradient, h, d, data)
         for i in range(block * network.outputs):
             h[i] = 0
             d[i] = 0
@@ -344,7 +210,7 @@ def small_steps(
                     place = 0
                 if paced:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
-                    set_pace(own, pace, power1, power2)
+                    set_pace(own, pace, step - watch.start, power1, power2)
                 total = real(-0.0)
                 if not one_sample:
                     sums = whole(gradient, 0, own_size // LANES)
@@ -355,8 +221,8 @@ def small_steps(
                     for n in range(first, first + count):
                         ahead = order[smaller(n + DRAWS_AHEAD, block_end - 1)]
                         prefetch(data.x, ahead * inputs)
-                        prefetch(data.t, ahead * outputs)
-                        prefetch(data.t, ahead * outputs + outputs - 1)
+                        prefetch(data.t, ahead * target_size)
+                        prefetch(data.t, ahead * target_size + target_size - 1)
                     drawn = row(order, first, count)
                     total = through(net, drawn, count, factor, total)
                 place += batch
@@ -384,7 +250,8 @@ def small_steps(
 
     # The name is also the kernel's in the cache.
     unusual = activations if {*activations} - {USUAL_ACTIVATION} else ()
-    parts = *sizes, "one" if one_sample else "any", *unusual
+    of_loss = (() if squares else (loss,)) + (("weighted",) if weighted else ())
+    parts = *sizes, "one" if one_sample else "any", *unusual, *of_loss
     name = f"small_steps_{'_'.join(map(str, parts))}{suffix(rule)}"
     steps.__name__ = steps.__qualname__ = name
     return kernel(_signature, of_any_shape=False)(steps)

@@ -12,17 +12,18 @@ from numba import types
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     PLAIN,
-    gradient_factor,
+    Rule,
     is_finite,
     is_paced,
     next_power,
     powers_after,
-    set_pace,
+    setting_pace,
     suffix,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined, kernel
 from fcbackends.kernels.layout import STEPS_A_COPY, network_type
+from fcbackends.kernels.losses import gradient_factor, is_squares
 from fcbackends.kernels.network import (
     backward,
     descending,
@@ -47,7 +48,7 @@ from fcbackends.kernels.watch import (
 
 
 class Data(NamedTuple):
-    """So many samples, which stand in flat x and t."""
+    """So many samples, which stand in flat x and t, where a weight may follow each target."""
 
     x: Any
     t: Any
@@ -62,7 +63,7 @@ def data_type(real: types.Float) -> types.Type:
 
 @inlined
 def _copy(source, to):
-    for i in range(source.shape[0]):
+    for i in range(to.shape[0]):
         to[i] = source[i]
 
 
@@ -70,7 +71,7 @@ def _copy(source, to):
 def _copy_any(source, to):
     """Copy a row whose numbers may stand apart."""
     if source.strides[0] == source.itemsize:
-        _copy(row(source, 0, source.shape[0]), to)
+        _copy(row(source, 0, to.shape[0]), to)
     else:
         _copy(source, to)
 
@@ -78,11 +79,13 @@ def _copy_any(source, to):
 @inlined
 def _take_sample(network, h_at, n, data, sample):
     """Copy a sample to row n of the first layer's input, which begins at h_at, and its target."""
-    inputs, outputs = network.layers[0].inputs, network.layers[-1].outputs
-    h = row(network.memory, h_at + n * (inputs + 1), inputs)
+    memory, shared = network.memory, network.shared[0]
+    inputs, outputs, size = network.layers[0].inputs, network.layers[-1].outputs, shared.target_size
+    h = row(memory, h_at + n * (inputs + 1), inputs)
     _copy(row(data.x, sample * inputs, inputs), h)
-    target = row(network.memory, network.shared[0].targets + n * outputs, outputs)
-    _copy(row(data.t, sample * outputs, outputs), target)
+    _copy(row(data.t, sample * size, outputs), row(memory, shared.targets + n * outputs, outputs))
+    if size > outputs:
+        memory[shared.weights + n] = data.t[sample * size + outputs]
 
 
 @inlined
@@ -125,9 +128,9 @@ def data_loss(network, data, team):
 
 
 @functools.cache
-def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
+def stepping(rule: Rule) -> Callable[..., Any]:
     """The family of kernels that take steps by a rule of descent."""
-    descend, paced = descending(rule), is_paced(rule)
+    descend, paced, set_pace = descending(rule), is_paced(rule), setting_pace(rule)
 
     def train_steps(network, data, pace, watch, losses, order, epoch_words, epoch_orders, team):
         """Take the steps that `watch` asks for, or fewer; returns what was seen of them.
@@ -137,7 +140,8 @@ def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
         depend the constants of each step, if any do.
         """
         batch_size = watch.batch_size
-        factor = network.memory.dtype.type(gradient_factor(network.shared[0].loss, batch_size))
+        squares = is_squares(network.shared[0].loss)
+        factor = network.memory.dtype.type(gradient_factor(squares, batch_size))
         h_at, first, last = _rows_to_take(network, batch_size, team)
         thread = team.thread
         constants = row(network.memory, network.shared[0].constants, MOST_CONSTANTS)
@@ -152,7 +156,7 @@ def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
                     # Nobody reads them before the next barrier.
                     if thread == 0:
-                        set_pace(constants, pace, power1, power2)
+                        set_pace(constants, pace, step - watch.start, power1, power2)
                 position = step * batch_size
                 draw_samples(
                     order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
@@ -223,10 +227,12 @@ def _write_down(network):
     taken = shared.taken
     if memory[taken + 1] != 0:
         inputs, outputs = network.layers[0].inputs, network.layers[-1].outputs
-        steps = memory[taken]
-        at = taken + 2 + np.int64(steps) * (inputs + outputs)
+        steps, size = memory[taken], shared.target_size
+        at = taken + 2 + np.int64(steps) * (inputs + size)
         _copy(row(memory, network.layers[0].input, inputs), row(memory, at, inputs))
         _copy(row(memory, shared.targets, outputs), row(memory, at + inputs, outputs))
+        if size > outputs:
+            memory[at + inputs + outputs] = memory[shared.weights]
         memory[taken] = steps + 1
 
 
@@ -235,7 +241,7 @@ def _any_row(real):
 
 
 @functools.cache
-def single_step(rule: tuple[str, str, bool]) -> Callable[..., Any]:
+def single_step(rule: Rule) -> Callable[..., Any]:
     """The family of kernels that take one step by a rule of descent."""
     descend = descending(rule)
 
@@ -253,13 +259,16 @@ def single_step(rule: tuple[str, str, bool]) -> Callable[..., Any]:
         if guarded:
             _look_after(network, samples)
         if samples == 1:
+            outputs = network.layers[-1].outputs
             _copy_any(x, row(memory, network.layers[0].input, x.shape[0]))
-            _copy_any(t, row(memory, shared.targets, t.shape[0]))
+            _copy_any(t, row(memory, shared.targets, outputs))
+            if shared.target_size > outputs:
+                memory[shared.weights] = t[outputs]
         else:
             data = Data(x, t, samples)
             for n in range(samples):
                 _take_sample(network, network.layers[0].input, n, data, n)
-        factor = memory.dtype.type(gradient_factor(shared.loss, samples))
+        factor = memory.dtype.type(gradient_factor(is_squares(shared.loss), samples))
         forward_and_loss(network, samples, factor, alone)
         loss = mean_loss(network, samples)
         if guarded:

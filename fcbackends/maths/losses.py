@@ -1,4 +1,7 @@
-"""How far a network's output is from its target, and the exact gradient of that."""
+"""How far a network's output is from its target, and the exact gradient of that.
+
+A sample may have a weight: it then stands behind its targets, as one more column.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+from fcbackends.maths import elementary
 from fcbackends.maths.arithmetic import Arithmetic, Array
 
 
@@ -18,22 +22,118 @@ class LossAndGradient(NamedTuple):
     dy: Array
 
 
-Loss: TypeAlias = Callable[[Arithmetic, Array, Array], LossAndGradient]
-"""(arithmetic, y, t) -> the loss of a batch, and its gradient."""
+LossOfSamples: TypeAlias = Callable[[Arithmetic, Array, Array], tuple[Array, Array]]
+"""(arithmetic, y, t) -> each sample's loss, and its gradient but for the loss's factor."""
+
+
+class Loss(NamedTuple):
+    """The mean of the samples' losses.
+
+    Attributes
+    ----------
+    of_samples : callable
+        What it is the mean of.
+    factor : float
+        So many times that function's gradient is the gradient of a sample's loss.
+    probabilities : callable or None
+        (arithmetic, y) -> the probabilities that outputs stand for, where they do.
+    """
+
+    of_samples: LossOfSamples
+    factor: float
+    probabilities: Callable[[Arithmetic, Array], Array] | None = None
+
+
+def loss_and_gradient(
+    arithmetic: Arithmetic,
+    y: Array,
+    t: Array,
+    loss: str = "mean_squared",
+    weighted: bool = False,
+) -> LossAndGradient:
+    """The samples' mean loss, (sum_n l[n]) * (1 / N), and its gradient dy.
+
+    With g[n, m] the gradient of l[n] but for a factor f, dy is g[n, m] * (f / N). Where samples are
+    `weighted`, those of s[n] add s[n] * l[n], and dy is g[n, m] * (s[n] * (f / N)).
+    """
+    of_samples, factor, _ = LOSSES[loss]
+    samples, outputs = y.shape
+    share = rounded(arithmetic.xp, factor / samples, y.dtype)
+    if weighted:
+        t, weights = t[:, :outputs], t[:, outputs]
+        losses, g = of_samples(arithmetic, y, t)
+        losses, dy = weights * losses, g * (weights * share)[:, None]
+    else:
+        losses, g = of_samples(arithmetic, y, t)
+        dy = g * share
+    total = arithmetic.sum_first(losses)
+    return LossAndGradient(total * rounded(arithmetic.xp, 1 / samples, y.dtype), dy)
+
+
+def _squares(arithmetic: Arithmetic, y: Array, t: Array) -> tuple[Array, Array]:
+    """sum_m d * d, with d = y - t; g = d."""
+    d = y - t
+    return arithmetic.sum_first((d * d).T), d
+
+
+def _huber(arithmetic: Arithmetic, y: Array, t: Array) -> tuple[Array, Array]:
+    """sum_m of (d * d) / 2 where |d| <= 1, else of |d| - 1/2; g = d, but from -1 to 1."""
+    xp = arithmetic.xp
+    d = y - t
+    a, one = xp.abs(d), xp.ones_like(d)
+    terms = xp.where(a <= 1, 0.5 * (d * d), a - 0.5)
+    return arithmetic.sum_first(terms.T), xp.where(d > 1, one, xp.where(d < -1, -one, d))
+
+
+def _cross_entropy(arithmetic: Arithmetic, y: Array, t: Array) -> tuple[Array, Array]:
+    """log(sum_m e) - (sum_m t * z), with z = y - max_m y and e = exp(z); g = e * (1 / sum_m e) - t.
+
+    No e is above 1, so no finite y overflows. Where t is 0, the term is, too.
+    """
+    xp = arithmetic.xp
+    z, p, total = _softmax(arithmetic, y)
+    of_targets = arithmetic.sum_first(xp.where(t == 0, xp.zeros_like(z), t * z).T)
+    return elementary.log(xp, total) - of_targets, p - t
+
+
+def _softmax(arithmetic: Arithmetic, y: Array) -> tuple[Array, Array, Array]:
+    xp = arithmetic.xp
+    z = y - xp.max(y, axis=1, keepdims=True)
+    e = elementary.exp(xp, z)
+    total = arithmetic.sum_first(e.T)
+    return z, e * xp.reciprocal(total)[:, None], total
+
+
+def _binary_cross_entropy(arithmetic: Arithmetic, y: Array, t: Array) -> tuple[Array, Array]:
+    """sum_m of (max(y, 0) - t * y) + log(1 + exp(-|y|)); g = 1 / (1 + exp(-y)) - t."""
+    xp = arithmetic.xp
+    above = xp.where(y > 0, y, xp.zeros_like(y))
+    terms = (above - t * y) + elementary.softplus(xp, -xp.abs(y))
+    return arithmetic.sum_first(terms.T), elementary.sigmoid(xp, y) - t
+
+
+LOSSES = {
+    "mean_squared": Loss(_squares, 2.0),
+    "huber": Loss(_huber, 1.0),
+    "cross_entropy": Loss(_cross_entropy, 1.0, lambda arithmetic, y: _softmax(arithmetic, y)[1]),
+    "binary_cross_entropy": Loss(
+        _binary_cross_entropy, 1.0, lambda arithmetic, y: elementary.sigmoid(arithmetic.xp, y)
+    ),
+}
+"""By name."""
 
 
 def mean_squared(arithmetic: Arithmetic, y: Array, t: Array) -> LossAndGradient:
     """(sum_n (sum_m d * d)) * (1 / N), and dy = d * (2 / N), with d = y - t."""
-    samples = y.shape[0]
-    d = y - t
-    per_sample = arithmetic.sum_first((d * d).T)
-    total = arithmetic.sum_first(per_sample)
-    loss = total * rounded(arithmetic.xp, 1 / samples, y.dtype)
-    return LossAndGradient(loss, d * rounded(arithmetic.xp, 2 / samples, y.dtype))
+    return loss_and_gradient(arithmetic, y, t)
 
 
-LOSSES: dict[str, Loss] = {"mean_squared": mean_squared}
-"""By name."""
+def probabilities(arithmetic: Arithmetic, y: Array, loss: str) -> Array:
+    """What the network's output stands for: each class's, or each output's own probability."""
+    of_outputs = LOSSES[loss].probabilities
+    if of_outputs is None:
+        raise ValueError(loss)
+    return of_outputs(arithmetic, y)
 
 
 @functools.lru_cache(maxsize=1024)

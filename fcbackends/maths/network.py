@@ -7,8 +7,9 @@ from typing import NamedTuple, TypeAlias
 from fcbackends.maths.activations import ACTIVATIONS, Activations, of_hidden_layers
 from fcbackends.maths.arithmetic import Arithmetic, Array
 from fcbackends.maths.layers import fc_forward, input_gradient, parameter_gradients
-from fcbackends.maths.losses import LOSSES, rounded
+from fcbackends.maths.losses import loss_and_gradient, rounded
 from fcbackends.maths.optimizers import SGD, UPDATES, Constants, Optimizer, Rule, moved
+from fcbackends.maths.schedules import Rate, Schedule
 
 Params: TypeAlias = "tuple[tuple[Array, Array], ...]"
 """One (w, b) pair a layer: w of shape (inputs, outputs), b of shape (outputs,)."""
@@ -20,20 +21,24 @@ class Form(NamedTuple):
     activation: Activations = "relu"
     loss: str = "mean_squared"
     rule: Rule = Rule()
+    weighted: bool = False
+    """Whether the targets' last column holds the samples' weights."""
 
 
 class Method(NamedTuple):
     """How a network computes and learns: names in the tables of the maths, a rate, an optimizer."""
 
-    lr: float
+    lr: Rate
     activation: Activations = "relu"
     loss: str = "mean_squared"
     optimizer: Optimizer = SGD()
+    weighted: bool = False
 
     @property
     def form(self) -> Form:
         """All but its numbers."""
-        return Form(self.activation, self.loss, self.optimizer.rule)
+        rule = self.optimizer.rule._replace(scheduled=isinstance(self.lr, Schedule))
+        return Form(self.activation, self.loss, rule, self.weighted)
 
 
 class State(NamedTuple):
@@ -60,7 +65,7 @@ def predict(
 def loss_of(arithmetic: Arithmetic, params: Params, x: Array, t: Array, form: Form) -> Array:
     """The loss of the network's output."""
     y = predict(arithmetic, params, x, form.activation)
-    return LOSSES[form.loss](arithmetic, y, t).loss
+    return loss_and_gradient(arithmetic, y, t, form.loss, form.weighted).loss
 
 
 def sgd_step(
@@ -84,7 +89,7 @@ def step(
     xp = arithmetic.xp
     *inputs, y = _layer_inputs(arithmetic, state.params, x, form.activation)
     activations = of_hidden_layers(form.activation, len(inputs) - 1)
-    loss, dy = LOSSES[form.loss](arithmetic, y, t)
+    loss, dy = loss_and_gradient(arithmetic, y, t, form.loss, form.weighted)
     constants = tuple(
         rounded(xp, value, y.dtype) if isinstance(value, float | int) else value
         for value in constants

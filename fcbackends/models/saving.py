@@ -13,13 +13,14 @@ import json
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from fcbackends import arrays, files
-from fcbackends.api import predict
+from fcbackends.api.network import predict, predict_proba
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data, options
@@ -110,6 +111,38 @@ class SavedModel:
         ArgumentError, ArgumentTypeError
             As for `fcbackends.predict`.
         """
+        y = self._outputs(predict, x, backend, arithmetic)
+        return _beside(y, self.outputs.undo(y)) if self.outputs else y
+
+    def predict_proba(
+        self, x: Any, *, backend: str | Backend | None = None, arithmetic: str | None = None
+    ) -> Array:
+        """The probabilities that outputs stand for, as `fcbackends.predict_proba` has them.
+
+        Parameters
+        ----------
+        x, backend, arithmetic
+            As for `predict`.
+
+        Returns
+        -------
+        array (N, M) or (M,)
+            In the library of x, of the network's dtype.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            As for `fcbackends.predict_proba`, for which `loss` is the network's own.
+        """
+        return self._outputs(partial(predict_proba, loss=self.loss), x, backend, arithmetic)
+
+    def _outputs(
+        self,
+        function: Callable[..., Array],
+        x: Any,
+        backend: str | Backend | None,
+        arithmetic: str | None,
+    ) -> Array:
         own = library_backend(x=x)
         (values,) = data.together(own, "float64" if self.inputs else self._dtype, x=x)
         data.is_one_sample("x", values, columns=len(self.params[0][0]))
@@ -119,9 +152,9 @@ class SavedModel:
                 values = _beside(values, scaled.astype(self._dtype))
         if arithmetic is None:
             arithmetic = "ordered" if self.arithmetic == "native" else self.arithmetic
-        how = dict(backend=backend, arithmetic=arithmetic)
-        y = predict(self.params, values, activation=self.activation, **how)  # type: ignore[arg-type]
-        return _beside(y, self.outputs.undo(y)) if self.outputs else y
+        return function(
+            self.params, values, activation=self.activation, backend=backend, arithmetic=arithmetic
+        )
 
     def trainer(
         self,
@@ -149,6 +182,7 @@ class SavedModel:
         trainer = Trainer(
             self.params,
             activation=self.activation,
+            loss=self.loss,
             optimizer=self.optimizer,
             lr=lr,
             backend=backend,
@@ -167,6 +201,7 @@ def save(
     model: Any,
     *,
     activation: str | Sequence[str] | None = None,
+    loss: str | None = None,
     inputs: Scaling | None = None,
     outputs: Scaling | None = None,
 ) -> None:
@@ -181,6 +216,8 @@ def save(
         `SavedModel.trainer` goes on exactly; or parameters alone.
     activation : str or sequence of str, optional
         What goes between the layers of parameters alone; "relu" by default.
+    loss : str, optional
+        What parameters alone were trained on; "mean_squared" by default.
     inputs, outputs : Scaling, optional
         How the network's inputs and outputs were scaled; `SavedModel.predict` takes and gives the
         columns' own units.
@@ -207,7 +244,7 @@ def save(
     from safetensors.numpy import save as serialized
 
     target = files.writable(os.fspath(path), "path", ())
-    saved = _record(model, activation)
+    saved = _record(model, activation, loss)
     if inputs is not None or outputs is not None:
         saved = replace(saved, inputs=inputs, outputs=outputs)
     _check_scalings(saved)
@@ -318,11 +355,12 @@ def _require_safetensors() -> None:
         raise ImportError(text, name="safetensors") from error
 
 
-def _record(model: Any, activation: Any) -> SavedModel:
+def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
     """What there is to save of a model, in NumPy's arrays."""
-    if isinstance(model, SavedModel | TrainResult | Trainer) and activation is not None:
-        required = f"be left out where `model` is a {type(model).__name__}"
-        raise ArgumentError("activation", required, repr(activation))
+    for name, value in (("activation", activation), ("loss", loss)):
+        if isinstance(model, SavedModel | TrainResult | Trainer) and value is not None:
+            required = f"be left out where `model` is a {type(model).__name__}"
+            raise ArgumentError(name, required, repr(value))
     if isinstance(model, SavedModel):
         return model
     if isinstance(model, TrainResult):
@@ -330,6 +368,7 @@ def _record(model: Any, activation: Any) -> SavedModel:
         return SavedModel(
             _as_numpy(model.params),
             activation=model.activation,
+            loss=model.loss_name,
             arithmetic=model.arithmetic,
             optimizer=model.optimizer,
             slots=slots,
@@ -340,6 +379,7 @@ def _record(model: Any, activation: Any) -> SavedModel:
         return SavedModel(
             _as_numpy(state.params),
             activation=model.activation,
+            loss=model.loss,
             arithmetic=model.backend.arithmetic,
             optimizer=model.optimizer,
             slots=tuple(map(_as_numpy, state.slots)),
@@ -350,7 +390,8 @@ def _record(model: Any, activation: Any) -> SavedModel:
         raise ArgumentTypeError("model", required, type(model).__name__)
     params = data.params(library_backend(**data.leaves(model)), model)
     between = options.activation("relu" if activation is None else activation, len(params) - 1)
-    return SavedModel(_as_numpy(params), activation=between)
+    loss = options.choice("loss", "mean_squared" if loss is None else loss, LOSSES)
+    return SavedModel(_as_numpy(params), activation=between, loss=loss)
 
 
 def _as_numpy(params: Params) -> NumpyParams:

@@ -31,8 +31,3 @@ class History(NamedTuple):
     validation_losses: NDArray[np.float64]
     rates: NDArray[np.float64]
     metrics: dict[str, NDArray[np.float64]]
-
-
-def rates_at(lr: float, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The learning rates of these steps."""
-    return np.full(len(steps), lr)

@@ -13,7 +13,8 @@ from fcbackends.backends.loop import Loop
 from fcbackends.errors import ArgumentTypeError, shown
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params, State
-from fcbackends.training.history import History, rates_at
+from fcbackends.maths.schedules import Rate, rates_at
+from fcbackends.training.history import History
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,14 @@ class Looks:
         smallest.
     callback : callable or None
         Asked at each look.
-    lr : float
+    lr : float or schedule
         Learning rate.
     """
 
     validation: tuple[Array, Array] | None
     patience: int | None
     callback: Callback | None
-    lr: float
+    lr: Rate
     best: Best | None = None
     _steps: list[int] = field(default_factory=list)
     _losses: list[float] = field(default_factory=list)

@@ -18,6 +18,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.looks import Looks
 from fcbackends.training.pacing import Outcome, run_segments
@@ -41,11 +42,14 @@ def train_many(
     *,
     seed: int | Sequence[int] = 0,
     optimizer: Optimizer = SGD(),
-    lr: float | Sequence[float],
+    lr: Rate | Sequence[Rate],
     rows: Sequence[Any] | None = None,
     hidden: Sequence[int] = (),
     params: Any = None,
     activation: str | Sequence[str] = "relu",
+    loss: str = "mean_squared",
+    classes: int | None = None,
+    sample_weight: Any = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -69,18 +73,18 @@ def train_many(
 
     Parameters
     ----------
-    x, t : array (N, K) and (N, M)
+    x, t : array (N, K) and (N, M) or (N,)
         Inputs and targets, one sample a row; cast once to `dtype`.
     seed : int or sequence of int
         Of each network's draws and first parameters.
-    lr : float or sequence of float
-        Each network's learning rate.
+    lr : float, schedule, or sequence of them
+        Each network's learning rate, as for `train`.
     rows : sequence of integer arrays, optional
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
         First parameters for all networks, instead of those of their seeds.
-    optimizer, hidden, activation, batch_size, max_steps, tol, tol_on, sampling, dtype, backend, \
-    arithmetic, record_every
+    optimizer, hidden, activation, loss, classes, sample_weight, batch_size, max_steps, tol, \
+    tol_on, sampling, dtype, backend, arithmetic, record_every
         As for `train`.
     validation : (x, t), optional
         As for `train`, the same data for all networks; no share.
@@ -115,14 +119,16 @@ def train_many(
     >>> fcb.compare(results[1].params, alone.params).equal
     True
     """
-    problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
+    given = loss, classes, sample_weight
+    problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *given)
     if problem.given is not None:
         data.finite(problem.given)
     activation = options.activation(activation, len(problem.sizes) - 2)
     max_steps = options.integer("max_steps", max_steps, 1)
     optimizer = options.optimizer(optimizer)
     of_all = problem.backend, problem.x, problem.t, problem.dtype
-    *_, held = apart(*of_all, validation, shares=False)
+    outputs = problem.sizes[-1]
+    *_, held = apart(*of_all, validation, loss=problem.loss, outputs=outputs, shares=False)
     patience = options.patience(patience, validates=held is not None)
     tasks = []
     for one_seed, one_lr, one_rows in options.entries(seed=seed, lr=lr, rows=rows):
@@ -139,8 +145,8 @@ def train_many(
             record_every=record_every,
             by_epoch=held is not None,
         )
-        rate = options.learning_rate(one_lr, problem.dtype)
-        method = Method(rate, activation=activation, optimizer=optimizer)
+        rate = options.rate(one_lr, problem.dtype)
+        method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
         tasks.append(_Task(plan, method, own))
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)
@@ -161,10 +167,12 @@ def train_many(
         return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
-    first = loop_of(tasks[0])
-    first.prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))
-    if held:
-        Looks(held, patience, None, tasks[0].method.lr).prepare(first)
+    forms = {task.method.form: task for task in tasks}
+    for task in forms.values():
+        loop = loop_of(task)
+        loop.prepare(problem.x, problem.t, task.plan, max_steps * len(tasks))
+        if held:
+            Looks(held, patience, None, task.method.lr).prepare(loop)
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
         results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 from fcbackends.arrays import dtype_of
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import backend_for
-from fcbackends.checks import data, options
+from fcbackends.checks import data, options, targets
 from fcbackends.errors import ArgumentError, ArgumentTypeError
 from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Params
 from fcbackends.training.initialization import he_uniform
 
@@ -21,14 +22,18 @@ class Problem(NamedTuple):
     ----------
     backend : Backend
         What computes.
-    x, t : array (N, K) and (N, M)
-        The data, in arrays of the backend's.
+    x, t : array (N, K) and (N, M), or (N, M + 1)
+        The data, in arrays of the backend's; where samples are weighted, t has them last.
     sizes : tuple of int
         The layers' sizes, inputs first.
     dtype : str
         Of all arithmetic.
     given : tuple of (w, b) or None
         The first parameters; None for those of a seed.
+    loss : str
+        A name in the table of losses.
+    weighted : bool
+        Whether samples have weights.
     """
 
     backend: Backend
@@ -37,6 +42,8 @@ class Problem(NamedTuple):
     sizes: tuple[int, ...]
     dtype: str
     given: Params | None
+    loss: str
+    weighted: bool
 
     def first_params(self, seed: int) -> Params:
         """The parameters to begin with, of the backend's library and beside the data."""
@@ -54,16 +61,28 @@ def checked(
     dtype: Any,
     backend: str | Backend | None,
     arithmetic: str | None,
+    loss: Any,
+    classes: Any,
+    sample_weight: Any,
 ) -> Problem:
     """The problem that the arguments of `train` and `train_many` pose."""
     leaves = data.leaves(params)
     chosen = backend_for(backend, arithmetic, x=x, t=t, **leaves)
     dtype = options.dtype_name(dtype)
+    loss = options.choice("loss", loss, LOSSES)
+    network = None
+    if params is not None:
+        network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
+    outputs = None if network is None else network[-1][0].shape[1]
+    t = targets.as_batch(chosen, t, loss, outputs=outputs, classes=classes)
     x, t = data.training_data(chosen, x, t, dtype, leaves)
+    targets.suit(t, loss)
+    width, weighted = t.shape[1], sample_weight is not None
+    if weighted:
+        t = targets.weighted(chosen, t, sample_weight)
     between = options.hidden_sizes(hidden)
-    if params is None:
-        return Problem(chosen, x, t, (x.shape[1], *between, t.shape[1]), dtype, None)
-    network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
+    if network is None:
+        return Problem(chosen, x, t, (x.shape[1], *between, width), dtype, None, loss, weighted)
     kind = dtype_of(network[0][0])
     if kind != dtype:
         raise ArgumentTypeError("params", f"be of `dtype` {dtype}", kind)
@@ -73,5 +92,5 @@ def checked(
         raise ArgumentError("hidden", required, f"{between}")
     data.not_empty(network)
     sizes = (network[0][0].shape[0], *inside, network[-1][0].shape[1])
-    data.fits((sizes[0], sizes[-1]), x, t)
-    return Problem(chosen, x, t, sizes, dtype, network)
+    data.fits((sizes[0], sizes[-1] + weighted), x, t)
+    return Problem(chosen, x, t, sizes, dtype, network, loss, weighted)

@@ -11,7 +11,8 @@ from fcbackends.backends.loop import Plan
 from fcbackends.maths.activations import Activations
 from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
-from fcbackends.training.history import History, rates_at
+from fcbackends.maths.schedules import rates_at
+from fcbackends.training.history import History
 from fcbackends.training.pacing import Outcome
 
 
@@ -36,6 +37,8 @@ class TrainResult(NamedTuple):
         How it was computed: "ordered", "fused" or "native".
     activation : str or tuple of str
         What goes between the layers, as `predict` takes it.
+    loss_name : str
+        What was made small, as `predict_proba` takes it.
     optimizer : SGD or Adam
         How the parameters moved.
     slots : tuple of tuple of (w, b)
@@ -55,6 +58,7 @@ class TrainResult(NamedTuple):
     history: History
     arithmetic: str
     activation: Activations
+    loss_name: str
     optimizer: Optimizer = SGD()
     slots: tuple[Params, ...] = ()
     best_step: int | None = None
@@ -68,7 +72,7 @@ def result_of(
     params, slots = state
     history = _history(outcome, method, plan, first)
     loss = outcome.loss if outcome.diverged_at is None else math.nan
-    how = arithmetic, method.activation, method.optimizer, slots
+    how = arithmetic, method.activation, method.loss, method.optimizer, slots
     best = outcome.looks and outcome.looks.best
     seen = (best.step, best.validation_loss) if best else (None, None)
     return TrainResult(params, loss, outcome.steps, outcome.stop_reason, history, *how, *seen)

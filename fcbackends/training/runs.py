@@ -13,6 +13,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.looks import Callback, Looks
 from fcbackends.training.pacing import Outcome, run_segments
@@ -29,8 +30,11 @@ def train(
     hidden: Sequence[int] = (),
     params: Any = None,
     activation: str | Sequence[str] = "relu",
+    loss: str = "mean_squared",
+    classes: int | None = None,
+    sample_weight: Any = None,
     optimizer: Optimizer = SGD(),
-    lr: float,
+    lr: Rate,
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -47,7 +51,7 @@ def train(
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
 ) -> TrainResult:
-    """Train a fully connected network on the mean squared loss, by SGD or another optimizer.
+    """Train a fully connected network on a loss of its outputs, by SGD or another optimizer.
 
     Step s, counted from 1, draws its batch as a pure function of (seed, s), takes one step on it
     (by default an `sgd_step`), and then stops where the watched loss is at most `tol`. Backends of
@@ -57,8 +61,9 @@ def train(
     ----------
     x : array (N, K)
         Inputs, one sample a row; cast once to `dtype`.
-    t : array (N, M)
-        Targets; cast once to `dtype`.
+    t : array (N, M) or (N,)
+        Targets; cast once to `dtype`. Those of one output may be given as (N,). Of the loss
+        "cross_entropy" they are probabilities (N, M), or classes 0, 1, ... as integers (N,).
     hidden : sequence of int
         The sizes of the layers between inputs and outputs; without any, a linear regression.
     params : sequence of (w, b), optional
@@ -67,10 +72,20 @@ def train(
     activation : str or sequence of str
         What goes between the layers: "relu", "leaky_relu" (slope 0.01), "tanh", "sigmoid" or
         "identity"; of a sequence, each hidden layer has its own.
+    loss : {"mean_squared", "huber", "cross_entropy", "binary_cross_entropy"}
+        What is made small, a mean over samples: see `mean_squared_loss`, `huber_loss`,
+        `cross_entropy_loss` (of softmax) and `binary_cross_entropy_loss`.
+    classes : int, optional
+        How many classes there are; by default as many as `params` have outputs, or up to the
+        largest in t.
+    sample_weight : array (N,), optional
+        What each sample's loss and gradient are multiplied by: finite, >= 0, not all of it 0.
+        A batch's loss is still the sum over its samples divided by their number.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0 in `dtype`.
+    lr : float or schedule
+        Learning rate: finite and > 0 in `dtype`; or one for each step, of a `ConstantRate`,
+        `StepRate`, `ExponentialRate` or `CosineRate`.
     batch_size : int
         Samples a step.
     max_steps : int
@@ -136,11 +151,14 @@ def train(
     array([[3.],
            [5.]])
     """
-    problem = checked(x, t, hidden, params, dtype, backend, arithmetic)
+    of_loss = loss, classes, sample_weight
+    problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
     activation = options.activation(activation, len(problem.sizes) - 2)
-    rate, optimizer = options.learning_rate(lr, problem.dtype), options.optimizer(optimizer)
-    method = Method(rate, activation=activation, optimizer=optimizer)
-    x, t, held = apart(problem.backend, problem.x, problem.t, problem.dtype, validation, seed)
+    rate, optimizer = options.rate(lr, problem.dtype), options.optimizer(optimizer)
+    method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
+    given = problem.backend, problem.x, problem.t, problem.dtype
+    outputs = problem.sizes[-1]
+    x, t, held = apart(*given, validation, seed, loss=problem.loss, outputs=outputs)
     max_steps = options.integer("max_steps", max_steps, 1)
     plan = options.plan(
         samples=x.shape[0],

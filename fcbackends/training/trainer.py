@@ -12,12 +12,14 @@ from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope
 from fcbackends.backends.registry import backend_for
-from fcbackends.checks import data, options
+from fcbackends.checks import data, options, targets
 from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, shown
 from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
@@ -56,10 +58,14 @@ class Trainer:
     activation : str or sequence of str
         What goes between the layers: "relu", "leaky_relu" (slope 0.01), "tanh", "sigmoid" or
         "identity"; of a sequence, each hidden layer has its own.
+    loss : {"mean_squared", "huber", "cross_entropy", "binary_cross_entropy"}
+        What is made small, a mean over samples: see `mean_squared_loss`, `huber_loss`,
+        `cross_entropy_loss` (of softmax) and `binary_cross_entropy_loss`.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0; rounded once to the dtype of `params`.
+    lr : float or schedule
+        Learning rate: finite and > 0; rounded once to the dtype of `params`. Or one for each step,
+        by its number in `steps`: a `ConstantRate`, `StepRate`, `ExponentialRate` or `CosineRate`.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -104,8 +110,9 @@ class Trainer:
         params: Any,
         *,
         activation: str | Sequence[str] = "relu",
+        loss: str = "mean_squared",
         optimizer: Optimizer = SGD(),
-        lr: float,
+        lr: Rate,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> None:
@@ -114,17 +121,19 @@ class Trainer:
         data.not_empty(network)
         self._backend = chosen
         self._dtype = arrays.dtype_of(network[0][0])
-        rate = options.learning_rate(lr, self._dtype)
+        rate = options.rate(lr, self._dtype)
         activation = options.activation(activation, len(network) - 1)
         optimizer = options.optimizer(optimizer)
-        self._method = Method(rate, activation=activation, optimizer=optimizer)
+        loss = options.choice("loss", loss, LOSSES)
+        self._method = Method(rate, activation, loss, optimizer)
         self._steps = 0
         self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
         self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
         takes_numpy = chosen.owns(np.empty(0))
-        self._plain = np.dtype(self._dtype) if takes_numpy else None
+        of_any_number = loss in ("mean_squared", "huber")
+        self._plain = np.dtype(self._dtype) if takes_numpy and of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
@@ -141,14 +150,19 @@ class Trainer:
         return self._method.optimizer
 
     @property
-    def lr(self) -> float:
-        """The learning rate, as it was given."""
+    def lr(self) -> Rate:
+        """The learning rate or its schedule, as it was given."""
         return self._method.lr
 
     @property
     def activation(self) -> str | tuple[str, ...]:
         """What goes between the layers, as `predict` takes it."""
         return self._method.activation
+
+    @property
+    def loss(self) -> str:
+        """The name of what is made small, as `predict_proba` takes it."""
+        return self._method.loss
 
     @property
     def steps(self) -> int:
@@ -209,7 +223,7 @@ class Trainer:
             raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
         return made
 
-    def step(self, x: Any, t: Any) -> float:
+    def step(self, x: Any, t: Any, *, sample_weight: Any = None) -> float:
         """Take one step on data that has just come.
 
         Parameters
@@ -217,7 +231,9 @@ class Trainer:
         x : array (K,) or (N, K)
             Inputs of one sample, or of a batch.
         t : array (M,) or (N, M)
-            Its targets.
+            Its targets; of the loss "cross_entropy" the class serves as well, an integer or (N,).
+        sample_weight : float or array (N,), optional
+            As for `train`.
 
         Returns
         -------
@@ -231,37 +247,70 @@ class Trainer:
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
+        loop = self._loop
         # One sample and its target that need no check; a call would take 0.1 us of 2.
         dtype = self._plain
         if (
-            type(x) is not np.ndarray
+            sample_weight is not None
+            or type(x) is not np.ndarray
             or type(t) is not np.ndarray
             or x.dtype is not dtype
             or t.dtype is not dtype
             or x.shape != self._x_shape
             or t.shape != self._t_shape
         ):
-            x, t = self._checked(x, t)
+            x, t = self._checked(x, t, sample_weight)
         with self._lock:
-            loss = self._loop.step(x, t, self._steps + 1)
-            # The difference of a finite number with itself, and of no other, is zero.
-            if loss - loss != 0.0:
-                raise DivergenceError(self._steps + 1, self._loop.last_finite)
-            self._steps += 1
-        return loss
+            # Where samples have weights from now on, another takes its place.
+            if loop is self._loop:
+                loss = loop.step(x, t, self._steps + 1)
+                # The difference of a finite number with itself, and of no other, is zero.
+                if loss - loss != 0.0:
+                    raise DivergenceError(self._steps + 1, loop.last_finite)
+                self._steps += 1
+                return loss
+        return self.step(x, t, sample_weight=sample_weight)
 
-    def _checked(self, x: Any, t: Any) -> tuple[Array, Array]:
-        x, t = data.for_network(self._backend, self._like, x=x, t=t)
+    def _checked(self, x: Any, t: Any, sample_weight: Any) -> tuple[Array, Array]:
+        loss = self._method.loss
+        (x,) = data.for_network(self._backend, self._like, x=x)
+        if loss == "cross_entropy":
+            t = targets.of_classes(self._backend, t, self._sizes[1], single=x.ndim == 1)
+        (t,) = data.for_network(self._backend, self._like, t=t)
         data.fits(self._sizes, x, t)
         data.same_samples("x", x, "t", t)
         data.at_least_one_sample("x", x)
-        return x, t
+        rows = data.as_batch(t)
+        targets.suit(rows, loss)
+        if sample_weight is not None:
+            with self._lock:
+                self._take_weights()
+        if self._method.weighted:
+            rows = self._with_weights(rows, sample_weight)
+        return x, rows[0, ...] if x.ndim == 1 else rows
+
+    def _take_weights(self) -> None:
+        """From now on samples have weights, each of those that come without one 1."""
+        if not self._method.weighted:
+            self._method = self._method._replace(weighted=True)
+            state = self._loop.state
+            self._loop = self._backend.training_loop(state.params, self._method)
+            self._loop.state = state
+            self._plain = None
+
+    def _with_weights(self, t: Array, sample_weight: Any) -> Array:
+        if sample_weight is None:
+            sample_weight = np.ones(t.shape[0], self._dtype)
+        elif t.shape[0] == 1 and np.ndim(sample_weight) == 0:
+            sample_weight = [sample_weight]
+        return targets.weighted(self._backend, t, sample_weight)
 
     def run(
         self,
         x: Any,
         t: Any,
         *,
+        sample_weight: Any = None,
         batch_size: int = 1,
         max_steps: int = 100_000,
         tol: float | None = None,
@@ -285,14 +334,22 @@ class Trainer:
         the optimizer's state and the number of steps as they were there. Where `callback` raises
         an exception other than StopIteration, the Trainer is back where the run began.
         """
+        loss, outputs = self._method.loss, self._sizes[1]
+        t = targets.as_batch(self._backend, t, loss, outputs=outputs)
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
         data.fits(self._sizes, x, t)
-        x, t, held = apart(self._backend, x, t, self._dtype, validation, seed)
-        looks = looks_at(self._method, held, patience, callback)
+        targets.suit(t, loss)
         max_steps = options.integer("max_steps", max_steps, 1)
         shown = options.progress(progress)
         returns = options.returns(on_interrupt)
         with self._lock:
+            if sample_weight is not None:
+                self._take_weights()
+            if self._method.weighted:
+                t = self._with_weights(t, sample_weight)
+            given = self._backend, x, t, self._dtype, validation, seed
+            x, t, held = apart(*given, loss=loss, outputs=outputs)
+            looks = looks_at(self._method, held, patience, callback)
             first = self._steps
             plan = options.plan(
                 samples=x.shape[0],

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fcbackends import arrays
 from fcbackends.backends.backend import Backend
-from fcbackends.checks import data, options
+from fcbackends.checks import data, options, targets
 from fcbackends.errors import ArgumentError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.sampling import draw_indices
@@ -45,22 +45,37 @@ def apart(
     validation: Any,
     seed: Any = None,
     *,
+    loss: str,
+    outputs: int,
     shares: bool = True,
 ) -> tuple[Array, Array, Pair | None]:
-    """x and t to train on, and those of the validation, if there is one."""
+    """x and t to train on, and those of the validation, if there is one.
+
+    Where t has a column more than the network outputs, the weights of samples, that of the
+    validation has ones there.
+    """
+
+    def held_out(t: Array) -> Array:
+        return targets.weighted(backend, t, np.ones(t.shape[0], dtype))
+
+    weighted = t.shape[1] > outputs
     given = options.validation(validation, shares=shares)
     if isinstance(given, float):
         trained, held = (
             data.rows(backend, rows, x) for rows in split(x.shape[0], given, options.seed(seed))
         )
         take = arrays.namespace_of(x).take
-        own = take(x, held, axis=0), take(t, held, axis=0)
-        return take(x, trained, axis=0), take(t, trained, axis=0), own
+        own_x, own_t = take(x, held, axis=0), take(t, held, axis=0)
+        own_t = held_out(own_t[:, :outputs]) if weighted else own_t
+        return take(x, trained, axis=0), take(t, trained, axis=0), (own_x, own_t)
     if given is not None:
         try:
-            own_x, own_t = data.training_data(backend, *given, dtype, {"x": x})
-            data.fits((x.shape[1], t.shape[1]), own_x, own_t)
+            own_x, own_t = given
+            own_t = targets.as_batch(backend, own_t, loss, outputs=outputs)
+            own_x, own_t = data.training_data(backend, own_x, own_t, dtype, {"x": x})
+            data.fits((x.shape[1], outputs), own_x, own_t)
+            targets.suit(own_t, loss)
         except ArgumentError as error:
             raise error.renamed(_NAMES) from None
-        return x, t, (own_x, own_t)
+        return x, t, (own_x, held_out(own_t) if weighted else own_t)
     return x, t, None

@@ -15,9 +15,9 @@ FOREIGN = "must be a file written by `fcbackends train --out`"
 WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
     "--header, --no-header, --target, --hidden, --activation, --optimizer, --momentum, --nesterov, "
-    "--weight-decay, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
-    "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --arithmetic, "
-    "--out, --plot, --help"
+    "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, "
+    "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, --seed, "
+    "--dtype, --backend, --arithmetic, --out, --plot, --help"
 )
 NAMES = "`DATA` must have names in its first line"
 ADD = "add `--no-header` if it holds data, or `--header` if it holds names"
@@ -64,6 +64,22 @@ CASES = {
     "--optimizer adamw",
     "train ok.csv --weight-decay -1": "`--weight-decay` must be a finite number >= 0 in float32, "
     "got -1.0",
+    "train ok.csv --schedule x": "`--schedule` must be one of 'constant', 'step', 'exponential', "
+    "'cosine', got 'x'",
+    "train ok.csv --schedule step --decay-factor 0.5": "`--decay-every` must be given with "
+    "--schedule step, got nothing",
+    "train ok.csv --schedule exponential": "`--decay-factor` must be given with --schedule "
+    "exponential, got nothing",
+    "train ok.csv --decay-factor 0.5": "`--decay-factor` must come with --schedule step or "
+    "exponential, got --schedule constant",
+    "train ok.csv --schedule cosine --decay-every 5": "`--decay-every` must come with --schedule "
+    "step, got --schedule cosine",
+    "train ok.csv --schedule exponential --decay-factor 2": "`--decay-factor` must be a number > 0 "
+    "and <= 1, got 2.0",
+    "train ok.csv --schedule cosine --steps 5 --warmup 5": "`--warmup` must be less than the 5 "
+    "steps, got 5",
+    "train ok.csv --warmup -1": "`--warmup` must be a whole number of at least 0, got '-1'",
+    "train ok.csv --schedule cosine --lr 0": "`--lr` must be a finite number > 0, got 0.0",
     "train ok.csv --lr x": "`--lr` must be a number, got 'x'",
     "train ok.csv --lr nan": "`--lr` must be a finite number > 0 in float64, got nan",
     "train ok.csv --lr inf": "`--lr` must be a finite number > 0 in float64, got inf",

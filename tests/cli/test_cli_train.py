@@ -263,3 +263,24 @@ def test_an_optimizer_is_the_librarys(command, linnerud, options, optimizer):
     )
     assert ran.value("digest") == fcb.digest(want.params)
     assert ran.value("optimizer") == str(optimizer)
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        ("--warmup 5", fcb.ConstantRate(1e-6, 5)),
+        (
+            "--schedule step --decay-every 7 --decay-factor 0.5 --warmup 2",
+            fcb.StepRate(1e-6, 7, 0.5, 2),
+        ),
+        ("--schedule exponential --decay-factor 0.9", fcb.ExponentialRate(1e-6, 0.9)),
+        ("--schedule cosine --warmup 3", fcb.CosineRate(1e-6, 30, 0.0, 3)),
+    ],
+)
+def test_a_schedule_is_the_librarys(command, linnerud, options, rate):
+    x, t = linnerud
+    ran = command(f"train linnerud.csv --target Weight,Waist,Pulse --lr 1e-6 --steps 30 {options}")
+    expected = fcb.train(x, t, lr=rate, batch_size=20, max_steps=30, sampling="epoch")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.value("digest") == fcb.digest(expected.params)
+    assert ran.value("learning rate") == str(rate)
