@@ -14,6 +14,9 @@ def optimizer_of(
 ) -> Optimizer:
     """The optimizer of that name, with these numbers."""
     if name == "sgd":
+        if nesterov and not momentum:
+            got = "none" if momentum is None else str(momentum)
+            raise fcb.ArgumentError("--momentum", "be > 0 with `--nesterov`", got)
         return fcb.SGD(momentum or 0.0, nesterov, weight_decay)
     for option, given in (("--momentum", momentum is not None), ("--nesterov", nesterov)):
         if given:

@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
+from fcbackends.cli.features import Features
 from fcbackends.cli.scaling import cast
+from fcbackends.cli.targets import Classes
 from fcbackends.maths.activations import Activations
 from fcbackends.models import saving
 from fcbackends.models.saving import NumpyParams, SavedModel
 from fcbackends.models.scaling import Floats, Scaling
+
+_ADVICE = "a model of `train --missing mean` or `median` fills such values in"
 
 
 @dataclass(frozen=True)
@@ -34,32 +38,34 @@ class Model:
     names : tuple of str, or None
         All columns of the training table, where it had names.
     targets : tuple of int
-        The positions of the targets among these; all others are features.
+        The positions of the targets in that table.
+    features : Features
+        Those of the features, and how they become inputs.
+    width : int
+        The number of columns of that table.
     inputs, outputs : Scaling, or None
         How the network's inputs and outputs were standardised.
     arithmetic : str
         What it was trained in; it predicts in the same, or for a native one in the ordered.
     activation : str or tuple of str
         What goes between the layers.
+    loss : str
+        What it was trained on.
+    classes : tuple of tuple of str, or None
+        For each target the names of its classes, where targets are classes.
     """
 
     params: NumpyParams
     names: tuple[str, ...] | None
     targets: tuple[int, ...]
+    features: Features
+    width: int
     inputs: Scaling | None
     outputs: Scaling | None
     arithmetic: str = "ordered"
     activation: Activations = "relu"
-
-    @property
-    def width(self) -> int:
-        """The number of columns of the training table."""
-        return len(self.params[0][0]) + len(self.params[-1][1])
-
-    @property
-    def features(self) -> tuple[int, ...]:
-        """The positions of the features among the columns of the training table."""
-        return tuple(column for column in range(self.width) if column not in self.targets)
+    loss: str = "mean_squared"
+    classes: Classes | None = None
 
     @property
     def target_names(self) -> list[str]:
@@ -75,22 +81,34 @@ class Model:
             Where the table lacks one of them.
         """
         if self.names and table.names:
-            wanted = [self.names[column] for column in self.features]
+            wanted = [self.names[column] for column in self.features.columns]
             if missing := [name for name in wanted if name not in table.names]:
                 lacking, there = (", ".join(map(repr, n)) for n in (missing, table.names))
                 got = f"none named {lacking} (there are {there})"
                 raise fcb.ArgumentError("DATA", "have the model's columns", got)
             return tuple(table.names.index(name) for name in wanted)
         if table.width == self.width:
-            return self.features
-        if table.width == len(self.features):
+            return self.features.columns
+        if table.width == len(self.features.columns):
             return tuple(range(table.width))
         raise fcb.ArgumentError(
             "DATA",
-            f"have the model's {len(self.features)} feature columns, or these and its "
+            f"have the model's {len(self.features.columns)} feature columns, or these and its "
             f"{len(self.targets)} targets as in training",
             f"{table.width} columns",
         )
+
+    def inputs_in(self, table: Table, *, zeros: bool) -> NDArray[np.float64]:
+        """The inputs (N, K) in their own units; `zeros` takes unknown categories for none.
+
+        Raises
+        ------
+        ArgumentError
+            Where the table lacks a feature, or one of its values is none of this model's.
+        """
+        places = self.columns_in(table)
+        x = self.features.encode(table, places, zeros=zeros)
+        return self.features.filled(x, table, places, _ADVICE)
 
     def prepare(self, x: NDArray[np.float64]) -> Floats:
         """The network's inputs (N, K) from the features in their own units."""
@@ -101,10 +119,27 @@ class Model:
         return self.outputs.undo(y) if self.outputs else y
 
     def predict(self, x: NDArray[np.float64]) -> Floats:
-        """The targets in their own units (N, M) from the features in theirs (N, K)."""
+        """The targets in their own units (N, M) from the features in theirs (N, K).
+
+        Of a network of classes its outputs, of which `codes` and `probabilities` are made.
+        """
+        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x), **self._how)))
+
+    def codes(self, y: Floats) -> NDArray[np.int64]:
+        """The numbers of the likeliest classes (N, targets) from the network's outputs."""
+        if self.loss == "cross_entropy":
+            return y.argmax(axis=1)[:, None]
+        return (y > 0).astype(np.int64)
+
+    def probabilities(self, x: NDArray[np.float64]) -> Floats:
+        """Those of the classes, or of each target's second class, from the features (N, K)."""
+        prepared = self.prepare(x)
+        return as_numpy(fcb.predict_proba(self.params, prepared, loss=self.loss, **self._how))
+
+    @property
+    def _how(self) -> dict[str, Any]:
         exact = "ordered" if self.arithmetic == "native" else self.arithmetic
-        y = fcb.predict(self.params, self.prepare(x), activation=self.activation, arithmetic=exact)
-        return self.restore(as_numpy(y))
+        return {"activation": self.activation, "arithmetic": exact}
 
     def save(self, path: Path) -> None:
         """Write the model as a safetensors file, whole or not at all."""
@@ -113,10 +148,17 @@ class Model:
             SavedModel(
                 self.params,
                 activation=self.activation,
+                loss=self.loss,
                 arithmetic=self.arithmetic,
                 inputs=self.inputs,
                 outputs=self.outputs,
-                table={"names": self.names, "targets": self.targets},
+                table={
+                    "names": self.names,
+                    "targets": self.targets,
+                    "width": self.width,
+                    "features": self.features.as_json(),
+                    "classes": self.classes,
+                },
             ),
         )
 
@@ -133,18 +175,28 @@ def load(name: str) -> Model:
     with saving.understood(name, "MODEL", required) as path:
         saved = saving.read(path)
         table = saved.table or _without_table(saved)
+        targets = tuple(map(int, table["targets"]))
+        width, features = _width_and_features(table, targets, saved)
         model = Model(
             saved.params,
             None if table["names"] is None else tuple(map(str, table["names"])),
-            tuple(map(int, table["targets"])),
+            targets,
+            features,
+            width,
             saved.inputs,
             saved.outputs,
             saved.arithmetic,
             saved.activation,
+            saved.loss,
+            _classes(table),
         )
         if model.names is not None and len(model.names) != model.width:
             raise ValueError(f"{len(model.names)} names for {model.width} columns")
-        if len(model.features) + len(model.targets) != model.width:
+        inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
+        one = model.classes and model.loss == "cross_entropy"
+        wanted = len(model.classes[0]) if model.classes and one else len(targets)
+        fit = sum(features.widths) == inputs and wanted == outputs
+        if not fit or {*targets, *features.columns} - {*range(width)}:
             raise ValueError(f"targets {model.targets} of {model.width} columns")
         return model
 
@@ -153,3 +205,19 @@ def _without_table(saved: SavedModel) -> Mapping[str, Any]:
     """Of a network that Python saved: its outputs stand after its inputs, and have no names."""
     inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
     return {"names": None, "targets": range(inputs, inputs + outputs)}
+
+
+def _width_and_features(
+    table: Mapping[str, Any], targets: tuple[int, ...], saved: SavedModel
+) -> tuple[int, Features]:
+    """Where a file does not say them, all columns but the targets are numbers, and features."""
+    if "features" in table:
+        return int(table["width"]), Features.from_json(table["features"])
+    width = len(saved.params[0][0]) + len(saved.params[-1][1])
+    columns = tuple(column for column in range(width) if column not in targets)
+    return width, Features(columns, (None,) * len(columns))
+
+
+def _classes(table: Mapping[str, Any]) -> Classes | None:
+    kept = table.get("classes")
+    return None if kept is None else tuple(tuple(map(str, names)) for names in kept)

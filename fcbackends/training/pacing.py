@@ -44,12 +44,12 @@ def run_segments(
     stop: int,
     *,
     interrupted: Callable[[], bool],
-    advanced: Callable[[int], object] = lambda steps: None,
+    advanced: Callable[[int, float], object] = lambda steps, loss: None,
     looks: Looks | None = None,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
-    `interrupted` is asked after each segment, and `advanced` told its number of steps. Where the
+    `interrupted` is asked after each segment, and `advanced` told its steps and loss. Where the
     loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
     all parameters are; before the first they are to be. There are `looks` at each multiple of
     `record_every` and after the last step.
@@ -76,7 +76,7 @@ def run_segments(
             steps = checkpoint.go_back(loop, x, t, plan, steps)
             losses, at = np.concatenate(parts), segment.diverged_at
             return Outcome(steps, loss, losses, "diverged", at, looks)
-        advanced(taken)
+        advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
             break
