@@ -18,7 +18,7 @@ import numpy as np
 from contestants import SHARE_OF_MOVE, TOLERANCE, Contestant
 from rounds import fitted
 from service import serve
-from workloads import Workload, initial
+from workloads import CLASSES, POLICY, Recipe, Workload, initial
 
 import fcbackends as fcb
 from fcbackends.report.machine import this_machine
@@ -39,6 +39,10 @@ WORKS = (
     Workload("train step", (64, 128, 10), 32, F32),
     Workload("train step", (64, 64, 64, 1), 64, F32),
     Workload("train step", (784, 256, 10), 128, F32),
+    Workload("train step", (4, 64, 64, 2), 1, F32, recipe=POLICY),
+    Workload("train step", (4, 64, 64, 2), 64, F32, recipe=POLICY),
+    Workload("train step", (64, 64, 64, 1), 64, F32, recipe=POLICY),
+    Workload("train step", (64, 32, 10), 32, F32, recipe=CLASSES),
     Workload("forward", (1024, 1024), 512, F64),
     Workload("forward", (1024, 1024), 512, F32),
 )
@@ -89,16 +93,24 @@ def those_who_can(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
             contestants.NumpyTraining(work),
             contestants.NativeTraining(work),
         ]
-        if work.batch == 1 and len(work.sizes) == 2:
-            found.append(contestants.NotebookLoop(work))
-        if work.multiply_adds <= compiled.MOST_MULTIPLY_ADDS and "C" not in left_out:
-            try:
-                found.append(compiled.CLoop(work))
-            except compiled.NoCompilerError as error:
-                left_out["C"] = str(error)
-        if work.batch == 1 and "FANN" not in left_out:
-            found.append(fann.Fann(work))
+        if work.recipe == Recipe():
+            found += of_plain_steps(work, left_out)
     return found + frameworks.contestants(work, left_out)
+
+
+def of_plain_steps(work: Workload, left_out: dict[str, str]) -> list[Contestant]:
+    """Those who know no other steps than ReLU's, with mean squares and SGD."""
+    found: list[Contestant] = []
+    if work.batch == 1 and len(work.sizes) == 2:
+        found.append(contestants.NotebookLoop(work))
+    if work.multiply_adds <= compiled.MOST_MULTIPLY_ADDS and "C" not in left_out:
+        try:
+            found.append(compiled.CLoop(work))
+        except compiled.NoCompilerError as error:
+            left_out["C"] = str(error)
+    if work.batch == 1 and "FANN" not in left_out:
+        found.append(fann.Fann(work))
+    return found
 
 
 def contest(name: str, left_out: dict[str, str], threads: int, turns: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import functools
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from workloads import ANY_LOSS, LONGEST_RUN, LR, Workload, data, initial, numbers
+from workloads import ANY_LOSS, LONGEST_RUN, LR, Workload, data, initial, numbers, trainer
 
 import fcbackends as fcb
 
@@ -77,10 +77,10 @@ def reference(workload: Workload, arithmetic: str) -> Any:
     backend = fcb.get_backend("numpy", arithmetic=arithmetic)
     if workload.kind == "forward":
         return fcb.fc_forward(*matrices(workload), backend=backend)
-    (x, t), params = data(workload), initial(workload)
+    (x, t), steps = data(workload), trainer(workload, backend)
     for rows in drawn(workload, workload.steps_compared):
-        params = fcb.sgd_step(params, x[rows], t[rows], LR, backend=backend).params
-    return params
+        steps.step(x[rows], t[rows])
+    return steps.params
 
 
 class Training(Contestant):
@@ -99,7 +99,7 @@ class Training(Contestant):
         self.go()
 
     def start(self, units: int) -> None:
-        self._trainer = fcb.Trainer(initial(self._workload), lr=LR, backend=self._chosen)
+        self._trainer = trainer(self._workload, self._chosen)
         self._how: dict[str, Any] = dict(
             batch_size=self._workload.batch, max_steps=units, progress=False
         )

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from contestants import Contestant, Forward, drawn
 from scikit import ScikitEpochs, ScikitLinear, ScikitNetwork
-from workloads import LR, Workload, data, initial
+from workloads import LR, Recipe, Workload, data, initial
 
 PACKAGES = {"torch": "torch", "jax": "jax", "sklearn": "scikit-learn"}
 """What is imported, and under which name it is installed."""
 
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+"""Of Adam, as all have them by default."""
+
 
 class PyTorch(Contestant):
-    """Modules, autograd and torch.optim.SGD, one step after the other."""
+    """Modules, autograd and torch.optim, one step after the other."""
 
     name = "PyTorch, eager"
 
@@ -24,21 +27,25 @@ class PyTorch(Contestant):
         import torch
 
         self._workload = workload
-        self._data = tuple(map(torch.from_numpy, data(workload)))
+        x, t = map(torch.from_numpy, data(workload))
+        # Its fastest form of targets.
+        self._data = x, t.argmax(1) if workload.recipe.loss == "cross_entropy" else t
 
     def start(self, units: int) -> None:
         import torch
         from torch import nn
 
         layers: list[Any] = []
+        recipe = self._workload.recipe
         for w, b in initial(self._workload):
             layer = nn.Linear(*w.shape, dtype=getattr(torch, self._workload.dtype))
             with torch.no_grad():
                 layer.weight.copy_(torch.from_numpy(w.T))
                 layer.bias.copy_(torch.from_numpy(b))
-            layers += [layer, nn.ReLU()]
+            layers += [layer, nn.Tanh() if recipe.activation == "tanh" else nn.ReLU()]
         self._model = nn.Sequential(*layers[:-1])
-        self._optimizer = torch.optim.SGD(self._model.parameters(), lr=LR)
+        optimizer = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.SGD
+        self._optimizer = optimizer(self._model.parameters(), lr=LR)
         self._drawn = torch.from_numpy(drawn(self._workload, units))
 
     def go(self) -> None:
@@ -46,9 +53,13 @@ class PyTorch(Contestant):
 
         (x, t), batch = self._data, self._workload.batch
         model, optimizer = self._model, self._optimizer
+        of_classes = self._workload.recipe.loss == "cross_entropy"
         for rows in self._drawn:
-            y = model(x.index_select(0, rows))
-            loss = functional.mse_loss(y, t.index_select(0, rows), reduction="sum") / batch
+            y, target = model(x.index_select(0, rows)), t.index_select(0, rows)
+            if of_classes:
+                loss = functional.cross_entropy(y, target)
+            else:
+                loss = functional.mse_loss(y, target, reduction="sum") / batch
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -78,7 +89,7 @@ class PyTorchForward(Forward):
 
 
 class JaxLoop(Contestant):
-    """A compiled step with donated parameters, called in a Python loop."""
+    """A compiled step with a donated state, called in a Python loop."""
 
     name = "JAX, jit of a step"
 
@@ -89,16 +100,21 @@ class JaxLoop(Contestant):
         self._workload = workload
         self._data = tuple(map(jnp.asarray, data(workload)))
 
+        activate = jnp.tanh if workload.recipe.activation == "tanh" else jax.nn.relu
+        of_classes = workload.recipe.loss == "cross_entropy"
+        move = _adam if workload.recipe.optimizer == "adam" else _sgd
+
         def loss(params: Any, x: Any, t: Any) -> Any:
             for w, b in params[:-1]:
-                x = jax.nn.relu(x @ w + b)
+                x = activate(x @ w + b)
             w, b = params[-1]
-            d = x @ w + b - t
-            return jnp.sum(d * d) / workload.batch
+            y = x @ w + b
+            losses = -t * jax.nn.log_softmax(y) if of_classes else (y - t) ** 2
+            return jnp.sum(losses) / workload.batch
 
-        def step(params: Any, x: Any, t: Any, rows: Any) -> Any:
-            value, gradient = jax.value_and_grad(loss)(params, x[rows], t[rows])
-            return jax.tree.map(lambda p, g: p - LR * g, params, gradient), value
+        def step(state: Any, x: Any, t: Any, rows: Any) -> Any:
+            value, gradient = jax.value_and_grad(loss)(state[0], x[rows], t[rows])
+            return move(state, gradient), value
 
         self._go = self._compiled(step)
 
@@ -112,7 +128,9 @@ class JaxLoop(Contestant):
         import jax.numpy as jnp
 
         fresh = jax.tree.map(lambda a: jnp.array(a, copy=True), initial(self._workload))
-        self._params = jax.block_until_ready(fresh)
+        slots = 2 if self._workload.recipe.optimizer == "adam" else 0
+        kept = [jax.tree.map(jnp.zeros_like, fresh) for _ in range(slots)]
+        self._state = jax.block_until_ready((fresh, *kept, *[jnp.zeros((), np.int32)] * (slots > 0)))
         self._get_rows(drawn(self._workload, units).astype(np.int32))
 
     def _get_rows(self, rows: Any) -> None:
@@ -121,13 +139,38 @@ class JaxLoop(Contestant):
     def go(self) -> None:
         import jax
 
-        (x, t), params, step = self._data, self._params, self._go
+        (x, t), state, step = self._data, self._state, self._go
         for rows in self._rows:
-            params, _ = step(params, x, t, rows)
-        self._params = jax.block_until_ready(params)
+            state, _ = step(state, x, t, rows)
+        self._state = jax.block_until_ready(state)
 
     def result(self) -> Any:
-        return tuple((np.asarray(w), np.asarray(b)) for w, b in self._params)
+        return tuple((np.asarray(w), np.asarray(b)) for w, b in self._state[0])
+
+
+def _sgd(state: Any, gradient: Any) -> Any:
+    """The parameters one step on."""
+    import jax
+
+    (params,) = state
+    return (jax.tree.map(lambda p, g: p - LR * g, params, gradient),)
+
+
+def _adam(state: Any, gradient: Any) -> Any:
+    """The parameters, both moments and the number of steps, one step on."""
+    import jax
+    import jax.numpy as jnp
+
+    params, first, second, steps = state
+    steps += 1
+    first = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, first, gradient)
+    second = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * (g * g), second, gradient)
+    power = steps.astype(gradient[0][0].dtype)
+    rate, scale = LR / (1 - BETA1**power), 1 / jnp.sqrt(1 - BETA2**power)
+    params = jax.tree.map(
+        lambda p, m, v: p - rate * (m / (scale * jnp.sqrt(v) + EPS)), params, first, second
+    )
+    return params, first, second, steps
 
 
 class JaxScan(JaxLoop):
@@ -138,8 +181,8 @@ class JaxScan(JaxLoop):
     def _compiled(self, step: Any) -> Any:
         import jax
 
-        def steps(params: Any, x: Any, t: Any, drawn: Any) -> Any:
-            return jax.lax.scan(lambda params, rows: step(params, x, t, rows), params, drawn)
+        def steps(state: Any, x: Any, t: Any, drawn: Any) -> Any:
+            return jax.lax.scan(lambda state, rows: step(state, x, t, rows), state, drawn)
 
         return jax.jit(steps, donate_argnums=0)
 
@@ -151,7 +194,7 @@ class JaxScan(JaxLoop):
     def go(self) -> None:
         import jax
 
-        self._params, _ = jax.block_until_ready(self._go(self._params, *self._data, self._rows))
+        self._state, _ = jax.block_until_ready(self._go(self._state, *self._data, self._rows))
 
 
 class JaxForward(Forward):
@@ -198,7 +241,9 @@ def contestants(workload: Workload, left_out: dict[str, str]) -> list[Contestant
         found |= {"torch": [PyTorchForward], "jax": [JaxForward]}
     else:
         found |= {"torch": [PyTorch], "jax": [JaxLoop, JaxScan]}
-        if layers > 1:
+        if workload.recipe != Recipe():
+            pass
+        elif layers > 1:
             found["sklearn"] = [ScikitNetwork, ScikitEpochs]
         elif outputs == 1:
             found["sklearn"] = [ScikitLinear]

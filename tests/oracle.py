@@ -203,11 +203,11 @@ def network_of(ops):
         )
         return new, value
 
-    def train(params, x, t, rows, lr, activation="relu"):
+    def train(params, x, t, rows, lr, activation="relu", *loss):
         """One step per row of sample numbers; the parameters and every step's loss."""
         losses = []
         for row in rows:
-            params, value = sgd_step(params, x[row], t[row], lr, activation)
+            params, value = sgd_step(params, x[row], t[row], lr, activation, *loss)
             losses.append(value)
         return params, np.array(losses, x.dtype)
 

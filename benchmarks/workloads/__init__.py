@@ -40,6 +40,35 @@ PRODUCTS_COMPARED = 100_000_000
 many as hold about so many multiply-adds, which take some libraries seconds."""
 
 
+class Recipe(NamedTuple):
+    """How a network computes and learns, in the words of `fcbackends.Trainer`.
+
+    The optimizer is "sgd" or "adam", with all else as it is by default.
+    """
+
+    activation: str = "relu"
+    loss: str = "mean_squared"
+    optimizer: str = "sgd"
+
+    @property
+    def name(self) -> str:
+        """What there is in it that is not so by default, in words."""
+        pairs = zip(self, Recipe(), strict=True)
+        return " ".join(chosen for chosen, usual in pairs if chosen != usual)
+
+    @property
+    def method(self) -> dict[str, Any]:
+        """What a Trainer is given for it: nothing, where an older one can do it as well."""
+        if self == Recipe():
+            return {}
+        optimizer = fcb.Adam() if self.optimizer == "adam" else fcb.SGD()
+        return {"activation": self.activation, "loss": self.loss, "optimizer": optimizer}
+
+
+CLASSES, POLICY = Recipe(loss="cross_entropy", optimizer="adam"), Recipe("tanh", optimizer="adam")
+"""A classifier, and what control policies are mostly like."""
+
+
 class Workload(NamedTuple):
     """One piece of work, the same for all backends.
 
@@ -60,6 +89,8 @@ class Workload(NamedTuple):
         Rows that training draws from.
     axis : tuple of (str, str), or None
         The series that this is a point of: its name, and what grows along it.
+    recipe : Recipe
+        How a network computes and learns; of the steps of a Trainer alone.
     """
 
     kind: Kind
@@ -68,13 +99,15 @@ class Workload(NamedTuple):
     dtype: str
     samples: int = SAMPLES
     axis: tuple[str, str] | None = None
+    recipe: Recipe = Recipe()
 
     @property
     def name(self) -> str:
         """The work in words."""
         many = "" if self.samples == SAMPLES else f" of {self.samples}"
         sizes = "-".join(map(str, self.sizes))
-        return f"{self.kind} {sizes} batch {self.batch}{many} {self.dtype}"
+        name = f"{self.kind} {sizes} batch {self.batch}{many} {self.dtype}"
+        return f"{name} {self.recipe.name}".rstrip()
 
     @property
     def steps(self) -> int:
@@ -132,9 +165,19 @@ def data(workload: Workload) -> tuple[Any, Any]:
     if workload.kind == "training":
         # Targets that a network of these sizes can reach: the loss goes to zero.
         t = fcb.predict(initial(workload, 3), x, backend="numpy")
+    if workload.recipe.loss == "cross_entropy":
+        # One class a sample, all of them some time.
+        classes = np.argmax(t, axis=1)
+        t = np.eye(t.shape[1], dtype=t.dtype)[classes]
     return x, t
 
 
 def initial(workload: Workload, seed: int = 0) -> Any:
     """The first parameters."""
     return fcb.init_params(workload.sizes, seed=seed, dtype=workload.dtype)
+
+
+def trainer(workload: Workload, backend: Any) -> fcb.Trainer:
+    """A Trainer at the start."""
+    method = workload.recipe.method
+    return fcb.Trainer(initial(workload), lr=LR, backend=backend, **method)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from . import Workload
+from . import CLASSES, POLICY, Workload
 
 
 def _grids() -> dict[str, list[Workload]]:
@@ -30,6 +30,8 @@ def _grids() -> dict[str, list[Workload]]:
         Workload("train step", (64, 32, 10), 32, f64),
         Workload("train step", (64, 64, 64, 1), 64, f32),
         Workload("train step", (784, 256, 10), 128, f32),
+        Workload("train step", (4, 64, 64, 2), 1, f32, recipe=POLICY),
+        Workload("train step", (64, 32, 10), 32, f32, recipe=CLASSES),
         *(Workload("train step", (n, n), 32, f32, axis=widths) for n in (2, 8, 32, 128, 512)),
         Workload("training", (2, 3), 16, f64),
         Workload("training", (8, 16, 1), 16, f32),

@@ -22,6 +22,7 @@ from . import (
     initial,
     numbers,
 )
+from . import trainer as new_trainer
 
 
 class Prepared(NamedTuple):
@@ -127,7 +128,7 @@ def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
         (x[i, :], t[i, :]) if n == 1 else (x[i : i + n, :], t[i : i + n, :])
         for i in range(0, STEPS_COMPARED * n, n)
     ]
-    trainer = fcb.Trainer(initial(workload), lr=LR, backend=backend)
+    trainer = new_trainer(workload, backend)
     forever = itertools.cycle(batches)
 
     def run(units: int) -> None:
@@ -135,7 +136,7 @@ def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
             trainer.step(*batch)
 
     def result() -> Any:
-        fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
+        fresh = new_trainer(workload, backend)
         losses = [fresh.step(*batch) for batch in batches[: workload.steps_compared]]
         return fresh.params, np.array(losses)
 
@@ -144,7 +145,7 @@ def _trainer_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
 
 def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
     x, t = arrays(*data(workload))
-    trainer = fcb.Trainer(initial(workload), lr=LR, backend=backend)
+    trainer = new_trainer(workload, backend)
     how: dict[str, Any] = {
         "batch_size": workload.batch,
         "sampling": "epoch" if workload.kind == "epoch" else "replacement",
@@ -155,12 +156,12 @@ def _training_steps(workload: Workload, backend: Any, arrays: Any) -> Prepared:
         trainer.run(x, t, max_steps=units * workload.steps, **how)
 
     def result() -> Any:
-        fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
+        fresh = new_trainer(workload, backend)
         trained = fresh.run(x, t, max_steps=workload.steps_compared, record_every=1, **how)
         return trained.params, trained.history.losses
 
     def settle() -> None:
-        fresh = fcb.Trainer(initial(workload), lr=LR, backend=backend)
+        fresh = new_trainer(workload, backend)
         fresh.run(x, t, max_steps=LONGEST_RUN, tol=ANY_LOSS, **how)
 
     return Prepared(run, result, lambda: run(1), settle)

@@ -80,6 +80,9 @@ class FusedLoop:
         self._is_paced = is_paced(self._form.rule)
         self._lay_out(capacity, 1)
         self.restart(params, method)
+        # What `last_finite` goes back to until a step has looked at the weights.
+        previous = self._shared.previous
+        self._network.memory[previous : previous + len(self._state)] = self._state
 
     def restart(self, params: Params, method: Method) -> None:
         """Begin anew, from other parameters of these sizes, with a method of another rate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ _RATES = {
 """Between these limits numbers are rounded to finite ones > 0; from them on, to 0 and infinity."""
 
 
-def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+def choice(name: str, value: Any, choices: Collection[str]) -> str:
     """One of the names that there are."""
     if not isinstance(value, str) or value not in choices:
         raise ArgumentError(name, one_of(choices), shown(value))

@@ -11,13 +11,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-from numba import config
+from numba import config, types
 
 from fcbackends.kernels import elementary
 from fcbackends.kernels.calls import address, call
 from fcbackends.kernels.jit import inlined, kernel
 from fcbackends.kernels.vectors import constant, where
+from fcbackends.kernels.views import row
 
 _LEAKY_SLOPE = 0.01
 
@@ -76,7 +76,7 @@ def _leaky_relu_backward(dh, h):
 @inlined
 def _tanh(values):
     for i in range(values.shape[0]):
-        values[i] = elementary.tanh(np.float64(values[i]))
+        values[i] = elementary.tanh(values[i])
 
 
 @inlined
@@ -88,7 +88,7 @@ def _tanh_backward(dh, h):
 @inlined
 def _sigmoid(values):
     for i in range(values.shape[0]):
-        values[i] = elementary.sigmoid(np.float64(values[i]))
+        values[i] = elementary.sigmoid(values[i])
 
 
 @inlined
@@ -114,7 +114,7 @@ _NAMES = list(ACTIVATIONS)
 
 
 def _forward(name: str) -> Callable[..., Any]:
-    """The family of kernels that activate a row."""
+    """The family of kernels that activate numbers."""
     function = ACTIVATIONS[name].forward
 
     def forward(values):
@@ -125,14 +125,20 @@ def _forward(name: str) -> Callable[..., Any]:
 
 
 def _backward(name: str) -> Callable[..., Any]:
-    """The family of kernels that go back through a row's activation."""
+    """The family of kernels that go back through the activation of rows."""
     function = ACTIVATIONS[name].backward
 
-    def backward(dh, h):
-        function(dh, h)
+    def backward(dh, h, rows, columns):
+        _rows_backward(function, dh, h, rows, columns)
 
     backward.__name__ = f"{name}_backward"
-    return kernel(lambda real, _: (real[::1], real[::1]))(backward)
+    return kernel(lambda real, _: (real[::1], real[::1], types.int64, types.int64))(backward)
+
+
+@inlined
+def _rows_backward(function, dh, h, rows, columns):
+    for n in range(rows):
+        function(row(dh, n * columns, columns), row(h, n * (columns + 1), columns))
 
 
 _KERNELS = {name: (_forward(name), _backward(name)) for name in _NAMES[_RELU + 1 :]}
@@ -140,7 +146,7 @@ _KERNELS = {name: (_forward(name), _backward(name)) for name in _NAMES[_RELU + 1
 
 @functools.cache
 def codes(name: str, dtype: str) -> tuple[int, int]:
-    """What `activate` and `activation_backward` know an activation by, for rows of a dtype."""
+    """What the functions below know an activation by, for rows of a dtype."""
     if name not in _KERNELS or config.DISABLE_JIT:
         code = _NAMES.index(name)
         return code, code
@@ -148,27 +154,48 @@ def codes(name: str, dtype: str) -> tuple[int, int]:
     return forward, backward
 
 
-def _interpreted(code: int, rows: Any) -> None:
+def _interpreted(code: int, arguments: Any) -> None:
     activation = ACTIVATIONS[_NAMES[code]]
-    (activation.forward if len(rows) == 1 else activation.backward)(*rows)
+    if len(arguments) == 1:
+        activation.forward(*arguments)
+    else:
+        _rows_backward(activation.backward, *arguments)
 
 
 _call: Any = _interpreted if config.DISABLE_JIT else call
 
 
 @inlined
-def activate(code, values):
-    """Put a layer's sums through its activation."""
+def relu_at_once(code, values):
+    """Put sums through ReLU, if that is their activation."""
     if code == _RELU:
         _relu(values)
-    elif code != _IDENTITY:
+
+
+@inlined
+def activate(code, values):
+    """Put sums through their activation, if that is not ReLU."""
+    if code != _RELU and code != _IDENTITY:
         _call(code, (values,))
 
 
 @inlined
-def activation_backward(code, dh, h):
-    """Make the gradient of h, which was activated, that of the sums."""
+def activate_rows(code, memory, at, rows, columns):
+    """Put rows of sums through their activation, if that is not ReLU; ones stand between them.
+
+    Of rows of 64 one by one, 64 calls and the ends of 64 loops took 0.9 ns a number.
+    """
+    if code != _RELU and code != _IDENTITY:
+        stride = columns + 1
+        _call(code, (row(memory, at, rows * stride),))
+        for n in range(rows):
+            memory[at + n * stride + columns] = 1
+
+
+@inlined
+def activation_backward(code, dh, h, rows, columns):
+    """Make the gradient of rows h, which were activated, that of the sums; ones stand between."""
     if code == _RELU:
-        _relu_backward(dh, h)
+        _rows_backward(_relu_backward, dh, h, rows, columns)
     elif code != _IDENTITY:
-        _call(code, (dh, h))
+        _call(code, (dh, h, rows, columns))

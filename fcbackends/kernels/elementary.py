@@ -4,6 +4,9 @@ The same products and sums in the same order, so the same bits. What is exact th
 and exponents, is here read from and written to the bits of a number. There are no branches and no
 tables, so LLVM makes vectors of a loop that calls one of these: on a Zen 4, 1.3 ns for an exp and
 2.2 for a tanh.
+
+A float32 has few enough values to try them all: its tanh, always the nearest to the exact value,
+comes from fewer digits, in 1.1 ns.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fcbackends.kernels.jit import inlined, kernel
+from fcbackends.kernels.vectors import is_single
 
 _PER_LN2, _LN2_HIGH, _LN2_LOW, _SQRT2 = map(
     float.fromhex,
@@ -51,13 +55,34 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6 = map(
         "0x1.2b584aae78a57p-3",
     ),
 )
+_PER_HALF_LN2, _HALF_LN2 = map(float.fromhex, ("0x1.71547652b82fep+1", "0x1.62e42fefa39efp-2"))
+_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7, _T8, _T9 = map(
+    float.fromhex,
+    (
+        "-0x1.0000000000001p+1",
+        "0x1.5555555555556p+0",
+        "-0x1.5555555553d4fp-1",
+        "0x1.11111111109adp-2",
+        "-0x1.6c16c17893833p-4",
+        "0x1.a01a01a7c8d47p-6",
+        "-0x1.a019b8ef67c6cp-8",
+        "0x1.71de0d9c145d0p-10",
+        "-0x1.2891a8c1d838dp-12",
+        "0x1.af38d53857513p-15",
+    ),
+)
+"""(1 - e**(-2 * w) - 2 * w) / w**2 where |w| <= ln(2) / 4, but for a share of 2**-54."""
 _SPLITTER = 2.0**27 + 1
 _LEAST_NORMAL, _TINY = 2.0**-1022, 2.0**-28
 _INFINITY, _NAN = np.inf, np.nan
+_TEN = np.float32(10)
+"""From here on tanh is 1 in float32."""
 
 _ROUNDER = 1.5 * 2.0**52
 """A float64 of this size has no bits for fractions: adding it rounds to an integer, whose bits are
 then the sum's lowest."""
+_BIASED_ROUNDER = _ROUNDER + 1023
+"""The bits are then those of a power of two."""
 _ROUNDER_BITS = 0x4338000000000000
 _FRACTION_BITS, _ONE_BITS = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000
 
@@ -65,6 +90,7 @@ _FRACTION_BITS, _ONE_BITS = 0x000FFFFFFFFFFFFF, 0x3FF0000000000000
 @inlined
 def exp(x):
     """e**x, in float64."""
+    x = np.float64(x)
     x = 710.0 if x > 710.0 else x
     x = -746.0 if x < -746.0 else x
     k, h, t = _exponential(x)
@@ -76,6 +102,7 @@ def exp(x):
 @inlined
 def log(x):
     """The natural logarithm, in float64."""
+    x = np.float64(x)
     inside = (x > 0.0) & (x < _INFINITY)
     k, f = _exponent(x if inside else 1.0)
     high, low = _logarithm(k, f, 0.0)
@@ -86,6 +113,7 @@ def log(x):
 @inlined
 def sigmoid(x):
     """1 / (1 + e**-x), in float64."""
+    x = np.float64(x)
     y, y_low, first, second = _exp_minus_abs(x)
     d, d_low = _fast_two_sum(1.0, (y * first) * second)
     d_low = d_low + (y_low * first) * second
@@ -97,7 +125,12 @@ def sigmoid(x):
 
 @inlined
 def tanh(x):
-    """The hyperbolic tangent, in float64."""
+    """The hyperbolic tangent, in float64: of a float32, to be rounded to one."""
+    return _tanh_of_single(x) if is_single(x) else _tanh_of_double(np.float64(x))
+
+
+@inlined
+def _tanh_of_double(x):
     a = abs(x)
     k, h, t = _exponential(-2.0 * (22.0 if a > 22.0 else a))
     p = _power_of_two(k)
@@ -111,6 +144,7 @@ def tanh(x):
 @inlined
 def softplus(x):
     """log(1 + e**x), in float64."""
+    x = np.float64(x)
     y, y_low, first, second = _exp_minus_abs(x)
     m, c = _fast_two_sum(1.0, (y * first) * second)
     above = m > _SQRT2
@@ -124,6 +158,21 @@ def softplus(x):
     error = (p - (total - of_high)) + (high - of_high)
     y = total + (error + low)
     return x if x > 40.0 else y
+
+
+@inlined
+def _tanh_of_single(x):
+    x = _TEN if x > _TEN else x
+    x = np.float64(-_TEN if x < -_TEN else x)
+    shifted = _BIASED_ROUNDER - x * _PER_HALF_LN2
+    w = x - (_BIASED_ROUNDER - shifted) * _HALF_LN2
+    p = np.int64(np.float64(shifted).view(np.int64) << 52).view(np.float64)
+    w2 = w * w
+    lower = (_T0 + _T1 * w) + (_T2 + _T3 * w) * w2
+    upper = (_T4 + _T5 * w) + ((_T6 + _T7 * w) + (_T8 + _T9 * w) * w2) * w2
+    # 1 - e**(-2 * x), with the sign of x where that is zero.
+    m = p * ((w + w) + (lower + upper * (w2 * w2)) * w2) - (p - 1.0)
+    return m / (2.0 - m)
 
 
 # --- exponentials --------------------------------------------------------------------------------
@@ -244,7 +293,7 @@ def _of_arrays(function: Callable[..., Any]) -> Callable[..., Callable[..., Any]
 
     def elementwise(x, y):
         for i in range(x.shape[0]):
-            y[i] = function(np.float64(x[i]))
+            y[i] = function(x[i])
 
     elementwise.__name__ = function.__name__
     return kernel(_signature, of_any_shape=False)(elementwise)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from numba import types
 
+from fcbackends.kernels.activations import activate
 from fcbackends.kernels.jit import kernel
 from fcbackends.kernels.losses import gradient_factor, is_squares, losses_of_rows
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
 from fcbackends.kernels.threads import TEAM, share
 from fcbackends.kernels.tiles import ROWS, Operand
-from fcbackends.kernels.views import flat, local
+from fcbackends.kernels.views import flat, local, row
 
 _new_panel = local(PANEL_BYTES // 4)
 """Room for a panel of the smaller dtype's numbers, and more than that of the other's."""
@@ -44,6 +45,7 @@ def forward(arithmetic, x, w, b, activation, y, team):
         Operand(_new_panel(flat(y)), 0, 0, 1),
         Epilogue(flat(b), 0, activation),
     )
+    activate(activation, row(flat(y), first * outputs, (last - first) * outputs))
 
 
 @kernel(

@@ -10,7 +10,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import config, types
 
 from fcbackends.kernels import elementary
@@ -97,7 +96,7 @@ def _lower(values):
 @inlined
 def _exponentials(values, size):
     for i in range(size):
-        values[i] = elementary.exp(np.float64(values[i]))
+        values[i] = elementary.exp(values[i])
 
 
 @inlined
@@ -128,7 +127,7 @@ def _cross_entropy(y, t, weights, losses, room, samples, outputs, size, factor):
         for m in range(outputs):
             e[m] = (e[m] * share - target[m]) * of_gradient
     for n in range(samples):
-        losses[n] = weights[n] * (real(elementary.log(np.float64(room[n]))) - losses[n])
+        losses[n] = weights[n] * (real(elementary.log(room[n])) - losses[n])
 
 
 @inlined
@@ -149,9 +148,9 @@ def _binary_cross_entropy(y, t, weights, losses, room, samples, outputs, size, f
     for i in range(size):
         value, target = y[i], t[i]
         above = where(value > 0, value, 0)
-        added = real(elementary.softplus(-abs(np.float64(value))))
+        added = real(elementary.softplus(-abs(value)))
         room[i] = (above - target * value) + added
-        y[i] = real(elementary.sigmoid(np.float64(value))) - target
+        y[i] = real(elementary.sigmoid(value)) - target
     for n in range(samples):
         weight = weights[n]
         losses[n] = weight * _sum(row(room, n * outputs, outputs))
@@ -163,7 +162,7 @@ def _binary_cross_entropy(y, t, weights, losses, room, samples, outputs, size, f
 @inlined
 def _sigmoids(y, samples, outputs):
     for i in range(samples * outputs):
-        y[i] = elementary.sigmoid(np.float64(y[i]))
+        y[i] = elementary.sigmoid(y[i])
 
 
 LOSSES = {

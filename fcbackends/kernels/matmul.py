@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fcbackends.kernels.activations import activate
+from fcbackends.kernels.activations import relu_at_once
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
@@ -121,7 +121,7 @@ def _finish(c, first, rows, columns, epilogue):
             bias = row(epilogue.buffer, epilogue.bias + first, columns)
             for j in range(columns):
                 sums[j] += bias[j]
-        activate(epilogue.activation, sums)
+        relu_at_once(epilogue.activation, sums)
 
 
 @called

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from fcbackends.kernels.activations import activation_backward
+from fcbackends.kernels.activations import activate, activate_rows, activation_backward
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
@@ -106,6 +106,11 @@ def forward_and_loss(network, rows, factor, team):
                 _panel(network, team),
                 Epilogue(memory, NO_BIAS if terms > 0 else panels, layer.activation),
             )
+        if right - left == outputs and not is_last:
+            activate_rows(layer.activation, memory, out + first * stride, last - first, outputs)
+        else:
+            for n in range(first, last):
+                activate(layer.activation, row(memory, out + n * stride + left, right - left))
         # A thread goes on with rows of which it has all columns, or waits for the others'.
         wide_next = not is_last and is_wide(layers[number + 1].outputs, itemsize, team)
         if (is_wide(outputs, itemsize, team) or wide_next) and not barrier(team):
@@ -157,10 +162,10 @@ def backward(network, rows, team):
             _panel(network, team),
             Epilogue(memory, NO_BIAS, 0),
         )
-        for n in range(first, last):
-            dh = row(memory, before.gradient + n * inputs, inputs)
-            h = row(memory, layer.input + n * (inputs + 1), inputs)
-            activation_backward(before.activation_backward, dh, h)
+        count = last - first
+        dh = row(memory, before.gradient + first * inputs, count * inputs)
+        h = row(memory, layer.input + first * (inputs + 1), count * (inputs + 1))
+        activation_backward(before.activation_backward, dh, h, count, inputs)
 
 
 @functools.cache

@@ -138,6 +138,22 @@ constant: Any = _interpreted_constant if config.DISABLE_JIT else _compiled_const
 
 
 @intrinsic
+def _compiled_is_single(typing_context, number):
+    def codegen(context, builder, signature, args):
+        return ir.Constant(ir.IntType(1), int(number == types.float32))
+
+    return types.boolean(number), codegen
+
+
+def _interpreted_is_single(number: Any) -> bool:
+    """Whether a number is of float32: known where it is compiled."""
+    return isinstance(number, np.float32)
+
+
+is_single: Any = _interpreted_is_single if config.DISABLE_JIT else _compiled_is_single
+
+
+@intrinsic
 def _compiled_sqrt(typing_context, value):
     def codegen(context, builder, signature, args):
         kind = args[0].type

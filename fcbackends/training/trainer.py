@@ -132,8 +132,8 @@ class Trainer:
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
         takes_numpy = chosen.owns(np.empty(0))
-        of_any_number = loss in ("mean_squared", "huber")
-        self._plain = np.dtype(self._dtype) if takes_numpy and of_any_number else None
+        of_any_number = takes_numpy and not LOSSES[loss].probabilities
+        self._plain = np.dtype(self._dtype) if of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
@@ -247,7 +247,7 @@ class Trainer:
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
-        loop = self._loop
+        loop, x_row, t_row = self._loop, x, t
         # One sample and its target that need no check; a call would take 0.1 us of 2.
         dtype = self._plain
         if (
@@ -259,11 +259,11 @@ class Trainer:
             or x.shape != self._x_shape
             or t.shape != self._t_shape
         ):
-            x, t = self._checked(x, t, sample_weight)
+            x_row, t_row = self._checked(x, t, sample_weight)
         with self._lock:
             # Where samples have weights from now on, another takes its place.
             if loop is self._loop:
-                loss = loop.step(x, t, self._steps + 1)
+                loss = loop.step(x_row, t_row, self._steps + 1)
                 # The difference of a finite number with itself, and of no other, is zero.
                 if loss - loss != 0.0:
                     raise DivergenceError(self._steps + 1, loop.last_finite)
@@ -273,28 +273,25 @@ class Trainer:
 
     def _checked(self, x: Any, t: Any, sample_weight: Any) -> tuple[Array, Array]:
         loss = self._method.loss
-        (x,) = data.for_network(self._backend, self._like, x=x)
-        if loss == "cross_entropy":
-            t = targets.of_classes(self._backend, t, self._sizes[1], single=x.ndim == 1)
-        (t,) = data.for_network(self._backend, self._like, t=t)
+        x, t = targets.for_network(self._backend, self._like, x, t, loss, self._sizes[1])
         data.fits(self._sizes, x, t)
         data.same_samples("x", x, "t", t)
         data.at_least_one_sample("x", x)
         rows = data.as_batch(t)
         targets.suit(rows, loss)
+        if sample_weight is not None or self._method.weighted:
+            rows = self._with_weights(rows, sample_weight)
         if sample_weight is not None:
             with self._lock:
                 self._take_weights()
-        if self._method.weighted:
-            rows = self._with_weights(rows, sample_weight)
         return x, rows[0, ...] if x.ndim == 1 else rows
 
     def _take_weights(self) -> None:
         """From now on samples have weights, each of those that come without one 1."""
         if not self._method.weighted:
             self._method = self._method._replace(weighted=True)
-            state = self._loop.state
-            self._loop = self._backend.training_loop(state.params, self._method)
+            state, finite = self._loop.state, self._loop.last_finite
+            self._loop = self._backend.training_loop(finite, self._method)
             self._loop.state = state
             self._plain = None
 
