@@ -90,7 +90,8 @@ def prepare(
         required = f"be inputs where `--loss` is {loss}"
         raise fcb.ArgumentError("--standardize", required, standardize)
     kept = _kept(table, features, x, targets, t, columns.missing)
-    table, x, t = table.without(~kept), x[kept], t[kept]
+    if not kept.all():
+        table, x, t = table.without(~kept), x[kept], t[kept]
     left, held_out = _split("--holdout", np.arange(table.rows), holdout, seed)
     trained_on, validated = _split("--validation", left, validation, seed)
     gaps = np.isnan(x)
@@ -217,8 +218,7 @@ def _notes(
         if names is not None:
             said = [f"{width} inputs: {', '.join(names)}"]
         else:
-            is_boolean = values.kind(table, column) == "boolean"
-            said = ["1 input: false 0, true 1"] if is_boolean else []
+            said = ["1 input: false 0, true 1"] if column in features.booleans else []
         missing = int(gaps[:, start].sum())
         if missing and features.fill:
             fill = features.fill[start : start + width]
