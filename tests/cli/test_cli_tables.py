@@ -173,6 +173,25 @@ def test_a_parquet_file_has_types(command):
     assert command("predict m.safetensors penguins.parquet").out == first.out
 
 
+def test_a_parquet_file_has_nulls(command):
+    frame = pl.DataFrame(
+        {
+            "a": [1.0, None, float("nan"), 3.0],
+            "kind": ["p", None, "q", "p"],
+            "flag": [True, True, None, False],
+            "y": [1, 2, 3, 4],
+        }
+    )
+    frame.write_parquet("t.parquet")
+    ran = command("train t.parquet --missing mean")
+    assert ran.value("a") == "2 missing, filled with 2"
+    assert ran.value("kind") == "2 inputs: p, q; 1 missing, filled with p"
+    assert ran.value("flag") == "1 input: false 0, true 1; 1 missing, filled with 1"
+    frame.with_columns(a=pl.lit(None)).write_parquet("t.parquet")
+    ran = command("train t.parquet --missing mean")
+    assert ran.err.endswith("got none in column 'a': `--drop a` leaves it out\n")
+
+
 def test_text_can_be_left_out(command):
     Path("penguins.csv").write_text(PENGUINS)
     ran = command("train penguins.csv --decimal , --text drop --steps 20 --lr 1e-4")

@@ -71,6 +71,8 @@ CASES = {
     "got 'z'",
     "predict m.safetensors t.csv --keep a --out y.npy": "`--keep` must come with a .csv or "
     ".parquet file, got 'y.npy'",
+    "predict m.safetensors twice.csv --keep y,predicted_y": "`--keep` must name no column that a "
+    "prediction is called, got 'predicted_y'",
     "predict m.safetensors t.csv --unknown 0": "`--unknown` must be one of 'refuse', 'zeros', got "
     "'0'",
 }
@@ -85,6 +87,7 @@ FILES = {
     "days": "day,y\n2024-01-05,1\n2024-01-06,2\n",
     "gone": "a,y\n,1\nNA,2\n",
     "targets": "a,y\n1,1\n2,\n",
+    "twice": "a,b,kind,y,predicted_y\n1,2,p,3,4\n",
 }
 
 
