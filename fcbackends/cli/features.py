@@ -147,7 +147,9 @@ def choose(table: Table, columns: Sequence[int], categorical: Sequence[int], tex
             booleans += [column] if kind == "boolean" else []
         elif text == "onehot":
             _refuse_doubtful(table, column)
-            chosen[column] = _categories(table, column)
+            names = _categories(table, column)
+            _refuse_many(table, column, len(names))
+            chosen[column] = names
     return Features(tuple(chosen), tuple(chosen.values()), tuple(booleans))
 
 
@@ -160,13 +162,15 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _categories(table: Table, column: int) -> tuple[str, ...]:
-    names = values.labels(table, column).drop_nulls().unique().to_list()
+    return in_order(values.labels(table, column).drop_nulls().unique().to_list())
+
+
+def _refuse_many(table: Table, column: int, count: int) -> None:
     most = min(MOST_CATEGORIES, max(FEW_CATEGORIES, table.rows // 2))
-    if len(names) > most:
-        required = f"have at most {most} categories in a column that is encoded"
-        got = f"{len(names)} in {table.label(column)}: {values.leave_out(table, column)}"
-        raise ArgumentError("DATA", required, got)
-    return in_order(names)
+    if count > most:
+        advice = f"{values.leave_out(table, column)}, `--categorical` encodes it all the same"
+        got = f"{count} in {table.label(column)}: {advice}"
+        raise ArgumentError("DATA", f"have at most {most} categories in a column of texts", got)
 
 
 def _refuse_doubtful(table: Table, column: int) -> None:

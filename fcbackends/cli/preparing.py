@@ -95,7 +95,7 @@ def prepare(
     left, held_out = _split("--holdout", np.arange(table.rows), holdout, seed)
     trained_on, validated = _split("--validation", left, validation, seed)
     gaps = np.isnan(x)
-    if gaps.any() and columns.missing:
+    if columns.missing in ("mean", "median"):
         features = features.fitted(table, x[trained_on], columns.missing)
         x = features.filled(x, table, features.columns, _ADVICE)
     inputs = outputs = None

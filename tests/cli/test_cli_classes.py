@@ -133,6 +133,7 @@ def test_several_targets_of_two_values(command):
         (["10", "9", "10", "9"], ("9", "10"), pl.Int64),
         (["1.5", "0.5", "1.5", "0.5"], ("0.5", "1.5"), pl.Float64),
         (["b", "10", "b", "10"], ("10", "b"), pl.String),
+        (["10", "007", "10", "007"], ("007", "10"), pl.String),
     ],
 )
 def test_classes_that_are_numbers_are_sorted_and_written_as_numbers(command, kinds, classes, dtype):

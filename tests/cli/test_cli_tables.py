@@ -214,6 +214,13 @@ def test_numbers_can_be_categories(command):
     assert command("predict m.safetensors t.parquet").status == 0
 
 
+def test_as_many_categories_as_are_asked_for(command):
+    rows = "".join(f"p{i:02},{i}\n" for i in range(70))
+    Path("t.csv").write_text(f"id,y\n{rows}")
+    ran = command("train t.csv --categorical id --steps 1")
+    assert ran.value("inputs") == "70, of columns 1: id"
+
+
 def test_unknown_categories(command):
     Path("t.csv").write_text("kind,a,y\np,1,2\nq,2,3\np,4,5\n")
     command("train t.csv --out m.safetensors")
@@ -270,6 +277,16 @@ def test_gaps_are_filled_as_scikit_learn_does(command, how):
     np.testing.assert_array_equal(
         np.load("y.npy"), fcb.predict(load("m.safetensors").params, filled)
     )
+
+
+def test_a_model_fills_gaps_in_where_its_training_had_none(command):
+    Path("t.csv").write_text("a,kind,y\n1,p,1\n4,q,2\n4,q,3\n")
+    ran = command("train t.csv --missing median --out m.safetensors")
+    assert "missing" not in ran.out
+    Path("new.csv").write_text("a,kind\n,\n")
+    Path("same.csv").write_text("a,kind\n4,q\n")
+    want = command("predict m.safetensors same.csv").out
+    assert command("predict m.safetensors new.csv").out == want
 
 
 def test_fills_and_scales_are_those_of_the_rows_trained_on(command):

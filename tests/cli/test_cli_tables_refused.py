@@ -55,10 +55,10 @@ CASES = {
     "2: `--decimal ,` reads such numbers",
     "train typo.csv": "`DATA` must hold finite numbers only, got '3x' in column 'a', row 3 of "
     "3: `--na` names texts for missing values, `--categorical` columns of categories",
-    "train ids.csv": "`DATA` must have at most 10 categories in a column that is encoded, got 11 "
-    "in column 'id': `--drop id` leaves it out",
-    "train many.csv": "`DATA` must have at most 50 categories in a column that is encoded, got 60 "
-    "in column 'id': `--drop id` leaves it out",
+    "train ids.csv": "`DATA` must have at most 10 categories in a column of texts, got 11 in "
+    "column 'id': `--drop id` leaves it out, `--categorical` encodes it all the same",
+    "train many.csv": "`DATA` must have at most 50 categories in a column of texts, got 60 in "
+    "column 'id': `--drop id` leaves it out, `--categorical` encodes it all the same",
     "train days.csv": "`DATA` must hold numbers or categories, and no dates, got '2024-01-05' in "
     "column 'day', row 1 of 2: `--drop day` leaves it out",
     "train gone.csv --missing drop": "`--missing` must leave rows to train on, got a missing value "
