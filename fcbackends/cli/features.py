@@ -53,6 +53,11 @@ class Features:
         return [1 if names is None else len(names) for names in self.categories]
 
     @property
+    def of_inputs(self) -> list[int]:
+        """For each input its column."""
+        return np.repeat(self.columns, self.widths).tolist()
+
+    @property
     def one_hot(self) -> NDArray[np.bool_]:
         """For each input whether it is a category."""
         return np.repeat([names is not None for names in self.categories], self.widths)

@@ -85,6 +85,7 @@ def prepare(
     if not features.columns:
         raise fcb.ArgumentError("--text", "leave a feature column", "drop, and only text columns")
     x = features.encode(table, features.columns)
+    _refuse_empty(table, features, x)
     t, classes = target_columns.encoded(table, targets, loss)
     if classes and standardize in ("targets", "both"):
         required = f"be inputs where `--loss` is {loss}"
@@ -157,6 +158,14 @@ def _categorical(table: Table, texts: Sequence[str], features: Sequence[int]) ->
             got = f"{table.label(column)}, which is none"
             raise fcb.ArgumentError("--categorical", "name feature columns", got)
     return named
+
+
+def _refuse_empty(table: Table, features: Features, x: NDArray[np.float64]) -> None:
+    empty = np.flatnonzero(np.isnan(x).all(axis=0))
+    if len(empty):
+        column = features.of_inputs[int(empty[0])]
+        got = f"none in {table.label(column)}: {values.leave_out(table, column)}"
+        raise fcb.ArgumentError("DATA", "hold values in each feature column", got)
 
 
 def _kept(

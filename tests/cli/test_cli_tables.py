@@ -65,6 +65,7 @@ def read(text, **form):
         ("a b\n1 2\n3 4\n", {"separator": " "}),
         ("a  b\n1 2\n3 4\n", {"separator": "whitespace"}),
         ('"a";"b"\n"1";"2"\n3;4\n', {}),
+        ('"a" "b"\n1 2\n"3" 4\n', {}),
     ],
 )
 def test_a_csv_file_is_read_as_it_is_written(command, text, form):
