@@ -136,9 +136,8 @@ def train_file(
     else:
         said, tables = regression.describe(model, found, chosen), []
         trouble = regression.warning(model, found, standardize, chosen)
-    taken = f"{result.history.steps[-1]} of batch {batch}, {_STOPPED[result.stop_reason]}"
-    if patience is not None:
-        taken += f"; the network is that of step {result.best_step}"
+    kept = "" if patience is None else f"; the network is that of step {result.best_step}"
+    taken = result.steps if result.best_step is None else result.history.steps[-1]
     if model_path:
         model.save(model_path)
     if picture:
@@ -151,7 +150,7 @@ def train_file(
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
             *([] if rate == lr else [("learning rate", str(rate))]),
-            ("steps", taken),
+            ("steps", f"{taken} of batch {batch}, {_STOPPED[result.stop_reason]}{kept}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
             *said,
