@@ -1,8 +1,8 @@
 """Real data with classes: what scikit-learn's classifier gives with the same settings.
 
 Fed the same batches from the same weights, it takes the same steps up to rounding. Left to draw for
-itself from these weights, it goes through other orders of the samples: what it tells apart of samples
-held out then agrees as far as seeds scatter.
+itself from these weights, it goes through other orders of the samples, and what both tell apart of
+samples held out agrees as far as seeds scatter.
 """
 
 import numpy as np
@@ -80,7 +80,7 @@ def test_the_same_batches_give_the_network_of_mlp_classifier(name, backend):
         sampling="epoch", max_steps=steps, seed=3, backend=backend,
     )  # fmt: skip
     model = classifier(learning_rate_init=LR, epsilon=eps, random_state=0)
-    model.partial_fit(x[:BATCH], t[:BATCH], classes)  # makes its arrays
+    model.partial_fit(x[:BATCH], t[:BATCH], classes=classes)  # makes its arrays
     model._optimizer.t = 0
     for arrays in (model._optimizer.ms, model._optimizer.vs):
         for array in arrays:
