@@ -29,12 +29,17 @@ from fcbackends.maths.layers import FCGradients
 from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
+from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate, StepRate
+from fcbackends.models.saving import SavedModel, load, save
+from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
+from fcbackends.training.history import History
 from fcbackends.training.initialization import init_params
+from fcbackends.training.looks import Look
 from fcbackends.training.many import train_many
-from fcbackends.training.results import History, TrainResult
+from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
-from fcbackends.training.trainer import Trainer
+from fcbackends.training.trainer import Trainer, TrainerState
 
 __version__ = "0.1.0"
 
@@ -48,14 +53,22 @@ __all__ = [
     "Arithmetic",
     "Backend",
     "Conformance",
+    "ConstantRate",
+    "CosineRate",
     "DivergenceError",
+    "ExponentialRate",
     "FCGradients",
     "History",
+    "Look",
     "LossAndGradient",
+    "SavedModel",
+    "Scaling",
     "StepLoop",
+    "StepRate",
     "StepResult",
     "TrainResult",
     "Trainer",
+    "TrainerState",
     "binary_cross_entropy_loss",
     "compare",
     "cross_entropy_loss",
@@ -66,6 +79,7 @@ __all__ = [
     "huber_loss",
     "init_params",
     "list_backends",
+    "load",
     "mean_squared_loss",
     "namespace_backends",
     "predict",
@@ -74,6 +88,7 @@ __all__ = [
     "relu",
     "relu_backward",
     "sample_indices",
+    "save",
     "sgd_step",
     "train",
     "train_many",

@@ -10,10 +10,11 @@ import fcbackends as fcb
 from fcbackends.maths.arithmetic import ordered
 from fcbackends.maths.network import State
 from fcbackends.maths.optimizers import Rule
+from tests import loss_oracle
 from tests.fused_oracle import fused
 from tests.oracle import constant, descended, fast, network_of
 
-LAYER_OPS = ("forward", "loss", "backward", "relu", "relu_backward", "descend")
+LAYER_OPS = ("forward", "loss", "loss_and_gradient", "backward", "relu", "relu_backward", "descend")
 
 
 def broken(**changes):
@@ -149,17 +150,25 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
     ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
 
     def sgd_step(params, x, t, method):
-        return fcb.StepResult(*ops.sgd_step(params, x, t, method.lr, method.activation))
+        form = method.form
+        of_loss = form.loss, form.weighted
+        return fcb.StepResult(*ops.sgd_step(params, x, t, method.lr, form.activation, *of_loss))
 
     def step(state, x, t, form, constants):
         if form.rule == Rule():
-            params, loss = ops.sgd_step(state.params, x, t, constants[0], form.activation)
+            how = form.activation, form.loss, form.weighted
+            params, loss = ops.sgd_step(state.params, x, t, constants[0], *how)
             return State(params), loss
-        loss, gradients = ops.gradients(state.params, x, t, form.activation)
+        loss, gradients = ops.gradients(
+            state.params, x, t, form.activation, form.loss, form.weighted
+        )
         return State(*descended(form.rule, state, gradients, constants)), loss
 
     def loss_of(params, x, t, form):
-        return ops.loss(ops.predict(params, x, form.activation), t)[0]
+        y = ops.predict(params, x, form.activation)
+        if form.loss == "mean_squared" and not form.weighted:
+            return ops.loss(y, t)[0]
+        return ops.loss_and_gradient(y, t, form.loss, form.weighted)[0]
 
     def training_loop(params, method):
         return fcb.StepLoop(ordered(np), params, method, step=step, loss_of=loss_of)
@@ -171,6 +180,8 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
         fc_forward=ops.forward,
         fc_backward=lambda dy, x, w: fcb.FCGradients(*ops.backward(dy, x, w)),
         mean_squared_loss=lambda y, t: fcb.LossAndGradient(*ops.loss(y, t)),
+        loss_and_gradient=lambda *how: fcb.LossAndGradient(*ops.loss_and_gradient(*how)),
+        probabilities=loss_oracle.probabilities,
         predict=ops.predict,
         sgd_step=sgd_step,
         training_loop=training_loop,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from tests.loss_oracle import loss_and_gradient
 from tests.oracle import (
     backward,
     descend,
@@ -86,6 +87,7 @@ slow_fused = network_of(
     SimpleNamespace(
         forward=fused_forward,
         loss=loss,
+        loss_and_gradient=loss_and_gradient,
         backward=fused_backward,
         relu=relu,
         relu_backward=relu_backward,
@@ -121,6 +123,7 @@ fused = network_of(
     SimpleNamespace(
         forward=quiet(lambda x, w, b: _fused_product(x, w) + b),
         loss=fast.loss,
+        loss_and_gradient=loss_and_gradient,
         backward=_fast_fused_backward,
         relu=fast.relu,
         relu_backward=fast.relu_backward,

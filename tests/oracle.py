@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from tests.activation_oracle import activations_of, of_each_layer
+from tests.loss_oracle import loss_and_gradient
 
 MASK = 2**64 - 1
 
@@ -175,14 +176,17 @@ def network_of(ops):
         return x
 
     @quiet
-    def gradients(params, x, t, activation="relu"):
+    def gradients(params, x, t, activation="relu", loss="mean_squared", weighted=False):
         """The loss and a (dw, db) for every layer; every gradient from the old weights."""
         names = of_each_layer(activation, len(params))
         inputs, h = [], x
         for (w, b), name in zip(params, names, strict=True):
             inputs.append(h)
             h = table[name][0](ops.forward(h, w, b))
-        value, dy = ops.loss(h, t)
+        if loss == "mean_squared" and not weighted:
+            value, dy = ops.loss(h, t)
+        else:
+            value, dy = ops.loss_and_gradient(h, t, loss, weighted)
         grads = []
         for layer in reversed(range(len(params))):
             dw, db, dx = ops.backward(dy, inputs[layer], params[layer][0])
@@ -191,19 +195,19 @@ def network_of(ops):
                 dy = table[names[layer - 1]][1](dx, inputs[layer])
         return value, tuple(reversed(grads))
 
-    def sgd_step(params, x, t, lr, activation="relu"):
-        value, grads = gradients(params, x, t, activation)
+    def sgd_step(params, x, t, lr, activation="relu", *loss):
+        value, grads = gradients(params, x, t, activation, *loss)
         new = tuple(
             (ops.descend(w, dw, lr), ops.descend(b, db, lr))
             for (w, b), (dw, db) in zip(params, grads, strict=True)
         )
         return new, value
 
-    def train(params, x, t, rows, lr, activation="relu"):
+    def train(params, x, t, rows, lr, activation="relu", *loss):
         """One step per row of sample numbers; the parameters and every step's loss."""
         losses = []
         for row in rows:
-            params, value = sgd_step(params, x[row], t[row], lr, activation)
+            params, value = sgd_step(params, x[row], t[row], lr, activation, *loss)
             losses.append(value)
         return params, np.array(losses, x.dtype)
 
@@ -216,6 +220,7 @@ slow = network_of(
     SimpleNamespace(
         forward=forward,
         loss=loss,
+        loss_and_gradient=loss_and_gradient,
         backward=backward,
         relu=relu,
         relu_backward=relu_backward,
@@ -263,6 +268,7 @@ fast = network_of(
     SimpleNamespace(
         forward=_fast_forward,
         loss=_fast_loss,
+        loss_and_gradient=loss_and_gradient,
         backward=_fast_backward,
         relu=lambda a: np.where(a < 0, a.dtype.type(0), a),
         relu_backward=lambda dy, a: np.where(a > 0, dy, a.dtype.type(0)),

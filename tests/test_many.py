@@ -251,7 +251,7 @@ def test_a_network_that_diverges_leaves_the_others_alone(name, way, record_every
     assert finite(diverged.params)
     # No other loss stands in for one that is not finite, and the records are of steps it took.
     assert np.isnan(diverged.loss)
-    steps, losses = (part.tolist() for part in diverged.history)
+    steps, losses = (part.tolist() for part in diverged.history[:2])
     records = list(range(record_every, diverged.steps + 1, record_every))
     if tol_on == "batch" and diverged.steps > 0:
         run["max_steps"] = diverged.steps

@@ -79,7 +79,14 @@ def shapes(monkeypatch):
 def key(sizes, one_sample, dtype, arithmetic="ordered"):
     """What a kernel of ReLU and plain SGD is known by."""
     return small_kernels.Shape(
-        sizes, ("relu",) * (len(sizes) - 2), one_sample, PLAIN, dtype, arithmetic
+        sizes,
+        ("relu",) * (len(sizes) - 2),
+        "mean_squared",
+        False,
+        one_sample,
+        PLAIN,
+        dtype,
+        arithmetic,
     )
 
 

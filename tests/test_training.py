@@ -239,6 +239,7 @@ def test_progress_goes_to_stderr_only_where_it_is_asked_for(backend, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert "200/200" in err
+    assert f"loss {shown.loss:.3g}]" in err
     assert fcb.digest(shown.params) == fcb.digest(silent.params) == fcb.digest(default.params)
 
 

@@ -8,7 +8,7 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import backend_for
 from fcbackends.checks import data as checks
 from fcbackends.checks import targets
-from fcbackends.maths.losses import LossAndGradient
+from fcbackends.maths.losses import LOSSES, LossAndGradient
 
 
 def mean_squared_loss(
@@ -220,14 +220,12 @@ def _loss_and_gradient(
     arithmetic: str | None,
 ) -> LossAndGradient:
     chosen = backend_for(backend, arithmetic, y=y, t=t)
-    if loss != "cross_entropy":
-        y, t = checks.together(chosen, y=y, t=t)
-        single = checks.is_one_sample("y", y)
-    else:
+    if LOSSES[loss].probabilities:
         (y,) = checks.together(chosen, y=y)
         single = checks.is_one_sample("y", y)
-        t = targets.of_classes(chosen, t, y.shape[-1], single=single)
-        (t,) = checks.for_network(chosen, y, t=t)
+        t = targets.of_samples(chosen, t, loss, y.shape[-1], single=single)
+    y, t = checks.together(chosen, y=y, t=t)
+    single = checks.is_one_sample("y", y)
     checks.same_shape("y", y, "t", t)
     checks.at_least_one_sample("y", y)
     y, t = checks.as_batch(y), checks.as_batch(t)

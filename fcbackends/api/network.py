@@ -110,7 +110,7 @@ def predict_proba(
     array([[0.5   , 0.5   ],
            [0.8808, 0.1192]])
     """
-    loss = options.choice("loss", loss, (name for name in LOSSES if LOSSES[name].probabilities))
+    loss = options.choice("loss", loss, [name for name in LOSSES if LOSSES[name].probabilities])
     chosen = backend_for(backend, arithmetic, **checks.leaves(params), x=x)
     y = predict(params, x, activation=activation, backend=chosen)
     p = chosen.probabilities(checks.as_batch(y), loss)
@@ -177,10 +177,7 @@ def sgd_step(
     if not are_numpys or not chosen.owns(x):
         network = checks.params(chosen, params, beside={"x": x, "t": t})
         outputs = network[-1][0].shape[1]
-        (x,) = checks.for_network(chosen, network[0][0], x=x)
-        if loss == "cross_entropy":
-            t = targets.of_classes(chosen, t, outputs, single=x.ndim == 1)
-        (t,) = checks.for_network(chosen, network[0][0], t=t)
+        x, t = targets.for_network(chosen, network[0][0], x, t, loss, outputs)
         checks.fits((network[0][0].shape[0], outputs), x, t)
         checks.same_samples("x", x, "t", t)
         checks.at_least_one_sample("x", x)

@@ -17,7 +17,7 @@ from fcbackends.backends.small_kernels import Shape
 from fcbackends.backends.small_network import SmallNetwork
 from fcbackends.kernels import layout, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.elements import MOST_CONSTANTS, SLOTS
+from fcbackends.kernels.elements import MOST_CONSTANTS, SLOTS, is_paced
 from fcbackends.kernels.jit import entry
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
 from fcbackends.kernels.threads import ALONE, run_in_threads, threads_for
@@ -28,6 +28,10 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params, State, is_finite
 from fcbackends.maths.optimizers import constants_by_step
 from fcbackends.maths.sampling import stream_key
+from fcbackends.maths.schedules import Schedule, rates
+
+_RATES_AT_ONCE = 2**14
+"""Steps of a schedule whose rates are computed for one call of a kernel: they fit the cache."""
 
 _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
@@ -74,14 +78,19 @@ class FusedLoop:
         self._form = method.form
         self._activations = of_hidden_layers(self._form.activation, len(params) - 1)
         self._slots = SLOTS[self._form.rule.update]
+        self._is_paced = is_paced(self._form.rule)
         self._lay_out(capacity, 1)
         self.restart(params, method)
+        # What `last_finite` goes back to until a step has looked at the weights.
+        previous = self._shared.previous
+        self._network.memory[previous : previous + len(self._state)] = self._state
 
     def restart(self, params: Params, method: Method) -> None:
         """Begin anew, from other parameters of these sizes, with a method of another rate."""
         self._constants_of = constants_by_step(method.optimizer, method.lr)
-        self._is_paced = any(method.optimizer.betas)
-        self._pace = np.array([method.lr, *method.optimizer.betas])
+        self._schedule = method.lr if isinstance(method.lr, Schedule) else None
+        first = method.lr.lr if isinstance(method.lr, Schedule) else method.lr
+        self._pace = np.array([first, *method.optimizer.betas, method.optimizer.weight_decay])
         self._small = None
         self._write_constants(1)
         if self._slots:
@@ -222,7 +231,9 @@ class FusedLoop:
     @functools.cached_property
     def _take_step(self) -> Callable[..., float]:
         self._link()
-        return entry(training.single_step(self._form.rule)(*self._names))
+        # It finds its constants written.
+        rule = self._form.rule._replace(scheduled=False)
+        return entry(training.single_step(rule)(*self._names))
 
     def _work_together(self, rows: int, products: int) -> int:
         """Have what general kernels need for so many rows; returns how many threads."""
@@ -247,11 +258,16 @@ class FusedLoop:
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
         samples = x.shape[0]
+        small, network = self._small, self._network
         self._hand_to(None)
         threads = self._work_together(min(samples, self._shared.capacity), self._products(samples))
         kernel = entry(training.data_loss(*self._names))
         data = Data(_row(x), _row(t), samples)
-        return run_in_threads(kernel, threads, self._network, data)
+        loss = run_in_threads(kernel, threads, self._network, data)
+        if self._network is network:
+            # It has the state still: to make another took a third of a look's 57 us.
+            self._small = small
+        return loss
 
     def _shape(self, batch_size: int) -> Shape:
         _, loss, rule, weighted = self._form
@@ -262,8 +278,7 @@ class FusedLoop:
         """Hand the state to the kernel for the shape, if there is one in this process."""
         if self._small is None or self._small.shape != shape:
             kernel = small_kernels.known(shape)
-            small = kernel and SmallNetwork(shape, kernel, self._constants(), self._pace)
-            self._hand_to(small)
+            self._hand_to(kernel and SmallNetwork(shape, kernel, self._constants()))
 
     def _hand_to(self, small: SmallNetwork | None) -> None:
         """From now on the state stands with a small network or, with None, here."""
@@ -282,6 +297,29 @@ class FusedLoop:
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
+        if not self._schedule:
+            return self._run(x, t, plan, start, stop, self._pace)
+        losses, segment = [], Segment(start, 0.0, np.empty(0), False, None)
+        for first in range(start, stop, _RATES_AT_ONCE):
+            count = min(_RATES_AT_ONCE, stop - first)
+            pace = np.concatenate([self._pace, rates(self._schedule, first, count)])
+            before, segment = segment, self._run(x, t, plan, first, first + count, pace)
+            losses.append(segment.losses)
+            if plan.tol_on == "data" and not len(segment.losses):  # no look
+                segment = segment._replace(loss=before.loss)
+            if segment.reached or segment.diverged_at is not None:
+                break
+        return segment._replace(losses=np.concatenate(losses))
+
+    def _run(
+        self,
+        x: Array,
+        t: Array,
+        plan: Plan,
+        start: int,
+        stop: int,
+        pace: NDArray[np.float64],
+    ) -> Segment:
         losses = np.empty(stop // plan.record_every - start // plan.record_every)
         watch = Watch(
             np.uint64(stream_key(plan.seed)),
@@ -298,14 +336,19 @@ class FusedLoop:
         with np.errstate(all="ignore"):
             if self._small:
                 epoch = (kept[0] for kept in self._epochs_of(plan, samples, 1))
-                seen = self._small.run(x, t, samples, watch, losses, *epoch)
+                seen = self._small.run(x, t, samples, pace, watch, losses, *epoch)
             else:
-                seen = self._run_general(plan, Data(x, t, samples), watch, losses)
+                seen = self._run_general(plan, Data(x, t, samples), pace, watch, losses)
         recorded = losses[: seen.recorded]
         return Segment(seen.step, seen.loss, recorded, seen.reached, seen.diverged_at or None)
 
     def _run_general(
-        self, plan: Plan, data: Data, watch: Watch, losses: NDArray[np.float64]
+        self,
+        plan: Plan,
+        data: Data,
+        pace: NDArray[np.float64],
+        watch: Watch,
+        losses: NDArray[np.float64],
     ) -> Seen:
         batch_size = watch.batch_size
         threads = self._work_together(batch_size, 3 * self._products(batch_size))
@@ -313,5 +356,5 @@ class FusedLoop:
         kernel = entry(training.stepping(self._form.rule)(*self._names))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)
-        what = data, self._pace, watch, losses, order, *epochs
+        what = data, pace, watch, losses, order, *epochs
         return run_in_threads(kernel, threads, self._network, *what)

@@ -27,8 +27,8 @@ class SmallNetwork:
         What `kernel` is for.
     kernel : callable
         From `fcbackends.kernels.small`.
-    constants, pace : array
-        The update's constants, and what those of a step depend on.
+    constants : array
+        The update's constants.
     """
 
     def __init__(
@@ -36,7 +36,6 @@ class SmallNetwork:
         shape: Shape,
         kernel: Callable[..., Any],
         constants: NDArray[Any],
-        pace: NDArray[np.float64],
     ) -> None:
         self.shape = shape
         self._kernel = kernel
@@ -44,12 +43,8 @@ class SmallNetwork:
         rows = 1 + SLOTS[shape.rule.update]
         memory = aligned_zeros(rows * self._plan.weights, np.dtype(shape.dtype))
         self._memory = memory.reshape(rows, -1)
-        self._how = (
-            ARITHMETICS[shape.arithmetic],
-            constants,
-            pace,
-            self._memory.reshape(-1),
-        )
+        self._how = ARITHMETICS[shape.arithmetic], constants
+        self._flat = self._memory.reshape(-1)
 
     @property
     def state(self) -> State:
@@ -70,14 +65,18 @@ class SmallNetwork:
         x: NDArray[Any],
         t: NDArray[Any],
         samples: int,
+        pace: NDArray[np.float64],
         watch: Watch,
         losses: NDArray[np.float64],
         epoch_words: NDArray[np.uint64],
         epoch_order: NDArray[np.uint16],
     ) -> Seen:
-        """Take the steps that `watch` asks for, or fewer, on flat x and t."""
+        """Take the steps that `watch` asks for, or fewer, on flat x and t.
+
+        On `pace` depend the constants of each step.
+        """
         order = np.empty(max(1, DRAWS_A_BLOCK // watch.batch_size) * watch.batch_size, np.int64)
-        found = self._kernel(
-            *self._how, watch, losses, order, epoch_words, epoch_order, x, t, samples
+        draws = order, epoch_words, epoch_order
+        return Seen(
+            *self._kernel(*self._how, pace, self._flat, watch, losses, *draws, x, t, samples)
         )
-        return Seen(*found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
 from fcbackends.maths.activations import ACTIVATIONS, Activations
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import MAX_SAMPLES, Sampling
+from fcbackends.maths.schedules import Rate, Schedule
 
 _MAX_POSITION = 2**63 - 1
 
@@ -26,7 +27,7 @@ _RATES = {
 """Between these limits numbers are rounded to finite ones > 0; from them on, to 0 and infinity."""
 
 
-def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+def choice(name: str, value: Any, choices: Collection[str]) -> str:
     """One of the names that there are."""
     if not isinstance(value, str) or value not in choices:
         raise ArgumentError(name, one_of(choices), shown(value))
@@ -136,6 +137,17 @@ def learning_rate(lr: Any, dtype: str) -> float:
     return rate
 
 
+def rate(lr: Any, dtype: str) -> Rate:
+    """A learning rate, or a schedule of them."""
+    if not isinstance(lr, Schedule):
+        return learning_rate(lr, dtype)
+    low, high = _RATES[dtype]
+    if not low < lr.lr < high or getattr(lr, "end", 0.0) >= high:
+        required = f"be a schedule whose rates are finite in {dtype}, the first > 0"
+        raise ArgumentError("lr", required, shown(lr))
+    return lr
+
+
 def optimizer(value: Any) -> Optimizer:
     """A record of an optimizer."""
     if not isinstance(value, SGD | Adam):
@@ -154,8 +166,12 @@ def plan(
     sampling: Any,
     seed: Any,
     record_every: Any,
+    by_epoch: bool = False,
 ) -> Plan:
-    """How a run of `max_steps` steps draws, watches and stops."""
+    """How a run of `max_steps` steps draws, watches and stops.
+
+    Where it is `by_epoch`, there is a look at it once an epoch, unless the caller says otherwise.
+    """
     size, way = _batches(samples, start, "max_steps", max_steps, batch_size, sampling)
     tolerance = None
     if tol is not None:
@@ -167,12 +183,41 @@ def plan(
     if record_every is not None:
         # What lies beyond the last possible step is as good as never.
         every = min(integer("record_every", record_every, 1), _MAX_POSITION)
-    elif scope == "data":
+    elif by_epoch or scope == "data":
         every = -(-samples // size)
     else:
         every = max(1, max_steps // 1000)
     number = integer("seed", seed, 0, 2**64 - 1)
     return Plan(size, way, number, tolerance, scope, every)
+
+
+def validation(value: Any, *, shares: bool = True) -> tuple[Any, Any] | float | None:
+    """Validation data or, where `shares` allows it, the share of the rows held out for it."""
+    if value is None:
+        return None
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return value[0], value[1]
+    required = "be a pair (x, t), or a share between 0 and 1 of the rows"
+    if not shares or isinstance(value, bool | tuple | list):
+        required = required if shares else "be a pair (x, t)"
+        raise ArgumentTypeError("validation", required, shown(value))
+    return _real("validation", value, required)
+
+
+def patience(value: Any, *, validates: bool) -> int | None:
+    """How many looks without a smaller validation loss end a run."""
+    if value is None:
+        return None
+    if not validates:
+        raise ArgumentError("patience", "come with `validation`", f"{shown(value)} without")
+    return integer("patience", value, 1)
+
+
+def callback(value: Any) -> Any:
+    """What is called at each look."""
+    if not (value is None or callable(value)):
+        raise ArgumentTypeError("callback", "be None or callable", shown(value))
+    return value
 
 
 def progress(value: Any) -> bool | None:

@@ -12,6 +12,7 @@ from fcbackends.backends.backend import Backend
 from fcbackends.checks import data, options
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.losses import LOSSES
 
 _MOST_OFF = 1e-4
 """A sum of probabilities may be so far from 1: what float32 makes of some thousand of them."""
@@ -40,7 +41,8 @@ def as_batch(
         if outputs not in (None, count):
             required = f"be left out, or the {outputs} outputs of `params`"
             raise ArgumentError("classes", required, shown(classes))
-    rows = _of_numbers(backend, t, name)
+    brought = _of_numbers if LOSSES[loss].probabilities else data.bring
+    rows = brought(backend, name, t)
     if rows.ndim not in (1, 2):
         raise ArgumentError(name, "be of shape (N,) or (N, M)", f"shape {tuple(rows.shape)}")
     if rows.ndim == 1 and loss == "cross_entropy":
@@ -51,16 +53,26 @@ def as_batch(
     return rows[:, None] if rows.ndim == 1 else rows
 
 
-def of_classes(backend: Backend, t: Any, outputs: int, *, single: bool) -> Array:
-    """The probabilities of so many classes: of one sample (M,), or of a batch (N, M)."""
-    rows = _of_numbers(backend, t, "t")
-    if rows.ndim != (0 if single else 1):
+def of_samples(backend: Backend, t: Any, loss: str, outputs: int, *, single: bool) -> Array:
+    """Probabilities as numbers: of one sample (M,), or of a batch (N, M); of classes, too."""
+    rows = _of_numbers(backend, "t", t)
+    if loss != "cross_entropy" or rows.ndim != (0 if single else 1):
         return rows
     places = _at_places(rows[None] if single else rows, outputs, "t")
     return places[0, ...] if single else places
 
 
-def _of_numbers(backend: Backend, t: Any, name: str) -> Array:
+def for_network(
+    backend: Backend, like: Array, x: Any, t: Any, loss: str, outputs: int
+) -> list[Array]:
+    """A batch or a sample as a network takes it, of the dtype of `like` and on its device."""
+    if LOSSES[loss].probabilities:
+        (x,) = data.for_network(backend, like, x=x)
+        t = of_samples(backend, t, loss, outputs, single=x.ndim == 1)
+    return data.for_network(backend, like, x=x, t=t)
+
+
+def _of_numbers(backend: Backend, name: str, t: Any) -> Array:
     """An array of NumPy's or the backend's, where what is true or false is 1 or 0."""
     plain = t
     if not arrays.is_foreign(t) and not isinstance(t, np.ma.MaskedArray):

@@ -12,18 +12,13 @@ import numpy as np
 from click.core import ParameterSource
 
 from fcbackends import __version__
-from fcbackends.cli import types
+from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
+from fcbackends.cli.descent import SCHEDULES
 from fcbackends.errors import ArgumentError
 from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
-
-_header = click.option(
-    "--header/--no-header",
-    default=None,
-    help="Whether a .csv file's first line holds names; it must, if this is left out.",
-)
-
+from fcbackends.maths.losses import LOSSES
 
 _arithmetic = click.option(
     "--arithmetic",
@@ -45,14 +40,8 @@ def _cli(ctx: click.Context) -> None:
 
 @_cli.command()
 @click.argument("data", required=False)
-@_header
-@click.option(
-    "--target",
-    multiple=True,
-    metavar="COLUMNS",
-    help="Target columns: names, indices (from 0, or from the end if negative) and ranges a:b, "
-    "with commas between them. The last column, if left out.",
-)
+@options.form
+@options.columns
 @click.option("--hidden", type=types.SIZES, help="Sizes of the hidden layers: 64,32.")
 @click.option(
     "--activation",
@@ -61,6 +50,14 @@ def _cli(ctx: click.Context) -> None:
     show_default=True,
     help="What goes between the layers, or one for each hidden layer with commas between them: "
     f"{', '.join(ACTIVATIONS)}.",
+)
+@click.option(
+    "--loss",
+    type=types.choice(*LOSSES),
+    default="mean_squared",
+    show_default=True,
+    help="What is made small. With cross_entropy the target is one column of classes, names or "
+    "numbers; with binary_cross_entropy each target has two values.",
 )
 @click.option(
     "--optimizer",
@@ -73,6 +70,22 @@ def _cli(ctx: click.Context) -> None:
 @click.option("--nesterov", is_flag=True, help="Nesterov's momentum.")
 @click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters.")
 @click.option("--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate.")
+@click.option(
+    "--schedule",
+    type=types.choice(*SCHEDULES),
+    default="constant",
+    show_default=True,
+    help="How it falls: by --decay-factor after each --decay-every steps, or each step, or to 0 "
+    "along a cosine.",
+)
+@click.option("--decay-every", type=types.COUNT, help="Steps between two falls of step.")
+@click.option("--decay-factor", type=types.NUMBER, help="Of step and exponential, at most 1.")
+@click.option(
+    "--warmup",
+    type=types.WHOLE,
+    default="0",
+    help="First steps, in which the rate rises to --lr.",
+)
 @click.option(
     "--batch",
     "batch_size",
@@ -107,6 +120,18 @@ def _cli(ctx: click.Context) -> None:
     "--holdout", type=types.NUMBER, metavar="SHARE", help="Share of the rows not trained on."
 )
 @click.option(
+    "--validation",
+    type=types.NUMBER,
+    metavar="SHARE",
+    help="Share of the other rows not trained on, whose loss is looked at after each epoch.",
+)
+@click.option(
+    "--patience",
+    type=types.COUNT,
+    metavar="LOOKS",
+    help="Stop after so many epochs without a smaller validation loss, and keep the best network.",
+)
+@click.option(
     "--seed",
     type=types.INTEGER,
     default="0",
@@ -121,8 +146,10 @@ def _cli(ctx: click.Context) -> None:
 @click.option("--out", metavar="MODEL", help="Write the model: a .safetensors file.")
 @click.option("--plot", metavar="PICTURE", help="Draw the loss: a .png, .svg or .pdf file.")
 @click.pass_context
-def train(ctx: click.Context, /, data: str | None, **options: Any) -> int:
-    """Train on DATA (.csv, .parquet, .npy; .npz with arrays x and t, or one table).
+def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
+    """Train on DATA (.csv, .tsv, .parquet, .npy; .npz with arrays x and t, or one table).
+
+    "-" reads standard input. Text columns are one-hot encoded.
 
     Without DATA: linear regression on made data, on the backends numpy and numba, with the bits
     and the speed of both compared; --seed and --dtype are its options.
@@ -130,7 +157,7 @@ def train(ctx: click.Context, /, data: str | None, **options: Any) -> int:
     if data is not None:
         from fcbackends.cli.fit import train_file
 
-        train_file(data, **options)
+        train_file(data, **how)
         return 0
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
@@ -142,21 +169,37 @@ def train(ctx: click.Context, /, data: str | None, **options: Any) -> int:
             )
     from fcbackends.cli.notebook import train_notebook
 
-    return train_notebook(options["seed"], options["dtype"])
+    return train_notebook(how["seed"], how["dtype"])
 
 
 @_cli.command()
 @click.argument("model")
 @click.argument("data")
-@_header
+@options.form
+@click.option(
+    "--unknown",
+    type=types.choice("refuse", "zeros"),
+    default="refuse",
+    show_default=True,
+    help="What becomes of a category that the model does not know: an error, or zeros.",
+)
+@click.option(
+    "--probabilities", is_flag=True, help="Write those of the classes beside the likeliest one."
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="COLUMNS",
+    help="Columns of DATA to write before the predictions, as --target of train takes them.",
+)
 @click.option(
     "--out", metavar="FILE", help="A .csv, .parquet or .npy file; CSV on stdout if left out."
 )
-def predict(model: str, data: str, header: bool | None, out: str | None) -> None:
-    """Apply a MODEL that `train --out` wrote to the features in DATA."""
+def predict(model: str, data: str, **how: Any) -> None:
+    """Apply a MODEL that `train --out` wrote to the features in DATA; "-" is standard input."""
     from fcbackends.cli.predict import predict_file
 
-    predict_file(model, data, header, out)
+    predict_file(model, data, **how)
 
 
 _outs = click.option(

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
-from fcbackends.cli.data import Table, read_table
-from fcbackends.cli.files import apart, writable
+from fcbackends.cli import classification, regression
+from fcbackends.cli.data import read_table
+from fcbackends.cli.descent import optimizer_of, rate_of
+from fcbackends.cli.form import Columns, Form
 from fcbackends.cli.model import Model
-from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.cli.outcome import evaluate, outcomes
+from fcbackends.cli.preparing import Prepared, prepare
+from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
 from fcbackends.report.terminal import print_table
 
@@ -28,35 +29,35 @@ DEFAULT_EPOCHS = 100
 _STOPPED = {
     "tolerance": "tolerance reached",
     "max_steps": "all steps taken",
+    "patience": "out of patience",
     "interrupted": "interrupted",
 }
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some rows, as the network sees them (x, t), and the targets in their own units."""
-
-    x: Floats
-    t: Floats
-    own_t: Floats
 
 
 def train_file(
     data: str,
     *,
-    header: bool | None,
-    target: Sequence[str],
+    form: Form,
+    columns: Columns,
     hidden: Sequence[int] | None,
     activation: Activations,
+    loss: str,
     optimizer: str,
     momentum: float | None,
     nesterov: bool,
     weight_decay: float,
+    lr: float,
+    schedule: str,
+    decay_every: int | None,
+    decay_factor: float | None,
+    warmup: int,
     batch_size: int | None,
     max_steps: int | None,
     epochs: int | None,
     standardize: str | None,
     holdout: float | None,
+    validation: float | None,
+    patience: int | None,
     seed: int,
     dtype: str,
     backend: str | None,
@@ -81,28 +82,44 @@ def train_file(
     """
     model_path = writable(out, "--out", [".safetensors"]) if out else None
     picture = _picture_path(plot)
-    descent = _optimizer(optimizer, momentum, nesterov, weight_decay)
+    descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
     apart([("--out", out), ("--plot", plot)], [("DATA", data)])
+    if patience is not None and validation is None:
+        raise fcb.ArgumentError("--patience", "come with `--validation`", f"{patience} without")
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
-    table = read_table(data, header)
-    untrained, parts = _prepare(table, target, hidden, standardize, holdout, seed, dtype)
+    prepared = prepare(
+        read_table(data, form),
+        columns,
+        loss=loss,
+        hidden=hidden,
+        standardize=standardize,
+        holdout=holdout,
+        validation=validation,
+        seed=seed,
+        dtype=dtype,
+    )
     activation = options.activation(activation, len(hidden or ()))
-    untrained = replace(untrained, activation=activation)
-    part = parts["training"]
+    untrained, parts = replace(prepared.model, activation=activation), prepared.parts
+    part, held = parts["training"], parts.get("validation")
     batch, steps = _batch_and_steps(batch_size, max_steps, epochs, len(part.x))
+    rate = rate_of(lr, schedule, decay_every, decay_factor, warmup, steps)
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
-    _, first_loss = _evaluate(untrained, part, chosen)
+    first_loss = evaluate(untrained, part, chosen).loss
     started = time.perf_counter()
     result = fcb.train(
         part.x,
         part.t,
         params=untrained.params,
         activation=activation,
+        loss=loss,
         optimizer=descent,
+        lr=rate,
         batch_size=batch,
         max_steps=steps,
         seed=seed,
         dtype=dtype,
+        validation=(held.x, held.t) if held else None,
+        patience=patience,
         backend=chosen,
         on_interrupt="return",
         **how,
@@ -111,66 +128,45 @@ def train_file(
 
     params = tuple((as_numpy(w), as_numpy(b)) for w, b in result.params)
     model = replace(untrained, params=params, arithmetic=result.arithmetic)
-    losses = _losses(model, parts, chosen, result)
+    found = outcomes(model, parts, chosen, result)
+    if model.classes:
+        said = classification.describe(model, found)
+        tables = classification.tables(model, found)
+        trouble = classification.warning(model, found, standardize)
+    else:
+        said, tables = regression.describe(model, found, chosen), []
+        trouble = regression.warning(model, found, standardize, chosen)
+    kept = "" if patience is None else f"; the network is that of step {result.best_step}"
+    taken = result.steps if result.best_step is None else result.history.steps[-1]
     if model_path:
         model.save(model_path)
     if picture:
         from fcbackends.cli.plot import plot_loss
 
-        plot_loss(result.history, f"loss of the {how['tol_on']}", picture)
+        plot_loss(result.history, f"of the {how['tol_on']}", picture)
     print_table(
         [
-            *_describe(model, parts),
+            *_describe(model, prepared),
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
-            ("steps", f"{result.steps} of batch {batch}, {_STOPPED[result.stop_reason]}"),
+            *([] if rate == lr else [("learning rate", str(rate))]),
+            ("steps", f"{taken} of batch {batch}, {_STOPPED[result.stop_reason]}{kept}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
-            *losses,
+            *said,
             ("digest", fcb.digest(model.params)),
             *(("written", path) for path in (out, plot) if path),
         ]
     )
+    if prepared.notes:
+        print()
+        print_table(prepared.notes, ("column", "what became of it"))
+    for text in tables:
+        print(f"\n{text}")
+    if trouble:
+        print(f"\nwarning: {trouble}")
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
-
-
-def _optimizer(
-    name: str, momentum: float | None, nesterov: bool, weight_decay: float
-) -> fcb.SGD | fcb.Adam:
-    if name == "sgd":
-        return fcb.SGD(momentum or 0.0, nesterov, weight_decay)
-    for option, given in (("--momentum", momentum is not None), ("--nesterov", nesterov)):
-        if given:
-            raise fcb.ArgumentError(option, "come with --optimizer sgd", f"--optimizer {name}")
-    return fcb.Adam(weight_decay=weight_decay, decoupled=name == "adamw")
-
-
-def _prepare(
-    table: Table,
-    target: Sequence[str],
-    hidden: Sequence[int] | None,
-    scaled: str | None,
-    holdout: float | None,
-    seed: int,
-    dtype: str,
-) -> tuple[Model, dict[str, Part]]:
-    """The network before training, and the rows that it is trained and held against."""
-    targets = _targets(table, target)
-    x = table.numbers([column for column in range(table.width) if column not in targets])
-    t = table.numbers(targets)
-    trained_on, held_out = _split(table.rows, holdout, seed)
-    inputs = Scaling.fit(x[trained_on]) if scaled in ("inputs", "both") else None
-    outputs = Scaling.fit(t[trained_on]) if scaled in ("targets", "both") else None
-    network_x = cast(inputs.apply(x) if inputs else x, dtype)
-    network_t = cast(outputs.apply(t) if outputs else t, dtype)
-    sizes = (x.shape[1], *(hidden or ()), t.shape[1])
-    params = fcb.init_params(sizes, seed=seed, dtype=dtype)
-    return Model(params, table.names, targets, inputs, outputs), {
-        name: Part(network_x[rows], network_t[rows], t[rows])
-        for name, rows in (("training", trained_on), ("held-out", held_out))
-        if len(rows)
-    }
 
 
 def _picture_path(name: str | None) -> Path | None:
@@ -180,31 +176,6 @@ def _picture_path(name: str | None) -> Path | None:
     from fcbackends.cli.plot import SUFFIXES
 
     return writable(name, "--plot", SUFFIXES)
-
-
-def _targets(table: Table, texts: Sequence[str]) -> tuple[int, ...]:
-    if texts and table.targets:
-        required = "not come with a file whose array 't' holds the targets"
-        raise fcb.ArgumentError("--target", required, repr(", ".join(texts)))
-    targets = table.targets or table.select(texts or ["-1"])
-    if len(targets) == table.width:
-        got = f"all columns ({table.width})"
-        raise fcb.ArgumentError("--target", "leave a feature column", got)
-    return targets
-
-
-def _split(
-    rows: int, share: float | None, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows to train on and the rows held out, each in the file's order."""
-    if share is None:
-        return np.arange(rows), np.arange(0)
-    held = round(share * rows) if 0 < share < 1 else 0
-    if not 0 < held < rows:
-        required = "be a share between 0 and 1 that leaves rows on both sides of the split"
-        raise fcb.ArgumentError("--holdout", required, f"{share} of {rows} rows")
-    order = fcb.sample_indices(rows, steps=1, batch_size=rows, sampling="epoch", seed=seed)[0]
-    return np.sort(order[held:]), np.sort(order[:held])
 
 
 def _batch_and_steps(
@@ -220,42 +191,35 @@ def _batch_and_steps(
     return batch, steps
 
 
-def _describe(model: Model, parts: dict[str, Part]) -> list[tuple[str, str]]:
+def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
     def with_names(columns: Sequence[int]) -> str:
         names = f": {', '.join(model.names[column] for column in columns)}" if model.names else ""
         return f"{len(columns)}{names}"
 
-    held_out = f", {len(parts['held-out'].x)} held out" if "held-out" in parts else ""
-    sizes = [len(model.features), *(len(b) for _, b in model.params)]
+    parts, columns = prepared.parts, model.features.columns
+    others = "".join(
+        f", {len(parts[name].x)} {what}"
+        for name, what in (("validation", "to validate"), ("held-out", "held out"))
+        if name in parts
+    )
+    dropped = prepared.dropped_rows
+    left_out = f", {dropped} left out for missing values" if dropped else ""
+    sizes = [len(model.params[0][0]), *(len(b) for _, b in model.params)]
+    inputs = "" if sizes[0] == len(columns) else f"{sizes[0]}, of columns "
     values = sum(w.size + b.size for w, b in model.params)
     names = [model.activation] if isinstance(model.activation, str) else model.activation
     between = f", {' and '.join(names)}" if len(sizes) > 2 else ""
     return [
-        ("samples", f"{len(parts['training'].x)}{held_out}"),
-        ("inputs", with_names(model.features)),
-        ("outputs", with_names(model.targets)),
+        ("samples", f"{len(parts['training'].x)}{others}{left_out}"),
+        ("inputs", inputs + with_names(columns)),
+        *_targets(model, with_names(model.targets)),
         ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters{between}"),
     ]
 
 
-def _losses(
-    model: Model, parts: dict[str, Part], backend: fcb.Backend, result: fcb.TrainResult
-) -> list[tuple[str, str]]:
-    """What is said of the losses of all rows; DivergenceError where one is not finite."""
-    said = []
-    for name, part in parts.items():
-        y, loss = _evaluate(model, part, backend)
-        if not math.isfinite(loss):
-            raise fcb.DivergenceError(result.steps, result.params)
-        text = f"{loss:.6g}"
-        if model.outputs:
-            own = fcb.mean_squared_loss(model.restore(y), part.own_t, backend=backend).loss
-            text += f" standardised, {float(own):.6g} in the targets' own units"
-        said.append((f"{name} loss", text))
-    return said
-
-
-def _evaluate(model: Model, part: Part, backend: fcb.Backend) -> tuple[Floats, float]:
-    """The network's outputs, and their loss."""
-    y = as_numpy(fcb.predict(model.params, part.x, activation=model.activation, backend=backend))
-    return y, float(fcb.mean_squared_loss(y, part.t, backend=backend).loss)
+def _targets(model: Model, targets: str) -> list[tuple[str, str]]:
+    """The outputs and, where these are classes, what they are called."""
+    if not model.classes:
+        return [("outputs", targets)]
+    names = zip(model.target_names, model.classes, strict=True)
+    return [("targets", targets), *(("classes", f"{', '.join(c)} of {t}") for t, c in names)]

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
+
+# Where it is missing, that is said before any work.
+import safetensors  # noqa: F401
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
 
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
-from fcbackends.checks import options
 from fcbackends.cli.data import Table
-from fcbackends.cli.files import readable, replacing
-from fcbackends.cli.scaling import Floats, Scaling, cast
+from fcbackends.cli.features import Features
+from fcbackends.cli.scaling import cast
+from fcbackends.cli.targets import Classes
 from fcbackends.maths.activations import Activations
-from fcbackends.maths.arithmetic import ARITHMETICS
+from fcbackends.models import saving
+from fcbackends.models.saving import NumpyParams, SavedModel
+from fcbackends.models.scaling import Floats, Scaling
 
-FORMAT = "fcbackends"
-VERSION = 1
-FIRST_CONTRACT = 1
-"""Of the files that do not name theirs; their weights mean the same."""
-
-NumpyParams: TypeAlias = tuple[tuple[Floats, Floats], ...]
+_ADVICE = "a model of `train --missing mean` or `median` fills such values in"
 
 
 @dataclass(frozen=True)
@@ -41,32 +38,34 @@ class Model:
     names : tuple of str, or None
         All columns of the training table, where it had names.
     targets : tuple of int
-        The positions of the targets among these; all others are features.
+        The positions of the targets in that table.
+    features : Features
+        Those of the features, and how they become inputs.
+    width : int
+        The number of columns of that table.
     inputs, outputs : Scaling, or None
         How the network's inputs and outputs were standardised.
     arithmetic : str
         What it was trained in; it predicts in the same, or for a native one in the ordered.
     activation : str or tuple of str
         What goes between the layers.
+    loss : str
+        What it was trained on.
+    classes : tuple of tuple of str, or None
+        For each target the names of its classes, where targets are classes.
     """
 
     params: NumpyParams
     names: tuple[str, ...] | None
     targets: tuple[int, ...]
+    features: Features
+    width: int
     inputs: Scaling | None
     outputs: Scaling | None
     arithmetic: str = "ordered"
     activation: Activations = "relu"
-
-    @property
-    def width(self) -> int:
-        """The number of columns of the training table."""
-        return len(self.params[0][0]) + len(self.params[-1][1])
-
-    @property
-    def features(self) -> tuple[int, ...]:
-        """The positions of the features among the columns of the training table."""
-        return tuple(column for column in range(self.width) if column not in self.targets)
+    loss: str = "mean_squared"
+    classes: Classes | None = None
 
     @property
     def target_names(self) -> list[str]:
@@ -82,22 +81,34 @@ class Model:
             Where the table lacks one of them.
         """
         if self.names and table.names:
-            wanted = [self.names[column] for column in self.features]
+            wanted = [self.names[column] for column in self.features.columns]
             if missing := [name for name in wanted if name not in table.names]:
                 lacking, there = (", ".join(map(repr, n)) for n in (missing, table.names))
                 got = f"none named {lacking} (there are {there})"
                 raise fcb.ArgumentError("DATA", "have the model's columns", got)
             return tuple(table.names.index(name) for name in wanted)
         if table.width == self.width:
-            return self.features
-        if table.width == len(self.features):
+            return self.features.columns
+        if table.width == len(self.features.columns):
             return tuple(range(table.width))
         raise fcb.ArgumentError(
             "DATA",
-            f"have the model's {len(self.features)} feature columns, or these and its "
+            f"have the model's {len(self.features.columns)} feature columns, or these and its "
             f"{len(self.targets)} targets as in training",
             f"{table.width} columns",
         )
+
+    def inputs_in(self, table: Table, *, zeros: bool) -> NDArray[np.float64]:
+        """The inputs (N, K) in their own units; `zeros` takes unknown categories for none.
+
+        Raises
+        ------
+        ArgumentError
+            Where the table lacks a feature, or one of its values is none of this model's.
+        """
+        places = self.columns_in(table)
+        x = self.features.encode(table, places, zeros=zeros)
+        return self.features.filled(x, table, places, _ADVICE)
 
     def prepare(self, x: NDArray[np.float64]) -> Floats:
         """The network's inputs (N, K) from the features in their own units."""
@@ -108,93 +119,110 @@ class Model:
         return self.outputs.undo(y) if self.outputs else y
 
     def predict(self, x: NDArray[np.float64]) -> Floats:
-        """The targets in their own units (N, M) from the features in theirs (N, K)."""
+        """The targets in their own units (N, M) from the features in theirs (N, K).
+
+        Of a network of classes its outputs, of which `codes` and `probabilities` are made.
+        """
+        return self.restore(as_numpy(fcb.predict(self.params, self.prepare(x), **self._how)))
+
+    def codes(self, y: Floats) -> NDArray[np.int64]:
+        """The numbers of the likeliest classes (N, targets) from the network's outputs."""
+        if self.loss == "cross_entropy":
+            return y.argmax(axis=1)[:, None]
+        return (y > 0).astype(np.int64)
+
+    def probabilities(self, x: NDArray[np.float64]) -> Floats:
+        """Those of the classes, or of each target's second class, from the features (N, K)."""
+        prepared = self.prepare(x)
+        return as_numpy(fcb.predict_proba(self.params, prepared, loss=self.loss, **self._how))
+
+    @property
+    def _how(self) -> dict[str, Any]:
         exact = "ordered" if self.arithmetic == "native" else self.arithmetic
-        y = fcb.predict(self.params, self.prepare(x), activation=self.activation, arithmetic=exact)
-        return self.restore(as_numpy(y))
+        return {"activation": self.activation, "arithmetic": exact}
 
     def save(self, path: Path) -> None:
         """Write the model as a safetensors file, whole or not at all."""
-        tensors = {}
-        for layer, (w, b) in enumerate(self.params):
-            tensors[f"layer{layer}.w"], tensors[f"layer{layer}.b"] = w, b
-        for side, scaling in (("inputs", self.inputs), ("outputs", self.outputs)):
-            if scaling:
-                tensors[f"{side}.mean"], tensors[f"{side}.scale"] = scaling.mean, scaling.scale
-        about = {
-            "version": VERSION,
-            "contract": fcb.CONTRACT_VERSION,
-            "names": self.names,
-            "targets": self.targets,
-            "arithmetic": self.arithmetic,
-            "activation": self.activation,
-        }
-        # One entry of metadata only: the order of several is not the same in every run.
-        content = save(
-            {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-            metadata={FORMAT: json.dumps(about)},
+        saving.save(
+            path,
+            SavedModel(
+                self.params,
+                activation=self.activation,
+                loss=self.loss,
+                arithmetic=self.arithmetic,
+                inputs=self.inputs,
+                outputs=self.outputs,
+                table={
+                    "names": self.names,
+                    "targets": self.targets,
+                    "width": self.width,
+                    "features": self.features.as_json(),
+                    "classes": self.classes,
+                },
+            ),
         )
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
 
 
 def load(name: str) -> Model:
-    """Read a model file that `Model.save` wrote.
+    """Read a model file that `Model.save`, or `fcbackends.save`, wrote.
 
     Raises
     ------
     ArgumentError
         Where it is not there, damaged, not such a file, or of a contract that is not known yet.
     """
-    path = readable(name, "MODEL")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})[FORMAT])
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-        if about["version"] != VERSION:
-            raise ValueError(f"version {about['version']!r}, and this is for version {VERSION}")
-        contract = about.get("contract", FIRST_CONTRACT)
-        if contract not in range(FIRST_CONTRACT, fcb.CONTRACT_VERSION + 1):
-            known = f"this fcbackends knows {fcb.CONTRACT_VERSION}"
-            raise ValueError(f"contract version {contract!r}; {known}")
-        layers = sum(name.endswith(".w") for name in tensors)
-        params = tuple((tensors[f"layer{i}.w"], tensors[f"layer{i}.b"]) for i in range(layers))
-        inputs, outputs = (
-            Scaling(tensors[f"{side}.mean"], tensors[f"{side}.scale"])
-            if f"{side}.mean" in tensors
-            else None
-            for side in ("inputs", "outputs")
+    required = "be a file written by `fcbackends train --out`"
+    with saving.understood(name, "MODEL", required) as path:
+        saved = saving.read(path)
+        table = saved.table or _without_table(saved)
+        targets = tuple(map(int, table["targets"]))
+        width, features = _width_and_features(table, targets, saved)
+        model = Model(
+            saved.params,
+            None if table["names"] is None else tuple(map(str, table["names"])),
+            targets,
+            features,
+            width,
+            saved.inputs,
+            saved.outputs,
+            saved.arithmetic,
+            saved.activation,
+            saved.loss,
+            _classes(table),
         )
-        columns = None if about["names"] is None else tuple(map(str, about["names"]))
-        targets = tuple(map(int, about["targets"]))
-        # Older files do not name theirs.
-        arithmetic = about.get("arithmetic", "ordered")
-        activation = options.activation(about.get("activation", "relu"), layers - 1)
-        model = Model(params, columns, targets, inputs, outputs, arithmetic, activation)
-        _check(model)
+        if model.names is not None and len(model.names) != model.width:
+            raise ValueError(f"{len(model.names)} names for {model.width} columns")
+        inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
+        one = model.classes and model.loss == "cross_entropy"
+        wanted = len(model.classes[0]) if model.classes and one else len(targets)
+        fit = sum(features.widths) == inputs and wanted == outputs
+        if not fit or {*targets, *features.columns} - {*range(width)}:
+            raise ValueError(f"targets {model.targets} of {model.width} columns")
         return model
-    except Exception as error:
-        # A foreign file can go wrong in any of these lines.
-        reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
-        required = "be a file written by `fcbackends train --out`"
-        raise fcb.ArgumentError("MODEL", required, f"{name!r}: {reason}") from None
 
 
-def _check(model: Model) -> None:
-    sizes = [w.shape for w, _ in model.params]
-    dtypes = {array.dtype.name for pair in model.params for array in pair}
-    chained = all(before[1] == after[0] for before, after in itertools.pairwise(sizes))
-    if not chained or any(b.shape != w.shape[1:] for w, b in model.params):
-        raise ValueError(f"layers of shapes {sizes} do not chain")
-    if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
-        raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
-    if model.arithmetic not in ARITHMETICS:
-        raise ValueError(f"arithmetic {model.arithmetic!r}")
-    if model.names is not None and len(model.names) != model.width:
-        raise ValueError(f"{len(model.names)} names for {model.width} columns")
-    if len(model.features) + len(model.targets) != model.width:
-        raise ValueError(f"targets {model.targets} of {model.width} columns")
-    for scaling, columns in ((model.inputs, model.features), (model.outputs, model.targets)):
-        if scaling and {scaling.mean.shape, scaling.scale.shape} != {(len(columns),)}:
-            raise ValueError(f"{scaling.mean.shape} scales for {len(columns)} columns")
+def _without_table(saved: SavedModel) -> Mapping[str, Any]:
+    """Of a network that Python saved: targets stand after inputs, and nothing has a name."""
+    inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
+    targets, classes = range(inputs, inputs + outputs), None
+    if saved.loss == "cross_entropy":
+        targets, classes = range(inputs, inputs + 1), [range(outputs)]
+    elif saved.loss == "binary_cross_entropy":
+        classes = [range(2)] * outputs
+    return {"names": None, "targets": targets, "classes": classes}
+
+
+def _width_and_features(
+    table: Mapping[str, Any], targets: tuple[int, ...], saved: SavedModel
+) -> tuple[int, Features]:
+    """Where a file does not say them, all columns but the targets are numbers, and features."""
+    if "features" in table:
+        return int(table["width"]), Features.from_json(table["features"])
+    width = len(saved.params[0][0]) + len(targets)
+    columns = tuple(column for column in range(width) if column not in targets)
+    return width, Features(columns, (None,) * len(columns))
+
+
+def _classes(table: Mapping[str, Any]) -> Classes | None:
+    kept = table.get("classes")
+    return None if kept is None else tuple(tuple(map(str, names)) for names in kept)

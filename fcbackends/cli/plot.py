@@ -7,16 +7,19 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import fcbackends as fcb
-from fcbackends.cli.files import replacing
+from fcbackends.files import replacing
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def plot_loss(history: fcb.History, label: str, path: Path) -> None:
-    """Draw the history of a training run into a .png, .svg or .pdf file."""
+    """Draw the losses of a run, and those of validation, into a .png, .svg or .pdf file."""
     figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot(xlabel="step", ylabel=label)
-    axes.plot(history.steps, history.losses, linewidth=1)
+    axes = figure.add_subplot(xlabel="step", ylabel="loss")
+    axes.plot(history.steps, history.losses, linewidth=1, label=label)
+    if len(history.validation_losses):
+        axes.plot(history.steps, history.validation_losses, linewidth=1, label="of validation")
+    axes.legend()
     if (history.losses > 0).any():
         axes.set_yscale("log")
     axes.grid(alpha=0.3)

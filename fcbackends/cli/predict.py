@@ -2,32 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from fcbackends.cli.data import read_table
-from fcbackends.cli.files import apart, replacing, writable
-from fcbackends.cli.model import load
+from fcbackends.cli.data import Table, read_table
+from fcbackends.cli.form import Form
+from fcbackends.cli.model import Model, load
+from fcbackends.cli.targets import named
+from fcbackends.errors import ArgumentError
+from fcbackends.files import apart, replacing, writable
 
 SUFFIXES = (".csv", ".parquet", ".npy")
 
 
-def predict_file(model_name: str, data: str, header: bool | None, out: str | None) -> None:
-    """Write the predictions, in the targets' own units, to a file or as CSV to stdout."""
+def predict_file(
+    model_name: str,
+    data: str,
+    *,
+    form: Form,
+    unknown: str,
+    probabilities: bool,
+    keep: Sequence[str],
+    out: str | None,
+) -> None:
+    """Write the predictions, in the targets' own units or classes, to a file or to stdout."""
     path = writable(out, "--out", SUFFIXES) if out else None
+    suffix = path.suffix.lower() if path else ".csv"
+    if keep and suffix == ".npy":
+        raise ArgumentError("--keep", "come with a .csv or .parquet file", repr(out))
     apart([("--out", out)], [("MODEL", model_name), ("DATA", data)])
     model = load(model_name)
-    table = read_table(data, header)
-    y = model.predict(table.numbers(model.columns_in(table)))
-    frame = pl.DataFrame(dict(zip(model.target_names, y.T, strict=True)))
+    if probabilities and not model.classes:
+        got = f"one of numbers, trained on {model.loss}"
+        raise ArgumentError("--probabilities", "come with a model of classes", got)
+    table = read_table(data, form)
+    carried = _carried(table, keep)
+    x = model.inputs_in(table, zeros=unknown == "zeros")
+    predicted = _predicted(model, x, probabilities)
+    if path and suffix == ".npy":
+        held = list(predicted.values())
+        held = held[len(model.targets) :] if probabilities else held
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.save(file, np.column_stack([_plain(series) for series in held]))
+        return
+    columns = {f"predicted_{n}" if n in carried else n: s for n, s in predicted.items()}
+    for name in columns:
+        if name in carried:
+            raise ArgumentError("--keep", "name no column that a prediction is called", repr(name))
+    frame = pl.DataFrame({**carried, **columns})
     if path is None:
         print(frame.write_csv(), end="")
         return
     with replacing(path) as temporary:
-        if path.suffix.lower() == ".csv":
+        if suffix == ".csv":
             frame.write_csv(temporary)
-        elif path.suffix.lower() == ".parquet":
-            frame.write_parquet(temporary)
         else:
-            with temporary.open("wb") as file:
-                np.save(file, y)
+            frame.write_parquet(temporary)
+
+
+def _predicted(model: Model, x: NDArray[np.float64], probabilities: bool) -> dict[str, pl.Series]:
+    """The columns of the prediction, by name."""
+    y = model.predict(x)
+    if not model.classes:
+        return dict(zip(model.target_names, map(pl.Series, y.T), strict=True))
+    columns = {
+        target: named(codes, classes)
+        for target, codes, classes in zip(
+            model.target_names, model.codes(y).T, model.classes, strict=True
+        )
+    }
+    if probabilities:
+        names: Sequence[str] = model.target_names
+        if len(model.classes) == 1:
+            names = model.classes[0] if model.loss == "cross_entropy" else model.classes[0][1:]
+        p = model.probabilities(x)
+        columns |= {f"p_{name}": pl.Series(p[:, i]) for i, name in enumerate(names)}
+    return columns
+
+
+def _plain(series: pl.Series) -> NDArray[Any]:
+    """An array that a file can hold without pickling."""
+    if series.dtype == pl.String:
+        return np.array(series.to_list())
+    return series.to_numpy()
+
+
+def _carried(table: Table, keep: Sequence[str]) -> dict[str, pl.Series]:
+    """The columns to write as they are, by name; without names, by position."""
+    return {
+        table.names[column] if table.names else f"x{column}": table.frame.to_series(column)
+        for column in table.select("--keep", keep)
+    }

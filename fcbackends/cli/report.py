@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from fcbackends.cli.files import apart, replacing, writable
 from fcbackends.errors import ArgumentError
+from fcbackends.files import apart, replacing, writable
 from fcbackends.report import comparison, documents, runs, summary, terminal
 from fcbackends.report.interleave import compare_revisions as interleaved
 from fcbackends.report.layout import Document

@@ -14,7 +14,7 @@ from fcbackends.maths.activations import ACTIVATIONS
 _LARGEST_LAYER = 1_000_000
 
 
-class _Type(click.ParamType[Any]):
+class Parsed(click.ParamType[Any]):
     """A type whose refusal says what is required and what came."""
 
     def __init__(
@@ -28,9 +28,11 @@ class _Type(click.ParamType[Any]):
         self._required, self._parse, self._allows = required, parse, allows
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help calls a value."""
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value that a text stands for; ArgumentError, where it is none of this type."""
         try:
             parsed = self._parse(value)
             if self._allows(parsed):
@@ -42,40 +44,40 @@ class _Type(click.ParamType[Any]):
 
 def choice(*choices: str) -> click.ParamType[Any]:
     """One of these words."""
-    return _Type("|".join(choices), one_of(choices), str, choices.__contains__)
+    return Parsed("|".join(choices), one_of(choices), str, choices.__contains__)
 
 
 def _count(least: int) -> click.ParamType[Any]:
     required = f"be a whole number of at least {least}"
-    return _Type("COUNT", required, int, lambda count: count >= least)
+    return Parsed("COUNT", required, int, lambda count: count >= least)
 
 
 WHOLE = _count(0)
 COUNT = _count(1)
-INTEGER = _Type("INTEGER", "be a whole number", int)
-NUMBER = _Type("NUMBER", "be a number", float)
-TOLERANCE = _Type(
+INTEGER = Parsed("INTEGER", "be a whole number", int)
+NUMBER = Parsed("NUMBER", "be a number", float)
+TOLERANCE = Parsed(
     "NUMBER", "be a finite number of at least 0", float, lambda value: 0 <= value < math.inf
 )
-PERCENT = _Type(
+PERCENT = Parsed(
     "PERCENT",
     "be a percentage such as 10%",
     lambda text: float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan,
     lambda share: 0 <= share < math.inf,
 )
-SHAPE = _Type(
+SHAPE = Parsed(
     "SIZES",
     "be two or more whole numbers of at least 1, such as 2-3 or 8-16-1",
     lambda text: tuple(map(int, text.split("-"))),
     lambda shape: len(shape) >= 2 and min(shape) >= 1,
 )
-ACTIVATION = _Type(
+ACTIVATION = Parsed(
     "NAME[,NAME...]",
     f"{one_of(ACTIVATIONS)}, or several with commas between them, one a hidden layer",
     lambda text: tuple(text.split(",")) if "," in text else text,
     lambda names: {*([names] if isinstance(names, str) else names)} <= {*ACTIVATIONS},
 )
-SIZES = _Type(
+SIZES = Parsed(
     "SIZES",
     f"be layer sizes from 1 to {_LARGEST_LAYER} with commas between them, such as 64,32",
     lambda text: tuple(map(int, text.split(","))),

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import fcbackends as fcb
-from fcbackends.cli.files import replacing, writable
 from fcbackends.conformance import Verdict, verify
+from fcbackends.files import replacing, writable
 from fcbackends.report.terminal import print_table
 
 _HEADER = (

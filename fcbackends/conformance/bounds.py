@@ -47,7 +47,7 @@ def error_shares(case: Case, found: Results) -> dict[str, float]:
         "fc_forward": [_product(x, w, b)],
         "fc_backward": [dw, db, _product(dy, w.T)],
     }
-    if samples:
+    if samples and case.method.loss == "mean_squared":
         d = _fractions(dy) - _fractions(t)
         loss = np.array(sum((d * d).ravel(), Fraction(0)) / samples, object)
         gradient = d * Fraction(2, samples)

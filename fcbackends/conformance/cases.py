@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Plan
@@ -16,6 +17,14 @@ from fcbackends.maths.activations import ACTIVATIONS, Activations
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
+from fcbackends.maths.schedules import (
+    ConstantRate,
+    CosineRate,
+    ExponentialRate,
+    Rate,
+    Schedule,
+    StepRate,
+)
 
 Kind: TypeAlias = Literal["layer", "network", "training", "relation"]
 
@@ -64,14 +73,24 @@ _OPTIMIZERS: tuple[Callable[[float], Optimizer], ...] = (
 )
 """Of each rule that is compiled apart, with numbers that a share between 0 and 1 makes."""
 
+_RATES: tuple[Callable[[float, float], Rate], ...] = (
+    lambda lr, share: lr,
+    lambda lr, share: ConstantRate(lr, warmup=round(9 * share)),
+    lambda lr, share: StepRate(lr, round(1 + 4 * share), 1 - share / 2, warmup=2),
+    lambda lr, share: ExponentialRate(lr, 1 - share / 2),
+    lambda lr, share: CosineRate(lr, round(5 + 9 * share), lr * share, warmup=3),
+)
+"""Of a first rate, and of such a share."""
+
 
 class Case(NamedTuple):
     """One case. Its arrays are NumPy's, of `dtype`, and stand in memory as `layout` says.
 
     A layer has x (N, K), and dy and t (N, M), of which the loss is taken, too; a network has one
-    layer or more; a training takes `steps` steps of its plan, and is prepared for `expected_steps`;
-    a relation holds between results of the backend alone, and draws what more it needs. With
-    `one_sample`, N is 1, and arrays are to be given without that axis.
+    layer or more; a training takes `steps` steps of its plan, and is prepared for `expected_steps`,
+    and where its samples have weights, t has them last; a relation holds between results of the
+    backend alone, and draws what more it needs. With `one_sample`, N is 1, and arrays are to be
+    given without that axis.
     """
 
     kind: Kind
@@ -90,9 +109,20 @@ class Case(NamedTuple):
     draws: Draws
 
     @property
+    def lr(self) -> float:
+        """Its learning rate: of a schedule, the first."""
+        lr = self.method.lr
+        return lr.lr if isinstance(lr, Schedule) else lr
+
+    @property
     def is_bounded(self) -> bool:
         """Whether it is a layer, and no order of its sums overflows."""
         return self.kind == "layer" and self.numbers in _BOUNDED
+
+    @property
+    def stands_for_probabilities(self) -> bool:
+        """Whether the network's output does, where there is one."""
+        return bool(LOSSES[self.method.loss].probabilities) and self.params[-1][1].size > 0
 
     def __str__(self) -> str:
         """The case in a few words."""
@@ -101,12 +131,18 @@ class Case(NamedTuple):
         if self.method.activation != "relu":
             names = self.method.activation
             text += f", {names if isinstance(names, str) else ' and '.join(names)}"
+        if self.method.loss != "mean_squared":
+            text += f", {self.method.loss}"
+        if self.method.weighted:
+            text += ", weighted"
         if self.layout != "plain":
             text += f", {self.layout} arrays"
         if self.kind == "training":
             text += f", {self.steps} steps of {self.plan.batch_size}, {self.plan.sampling}"
             if self.method.optimizer != SGD():
                 text += f", {self.method.optimizer}"
+            if isinstance(self.method.lr, Schedule):
+                text += f", {self.method.lr}"
         return text
 
 
@@ -147,6 +183,11 @@ def make_case(
     one_sample = samples == 1 and draws.one_in(2)
     params = tuple((array(k, m), bias(m)) for k, m in itertools.pairwise(sizes))
     x, t, dy = (array(samples, width) for width in (sizes[0], sizes[-1], sizes[-1]))
+    if form.loss.endswith("entropy"):
+        t = _probabilities(draws, samples, sizes[-1], form.loss, dtype)
+    if form.weighted:
+        weights = [draws.choice((0.0, 1.0, 0.3, 2.5)) for _ in range(samples - 1)]
+        t = np.column_stack([t, np.array([*weights, 0.7], dtype)])
     plan = Plan(
         batch_size=form.batch_size,
         sampling=draws.choice(("replacement", "epoch")),
@@ -156,6 +197,7 @@ def make_case(
         record_every=draws.choice((1, 2, 3, 7, 100)),
     )
     rates = (0.001, 0.01, 0.05, 0.3, 0.7) if kind == "training" else (0.1, 0.3, 0.7, 1.1, 2.0**-4)
+    rate, share = draws.choice(rates) * (1 + draws.share() / 8), draws.share()
     return Case(
         kind=kind,
         dtype=dtype,
@@ -167,10 +209,11 @@ def make_case(
         t=t,
         dy=dy,
         method=Method(
-            lr=draws.choice(rates) * (1 + draws.share() / 8),
+            lr=_RATES[form.rate](rate, share),
             activation=form.activation,
-            loss=draws.choice(tuple(LOSSES)),
-            optimizer=_OPTIMIZERS[form.optimizer](draws.share()),
+            loss=form.loss,
+            optimizer=_OPTIMIZERS[form.optimizer](share),
+            weighted=form.weighted,
         ),
         plan=plan,
         steps=draws.integer(1, _MOST_STEPS),
@@ -190,6 +233,21 @@ class _Form(NamedTuple):
     long: bool
     activation: Activations
     optimizer: int
+    loss: str
+    weighted: bool
+    rate: int
+
+
+def _probabilities(draws: Draws, samples: int, outputs: int, loss: str, dtype: str) -> NDArray[Any]:
+    """What targets of an entropy may be: certain in half of the cases, and otherwise any."""
+    shares = draws.numbers((samples, outputs), dtype, "ordinary")
+    if loss == "cross_entropy":
+        if draws.one_in(2):
+            return np.asarray(shares == np.max(shares, axis=1, keepdims=True), dtype)
+        wide = np.abs(shares).astype(np.float64)
+        return (wide / np.sum(wide, axis=1, keepdims=True)).astype(dtype)
+    yes = np.asarray(shares > 0, dtype)
+    return yes if draws.one_in(2) else np.minimum(np.abs(shares), 1)
 
 
 def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
@@ -230,7 +288,16 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         long=long,
         activation=_activation(draws, len(sizes) - 2, dtypes),
         optimizer=0 if draws.one_in(2) else draws.integer(1, len(_OPTIMIZERS) - 1),
+        loss=_loss(draws, dtypes, bounded=bounded or 0 in (samples, sizes[-1])),
+        weighted=kind == "training" and draws.one_in(4),
+        rate=draws.integer(1, len(_RATES) - 1) if kind == "training" and draws.one_in(3) else 0,
     )
+
+
+def _loss(draws: Draws, dtypes: tuple[str, ...], *, bounded: bool) -> str:
+    """Squares half of the time, and otherwise any other."""
+    names = [name for name, loss in LOSSES.items() if "float64" in dtypes or not loss.probabilities]
+    return "mean_squared" if draws.one_in(2) or bounded else draws.choice(names[1:])
 
 
 def _activation(draws: Draws, hidden: int, dtypes: tuple[str, ...]) -> Activations:

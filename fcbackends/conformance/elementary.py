@@ -1,4 +1,4 @@
-"""tanh and sigmoid, written a second time from the contract's page, for NumPy's float64 arrays.
+"""Elementary functions, written a second time from the contract's page, for NumPy's float64 arrays.
 
 Exponents are the C library's; for all else there are ufuncs alone, so that arrays that flush
 subnormal numbers do so here as well.
@@ -29,6 +29,17 @@ _P = [
 def where(condition: Floats, one: Any, other: Any) -> Floats:
     """As NumPy's own, which makes plain arrays of those that flush."""
     return np.where(condition, one, other).view(type(condition))
+
+
+_Q = [
+    float.fromhex(digits)
+    for digits in (
+        *("0x1.5555555555558p-1", "0x1.99999999952e2p-2", "0x1.2492492df148dp-2"),
+        *("0x1.c71c62e5800a1p-3", "0x1.7462b4ab2ef6bp-3", "0x1.39fe606542ddep-3"),
+        "0x1.2b584aae78a57p-3",
+    )
+]
+_ROOT = float.fromhex("0x1.6a09e667f3bcdp+0")
 
 
 def _add(a: Any, b: Floats) -> tuple[Floats, Floats]:
@@ -63,6 +74,52 @@ def _quotient(a: Any, a_low: Any, b: Floats, b_low: Floats) -> Floats:
     r = 1.0 / b
     q, g = _head(a * r), _head(b)
     return q + (((a - q * g) - q * ((b - g) + b_low)) + a_low) * r
+
+
+def _logarithm(k: Floats, f: Floats, c: Any) -> tuple[Floats, Floats]:
+    q = _Q
+    s = f * (1.0 / (2.0 + f))
+    z = s * s
+    z2 = z * z
+    a = (q[0] + q[1] * z) + (q[2] + q[3] * z) * z2
+    b = (q[4] + q[5] * z) + q[6] * z2
+    u = z * (a + b * (z2 * z2))
+    g = _head(f)
+    d, d_low = (0.5 * g) * g, (0.5 * (f - g)) * (f + g)
+    v = s * ((d + d_low) + u) - d_low
+    w = c - c * ((s + s) * (1.0 - s))
+    m, e = _add(k * _H, f)
+    m, e_of_d = _add(m, -d)
+    return m, (e + e_of_d) + ((k * _L + w) + v)
+
+
+def exp(x: Floats) -> Floats:
+    """e**x, for numbers of at most 0 and NaN."""
+    k, h, t = _parts(np.maximum(where(np.isnan(x), 0.0, x), -746.0))
+    s, e = _add(1.0, h)
+    return where(np.isnan(x), x, _scaled(s + (e + t), k))
+
+
+def log(x: Floats) -> Floats:
+    """The natural logarithm, of numbers of at least 1 and NaN."""
+    m, k = np.frexp(where(x >= 1, x, 1.0).view(np.ndarray))
+    low = 2 * m <= _ROOT
+    m, k = np.where(low, 2 * m, m), (k - low).astype(np.float64)
+    high, rest = _logarithm(k.view(type(x)), m.view(type(x)) - 1.0, 0.0)
+    return where(np.isfinite(x), high + rest, x)
+
+
+def softplus(x: Floats) -> Floats:
+    """log(1 + e**x), of numbers of at most 0 and NaN."""
+    k, h, t = _parts(np.maximum(where(np.isnan(x), 0.0, x), -746.0))
+    s, e = _add(1.0, h)
+    y, y_low = _add(s, e + t)
+    m, c = _add(1.0, _scaled(y, k))
+    above = m > _ROOT
+    half = where(above, 0.5, 1.0 + 0.0 * k)
+    f, c = _add(m * half - 1.0, c * half)
+    a, rest = _logarithm(where(above, 1.0, 0.0 * k), f, c + _scaled(y_low, k) * half)
+    return where(np.isnan(x), x, a + rest)
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -10,15 +10,17 @@ import functools
 import itertools
 from collections.abc import Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fcbackends.agreement import digest
 from fcbackends.backends.backend import Backend
 from fcbackends.maths.activations import ACTIVATIONS, of_hidden_layers
+from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import Sampling, uniforms, word
+from fcbackends.maths.schedules import CosineRate, Rate, StepRate
 from fcbackends.training.initialization import init_params
 from fcbackends.training.runs import train
 
@@ -35,6 +37,9 @@ class GoldenRun(NamedTuple):
     activation: str | tuple[str, ...] = "relu"
     arithmetic: str = "ordered"
     optimizer: str = "sgd"
+    loss: str = "mean_squared"
+    weighted: bool = False
+    rate: str = "constant"
 
     def __str__(self) -> str:
         """The run in a few words."""
@@ -44,13 +49,17 @@ class GoldenRun(NamedTuple):
         if self.activation != "relu":
             text += f", {' and '.join(names)}"
         text += "" if self.optimizer == "sgd" else f", {self.optimizer}"
+        text += "" if self.loss == "mean_squared" else f", {self.loss}"
+        text += ", weighted" if self.weighted else ""
+        text += "" if self.rate == "constant" else f", {self.rate} rate"
         return text if self.arithmetic == "ordered" else f"{text}, {self.arithmetic}"
 
     @property
     def needs_float64(self) -> bool:
         """Whether some of it is computed in float64, whatever its dtype."""
         names = of_hidden_layers(self.activation, len(self.sizes) - 2)
-        return self.dtype == "float64" or any(ACTIVATIONS[n].needs_float64 for n in names)
+        activated = any(ACTIVATIONS[name].needs_float64 for name in names)
+        return self.dtype == "float64" or activated or bool(LOSSES[self.loss].probabilities)
 
 
 _SIZES = (
@@ -63,6 +72,12 @@ _ACTIVATED: tuple[tuple[tuple[int, ...], int, str | tuple[str, ...]], ...] = (
     ((3, 7, 5, 2), 1, ("tanh", "sigmoid")),
     ((3, 7, 5, 2), 1, ("sigmoid", "leaky_relu")),
 )
+_LOST = (
+    ("huber", 1, True),
+    ("cross_entropy", 9, False),
+    ("cross_entropy", 1, True),
+    ("binary_cross_entropy", 9, True),
+)
 _DTYPES = ("float32", "float64")
 _SAMPLINGS: tuple[Sampling, ...] = ("replacement", "epoch")
 
@@ -72,6 +87,12 @@ _OPTIMIZERS: dict[str, Optimizer] = {
     "nesterov": SGD(momentum=0.8, nesterov=True),
     "adam": Adam(weight_decay=0.01, decoupled=False),
     "adamw": Adam(beta2=0.99, weight_decay=0.1, decay_bias=False),
+}
+
+_RATES: dict[str, Rate] = {
+    "constant": 0.01,
+    "cosine": CosineRate(0.03, steps=30, end=0.001, warmup=4),
+    "step": StepRate(0.03, every=7, factor=0.6, warmup=4),
 }
 
 _ORDERED = (
@@ -87,6 +108,16 @@ _ORDERED = (
         GoldenRun(sizes, batch_size, "epoch", dtype, optimizer=optimizer)
         for (sizes, batch_size), optimizer, dtype in itertools.product(
             (((8, 16, 4), 1), ((33, 17, 9, 1), 9)), tuple(_OPTIMIZERS)[1:], _DTYPES
+        )
+    ),
+    *(
+        GoldenRun((8, 16, 4), batch_size, "epoch", dtype, loss=loss, weighted=weighted)
+        for (loss, batch_size, weighted), dtype in itertools.product(_LOST, _DTYPES)
+    ),
+    *(
+        GoldenRun((8, 16, 4), batch_size, "epoch", dtype, optimizer=optimizer, rate=rate)
+        for (batch_size, optimizer, rate), dtype in itertools.product(
+            ((1, "sgd", "cosine"), (9, "adamw", "step")), _DTYPES
         )
     ),
 )
@@ -133,13 +164,20 @@ def run_digest(run: GoldenRun, backend: Backend) -> str:
         values = 2 * uniforms(word(seed, stream), run.samples * width) - 1
         return values.reshape(run.samples, width)
 
+    t: Any = numbers(1, run.sizes[-1])
+    if run.loss == "cross_entropy":
+        t = np.argmax(t, axis=1)
+    elif run.loss == "binary_cross_entropy":
+        t = t > 0
     result = train(
         numbers(0, run.sizes[0]),
-        numbers(1, run.sizes[-1]),
+        t,
         params=init_params(run.sizes, seed=seed, dtype=run.dtype),
         optimizer=_OPTIMIZERS[run.optimizer],
-        lr=0.01,
+        lr=_RATES[run.rate],
         activation=run.activation,
+        loss=run.loss,
+        sample_weight=np.abs(numbers(2, 1)[:, 0]) if run.weighted else None,
         batch_size=run.batch_size,
         max_steps=run.steps,
         sampling=run.sampling,

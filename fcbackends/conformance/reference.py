@@ -7,6 +7,7 @@ itself. The functions take the name of an arithmetic, and then take and give wha
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from typing import Any, NamedTuple
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from fcbackends.backends.loop import Plan
 from fcbackends.conformance import elementary
 from fcbackends.conformance.elementary import where
+from fcbackends.conformance.losses import loss_and_gradient, total
 from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD
 from fcbackends.maths.sampling import draw_indices
+from fcbackends.maths.schedules import ConstantRate, CosineRate, Rate
 
 Floats = NDArray[Any]
 Kept = tuple[Floats, ...]
@@ -29,15 +32,8 @@ Slots = tuple[tuple[Kept, Kept], ...]
 """The same of w and b, a layer each."""
 
 
-def _sum(terms: Floats) -> Floats:
-    """The sum over the first axis."""
-    if len(terms) == 0:
-        return np.zeros(terms.shape[1:], terms.dtype)
-    return np.add.accumulate(terms)[-1, ...]
-
-
 def _ordered(a: Floats, b: Floats) -> Floats:
-    return _sum(a.T[:, :, None] * b[:, None, :])
+    return total(a.T[:, :, None] * b[:, None, :])
 
 
 def _fused(a: Floats, b: Floats) -> Floats:
@@ -60,14 +56,7 @@ def fc_forward(arithmetic: str, x: Floats, w: Floats, b: Floats) -> Floats:
 def fc_backward(arithmetic: str, dy: Floats, x: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
     """dw, db and dx."""
     product = _PRODUCTS[arithmetic]
-    return product(x.T, dy), _sum(dy), product(dy, w.T)
-
-
-def mean_squared_loss(y: Floats, t: Floats) -> tuple[Floats, Floats]:
-    """The loss and its gradient."""
-    d = y - t
-    mean, twice = d.dtype.type(1 / len(d)), d.dtype.type(2 / len(d))
-    return _sum(_sum((d * d).T)) * mean, d * twice
+    return product(x.T, dy), total(dy), product(dy, w.T)
 
 
 def _relu(a: Floats) -> Floats:
@@ -102,6 +91,36 @@ def _sigmoid_backward(dh: Floats, h: Floats) -> Floats:
     return dh * (h * (h.dtype.type(1) - h))
 
 
+_SINE = [
+    float.fromhex(digits)
+    for digits in (
+        *("0x1.921fb54442d18p+0", "-0x1.4abbce625be52p-1", "0x1.466bc6775aa7dp-4"),
+        *("-0x1.32d2cce627c86p-8", "0x1.5078348551854p-13", "-0x1.e3074dfaf87afp-19"),
+        *("0x1.e8f3675ee37ddp-25", "-0x1.6f7acdb8f6580p-31", "0x1.9d462020fcc78p-38"),
+    )
+]
+
+
+def rate(lr: Rate, number: int) -> float:
+    """The learning rate of the step of this number."""
+    if isinstance(lr, float | int):
+        return float(lr)
+    if number <= lr.warmup:
+        return lr.lr * (number / lr.warmup)
+    n = number - 1 - lr.warmup
+    if isinstance(lr, ConstantRate):
+        return lr.lr
+    if isinstance(lr, CosineRate):
+        length = lr.steps - lr.warmup
+        y = max(length - n, 0) / length
+        sine = y * functools.reduce(lambda total, c: total * (y * y) + c, reversed(_SINE))
+        return lr.lr * (sine * sine) + lr.end * (1 - sine * sine)
+    power, square = 1.0, lr.factor
+    for digit in reversed(f"{n // getattr(lr, 'every', 1):b}"):
+        power, square = power * square if digit == "1" else power, square * square
+    return lr.lr * power
+
+
 def _sgd(
     optimizer: Any, p: Floats, g: Floats, kept: Kept, lr: float, number: int
 ) -> tuple[Floats, Kept]:
@@ -131,7 +150,7 @@ def _adam(
 def _moved(
     method: Method, p: Floats, dp: Floats, kept: Kept, number: int, *, is_bias: bool
 ) -> tuple[Floats, Kept]:
-    optimizer, lr = method.optimizer, method.lr
+    optimizer, lr = method.optimizer, rate(method.lr, number)
     way = _sgd if isinstance(optimizer, SGD) else _adam
     decay = optimizer.weight_decay if optimizer.decay_bias or not is_bias else 0
     if decay and getattr(optimizer, "decoupled", False):
@@ -148,7 +167,6 @@ _ACTIVATIONS = {
     "sigmoid": (_sigmoid, _sigmoid_backward),
     "identity": (lambda a: a, lambda dh, h: dh),
 }
-_LOSSES = {"mean_squared": mean_squared_loss}
 
 
 def _inputs(arithmetic: str, params: Params, x: Floats, method: Method) -> list[Floats]:
@@ -173,7 +191,8 @@ def predict(arithmetic: str, params: Params, x: Floats, method: Method) -> Float
 
 def loss_of(arithmetic: str, params: Params, x: Floats, t: Floats, method: Method) -> Floats:
     """The loss of the network's output."""
-    return _LOSSES[method.loss](predict(arithmetic, params, x, method), t)[0]
+    y = predict(arithmetic, params, x, method)
+    return loss_and_gradient(y, t, method.loss, weighted=method.weighted)[0]
 
 
 def sgd_step(
@@ -201,7 +220,7 @@ def step(
     """Parameters and slots after the step of this number, and the loss before it."""
     inputs = _inputs(arithmetic, params, x, method)
     y = fc_forward(arithmetic, inputs[-1], *params[-1])
-    loss, dy = _LOSSES[method.loss](y, t)
+    loss, dy = loss_and_gradient(y, t, method.loss, weighted=method.weighted)
     stepped, kept = [], []
     activations = [_ACTIVATIONS["identity"], *_activations(params, method)]
     layers = list(zip(activations, inputs, params, slots, strict=True))

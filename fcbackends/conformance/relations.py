@@ -14,6 +14,7 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import LAYOUTS, laid_out
+from fcbackends.conformance.selftest import taken_dtypes
 
 Pairs: TypeAlias = "dict[str, tuple[Any, Any]]"
 """By the name of the relation: what was found, and what it must equal."""
@@ -86,7 +87,7 @@ def _other_layout(backend: Backend, case: Case) -> Pairs:
         return backend.asarray(values.T.copy()).T
 
     def stepped(params: Any, x: Any, t: Any) -> list[Any]:
-        return list(network.sgd_step(params, x, t, case.method.lr, backend=backend))
+        return list(network.sgd_step(params, x, t, case.lr, backend=backend))
 
     layout = case.draws.choice(tuple(LAYOUTS))
     want = stepped(*plain)
@@ -112,7 +113,7 @@ def _other_threads(backend: Backend, case: Case) -> Pairs:
     )
 
     def everything() -> list[Any]:
-        stepped = network.sgd_step(((w, b),), x, dy, case.method.lr, backend=backend)
+        stepped = network.sgd_step(((w, b),), x, dy, case.lr, backend=backend)
         return [_layer(backend, x, w, b, dy), *stepped]
 
     found = everything()
@@ -141,6 +142,20 @@ def _scaled(backend: Backend, case: Case) -> Pairs:
             [loss * factor * factor, gradient * factor],
         ),
     }
+
+
+def _shifted_logits(backend: Backend, case: Case) -> Pairs:
+    """A softmax does not see what is added to all logits, where the sums are exact."""
+    if "float64" not in taken_dtypes(backend):
+        return {}
+    draws, samples, classes = case.draws, case.draws.integer(1, 9), case.draws.integer(1, 12)
+    y = draws.integers((samples, classes), 40).astype(case.dtype)
+    t = np.array([draws.integer(0, classes - 1) for _ in range(samples)])
+    plain, moved = (
+        list(losses.cross_entropy_loss(logits, t, backend=backend))
+        for logits in (y, y + np.dtype(case.dtype).type(draws.integer(-1000, 1000)))
+    )
+    return {"a softmax of logits with a number added": (moved, plain)}
 
 
 def _whole_numbers(backend: Backend, case: Case) -> Pairs:
@@ -179,7 +194,7 @@ def _run_in_parts(backend: Backend, case: Case) -> Pairs:
         params = tuple(
             (backend.asarray(w, case.dtype), backend.asarray(b, case.dtype)) for w, b in case.params
         )
-        return backend.training_loop(params, case.method._replace(lr=case.method.lr / 100))
+        return backend.training_loop(params, case.method._replace(lr=case.lr / 100))
 
     x, t = backend.asarray(case.x, case.dtype), backend.asarray(case.t, case.dtype)
     middle = case.draws.integer(0, case.steps)
@@ -197,6 +212,7 @@ _RELATIONS = (
     _other_layout,
     _other_threads,
     _scaled,
+    _shifted_logits,
     _whole_numbers,
     _run_in_parts,
 )

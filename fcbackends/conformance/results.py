@@ -14,6 +14,7 @@ from fcbackends.backends.loop import Loop, Plan
 from fcbackends.conformance import reference
 from fcbackends.conformance.cases import Case
 from fcbackends.conformance.layouts import laid_out
+from fcbackends.conformance.losses import loss_and_gradient, probabilities
 from fcbackends.maths.network import Method, Params
 from fcbackends.training.runs import train
 
@@ -29,14 +30,18 @@ def results(backend: Backend, case: Case) -> Results:
     if case.one_sample:
         x, t, dy = x[0], t[0], dy[0]
     if case.kind == "network":
-        return {
-            "predict": network.predict(params, x, backend=backend, **_keywords(case, "activation")),
+        shape = _keywords(case, "activation")
+        found = {"predict": network.predict(params, x, backend=backend, **shape)}
+        if case.stands_for_probabilities:
+            shape["loss"] = case.method.loss
+            found["predict_proba"] = network.predict_proba(params, x, backend=backend, **shape)
+        return found | {
             "sgd_step": list(
                 network.sgd_step(
                     params,
                     x,
                     t,
-                    case.method.lr,
+                    case.lr,
                     backend=backend,
                     **_keywords(case, "activation", "loss"),
                 )
@@ -48,7 +53,8 @@ def results(backend: Backend, case: Case) -> Results:
         "fc_backward": list(layers.fc_backward(dy, x, w, backend=backend)),
     }
     if len(case.x):
-        found["mean_squared_loss"] = list(losses.mean_squared_loss(dy, t, backend=backend))
+        name = f"{case.method.loss}_loss"
+        found[name] = list(getattr(losses, name)(dy, t, backend=backend))
     return found
 
 
@@ -64,8 +70,11 @@ def expectations(
         return a[0] if case.one_sample else a
 
     if case.kind == "network":
-        return {
-            "predict": rows(reference.predict(arithmetic, params, x, case.method)),
+        y = reference.predict(arithmetic, params, x, case.method)
+        found = {"predict": rows(y)}
+        if case.stands_for_probabilities:
+            found["predict_proba"] = rows(probabilities(y, case.method.loss))
+        return found | {
             "sgd_step": list(reference.sgd_step(arithmetic, params, x, t, case.method)),
         }
     ((w, b),) = params
@@ -73,8 +82,8 @@ def expectations(
     y = reference.fc_forward(arithmetic, x, w, b)
     found = {"fc_forward": rows(y), "fc_backward": [dw, db, rows(dx)]}
     if len(x):
-        loss, gradient = reference.mean_squared_loss(dy, t)
-        found["mean_squared_loss"] = [loss, rows(gradient)]
+        loss, gradient = loss_and_gradient(dy, t, case.method.loss)
+        found[f"{case.method.loss}_loss"] = [loss, rows(gradient)]
     return found
 
 
@@ -107,6 +116,9 @@ def _trained(backend: Backend, case: Case) -> Results:
 def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> list[Any]:
     """The same run through the public function."""
     plan: Plan = case.plan
+    keywords = _keywords(case)
+    if keywords.pop("weighted", False):
+        t, keywords["sample_weight"] = t[:, :-1], t[:, -1]
     result = train(
         x,
         t,
@@ -122,7 +134,7 @@ def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> l
         record_every=plan.record_every,
         progress=False,
         backend=backend,
-        **_keywords(case),
+        **keywords,
     )
     return [result.params, _numbers(result.loss), _numbers(result.steps)]
 

@@ -20,6 +20,7 @@ from fcbackends.agreement import compare, digest
 from fcbackends.backends.backend import Backend, Conformance
 from fcbackends.backends.loop import Plan
 from fcbackends.errors import ArgumentTypeError
+from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method
 from fcbackends.maths.sampling import uniforms
 
@@ -41,6 +42,7 @@ _DIGESTS = {
             "sgd_step": "bd585e34c27e7a56f115cf8f213d2898cefd0b5f8b374b0725e8cb1980f2e412",
             "training_loop": "6f77315ab00a965c60d1f61abcf286cf07fbc29932f9638bce0b9bf09dfc702d",
             "activation": "940a2946520db73130180899d087ba1dc4af19f47229173fdfa5326ee3932fc4",
+            "loss": "22a14459aa2188383a9eb85e7fb2b915d631dab5004719e979f811fcd0535f31",
         },
         "float64": {
             "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
@@ -50,6 +52,7 @@ _DIGESTS = {
             "sgd_step": "dcba85fa9899be5c8d7030511c3bbd3f209a9c7642a411567b5a2e44e5e1c1de",
             "training_loop": "afc1cc39170af33db99e754a87f76124896440a246c6213f2f7982e1c761e7f9",
             "activation": "11c86d68a1e4fa2bdcca80cb92016aba5849a40410c2a54ccfd0d580365d2681",
+            "loss": "132ecd6c4a912b28beb454199edfff964fa84986c5ad09155e53fe007f85c1af",
         },
     },
     "fused": {
@@ -61,6 +64,7 @@ _DIGESTS = {
             "sgd_step": "5632354ec235cb7fc18d09b34c76467f8ba313ef733da497edd84ec9fb9bde24",
             "training_loop": "d662c3d82756ce1a189fa97cf73bdfa8c5babeae64568b5743afb1cf17c32c15",
             "activation": "a36e4fb693e7673a0876324c58c9a07bcc9f9a1db75140e481c22a783334e544",
+            "loss": "3c7222e2cde8804c2ab2b8e49578ad2a55fe9bb60e0774b62f99ca3bf4959b37",
         },
         "float64": {
             "fc_forward": "6dfb77bdb1947019c87b50479358883b02b11c136d47081f8d5ee6f943918a2a",
@@ -70,6 +74,7 @@ _DIGESTS = {
             "sgd_step": "24f4246f7ef806060d16aedd3286bee5d666c19d224859bd0961d8867cdb5039",
             "training_loop": "55353d293aa63215414741c3ad6df207c030386d0511c90c40d9af707458d7d9",
             "activation": "6b8cdec550578d26f1448787763e3921903c5dab3fb5374e12421cf45860671d",
+            "loss": "c66c28c0c3198f3ebd7c61dda23d38a431cf1e4f226cc2bf1ad0e94efea98072",
         },
     },
 }
@@ -101,8 +106,9 @@ def _find(backend: Backend) -> Conformance:
             if not compare(got, want).equal:
                 return Conformance("C", f"{defect}, in {dtype}")
         results = _results(backend, dtype)
-        if "float64" in dtypes:  # which some activations are computed in
+        if "float64" in dtypes:  # which some activations and losses are computed in
             results["activation"] = _activated(backend, dtype)
+            results["loss"] = _lost(backend, dtype)
         for function, result in results.items():
             if digest(result) != _DIGESTS[backend.arithmetic][dtype][function]:
                 return Conformance(
@@ -210,6 +216,24 @@ def _activated(backend: Backend, dtype: str) -> list[Any]:
     x, t = numbers(17, 19), numbers(17, 5)
     method = _METHOD._replace(activation=names)
     return [backend.predict(params, x, names), *backend.sgd_step(params, x, t, method)]
+
+
+def _lost(backend: Backend, dtype: str) -> list[Any]:
+    """What comes of all losses, of samples with weights and without, and of steps on one."""
+    numbers = functools.partial(_numbers, backend, dtype)
+    y, x = numbers(17, 5), numbers(17, 19)
+    t = np.eye(5, dtype=dtype)[np.arange(17) % 5]
+    weights = 2 * uniforms(17, 17).astype(dtype)
+    t, weighted = (backend.asarray(a, dtype) for a in (t, np.column_stack([t, weights])))
+    found: list[Any] = []
+    for name, loss in LOSSES.items():
+        found += backend.loss_and_gradient(y, t, name, False)
+        found += backend.loss_and_gradient(y, weighted, name, True)
+        found += [backend.probabilities(y, name)] if loss.probabilities else []
+    params = ((numbers(19, 5), numbers(5)),)
+    loop = backend.training_loop(params, _METHOD._replace(loss="cross_entropy", weighted=True))
+    losses = [loop.step(x, weighted, 1), loop.step(x[3, ...], weighted[3, ...], 2)]
+    return [*found, loop.params, np.array([*losses, loop.loss(x, weighted)])]
 
 
 def _results(backend: Backend, dtype: str) -> dict[str, Any]:

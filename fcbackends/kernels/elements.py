@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, TypeAlias
 
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.vectors import alike, sqrt
@@ -13,7 +13,10 @@ SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 
 DECAYS = {"none": 0, "coupled": 1, "decoupled": 2}
 
-PLAIN = "sgd", "none", True
+Rule: TypeAlias = "tuple[str, str, bool, bool]"
+"""The names of an update and of a decay, and whether biases decay and each step has its rate."""
+
+PLAIN: Rule = "sgd", "none", True, False
 """The rule of plain SGD."""
 
 MOST_CONSTANTS = 8
@@ -88,19 +91,21 @@ def _adam(weights, first, second, gradient, constants):
 _UPDATES = {"sgd": _sgd, "momentum": _momentum, "nesterov": _nesterov, "adam": _adam}
 
 
-def moving(rule: tuple[str, str, bool], *, is_bias: bool = False) -> Any:
+def moving(rule: Rule, *, is_bias: bool = False) -> Any:
     """The way to move the parameters from `at` on down their gradient, by a rule.
 
-    That is the names of an update and of a decay, and whether biases decay. What the optimizer
-    keeps beside each parameter stands at `distance` from it, and at twice that, and so on.
+    What the optimizer keeps beside each parameter stands at `distance` from it, and at twice that,
+    and so on.
     """
-    update, way, decays_bias = rule
+    update, way, decays_bias, _ = rule
     return _moving(update, DECAYS[way] if decays_bias or not is_bias else 0)
 
 
-def suffix(rule: tuple[str, str, bool]) -> str:
+def suffix(rule: Rule) -> str:
     """What a kernel's name says of its rule."""
-    return "" if rule == PLAIN else "_".join(("", *rule[:2], "all" if rule[2] else "weights"))
+    update, way, decays_bias, scheduled = rule
+    descent = () if rule[:3] == PLAIN[:3] else (update, way, "all" if decays_bias else "weights")
+    return "_".join(("", *descent, *(["scheduled"] if scheduled else [])))
 
 
 @functools.cache
@@ -125,7 +130,10 @@ def _moving(name: str, way: int) -> Any:
 
 # --- constants of a step -------------------------------------------------------------------------
 
-# They depend on the learning rate and two betas, which come as a row of float64, the pace.
+# They depend on the learning rate, two betas and the weight decay, which come as a row of float64,
+# the pace. Where a rule is scheduled, the rate of each step of a run follows there.
+RATES = 4
+"""Where they begin."""
 
 
 @inlined
@@ -145,14 +153,27 @@ def powers_after(pace, steps):
     return first, second
 
 
-def is_paced(rule: tuple[str, str, bool]) -> bool:
+def is_paced(rule: Rule) -> bool:
     """Whether there are such constants."""
-    return rule[0] == "adam"
+    return rule[0] == "adam" or rule[3]
 
 
-@inlined
-def set_pace(constants, pace, first, second):
-    """Write the constants that depend on the powers of a step."""
-    real = constants.dtype.type
-    constants[0] = real(pace[0] * (1.0 / (1.0 - first)))
-    constants[2] = real(1.0 / sqrt(1.0 - second))
+@functools.cache
+def setting_pace(rule: Rule) -> Any:
+    """The way to write the constants that a step after so many of a run has for itself."""
+    update, way, _, scheduled = rule
+    has_powers, has_decay = update == "adam", scheduled and way == "decoupled"
+
+    @inlined
+    def set_pace(constants, pace, taken, first, second):
+        real = constants.dtype.type
+        rate = pace[RATES + taken] if scheduled else pace[0]
+        if has_powers:
+            constants[0] = real(rate * (1.0 / (1.0 - first)))
+            constants[2] = real(1.0 / sqrt(1.0 - second))
+        else:
+            constants[0] = real(rate)
+        if has_decay:
+            constants[1] = real(rate * pace[3])
+
+    return set_pace

@@ -21,6 +21,7 @@ from fcbackends.kernels.activations import (
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
+    Rule,
     decay,
     moving,
 )
@@ -177,9 +178,9 @@ def backward(network, rows, team):
 
 
 @functools.cache
-def descending(rule: tuple[str, str, bool]) -> Any:
+def descending(rule: Rule) -> Any:
     """The descent by a rule: chosen where it is compiled, it costs others no time there."""
-    update, way, decays_bias = moving((rule[0], "none", True)), DECAYS[rule[1]], int(rule[2])
+    update, way, decays_bias = moving((rule[0], "none", True, False)), DECAYS[rule[1]], int(rule[2])
     decays = way != 0
 
     @called

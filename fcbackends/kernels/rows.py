@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from fcbackends.kernels.arithmetic import plus_product
-from fcbackends.kernels.elements import DECAYS, decay, moving
+from fcbackends.kernels.elements import DECAYS, Rule, decay, moving
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.small_layout import LANES, SUMS_AT_ONCE, Plan, Rows
@@ -120,7 +120,7 @@ def add_rows(lanes: int) -> Any:
     return add_rows
 
 
-def all_moving(plan: Plan, rule: tuple[str, str, bool]) -> Any:
+def all_moving(plan: Plan, rule: Rule) -> Any:
     """The weights that no others repeat move down the whole batch's gradient."""
     whole = vectors(LANES)
     count = plan.unrepeated // LANES
@@ -133,7 +133,7 @@ def all_moving(plan: Plan, rule: tuple[str, str, bool]) -> Any:
 
         return move_all
     # Decay of the weights comes before the update of them all.
-    way, update = DECAYS[rule[1]], moving((rule[0], "none", True))
+    way, update = DECAYS[rule[1]], moving((rule[0], "none", True, False))
 
     @inlined
     def nothing(weights, gradient, constants):

@@ -20,11 +20,12 @@ from numba import types
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     SLOTS,
+    Rule,
     is_finite,
     is_paced,
     next_power,
     powers_after,
-    set_pace,
+    setting_pace,
     suffix,
 )
 from fcbackends.kernels.integers import smaller
@@ -117,18 +118,17 @@ def small_steps(
     sizes: tuple[int, ...],
     activations: tuple[str, ...],
     loss: str,
-    rule: tuple[str, str, bool],
+    rule: Rule,
     *,
     weighted: bool,
     one_sample: bool,
 ) -> Callable[..., Any]:
     """The family of kernels for a network of these sizes and batches of one or of any.
 
-    `activations` are the names of those between its layers. `rule` names the update and the decay,
-    and says whether biases decay. Where samples are `weighted`, the weight stands behind their
-    targets.
+    `activations` are the names of those between its layers. Where samples are `weighted`, the
+    weight stands behind their targets.
     """
-    slots, paced = SLOTS[rule[0]], is_paced(rule)
+    slots, paced, set_pace = SLOTS[rule[0]], is_paced(rule), setting_pace(rule)
     network = plan(sizes, one_sample=one_sample)
     inputs, target_size, size = sizes[0], sizes[-1] + weighted, network.weights
     own_size, block = network.unrepeated, 1 if one_sample else SAMPLES_AT_ONCE
@@ -210,7 +210,7 @@ def small_steps(
                     place = 0
                 if paced:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
-                    set_pace(own, pace, power1, power2)
+                    set_pace(own, pace, step - watch.start, power1, power2)
                 total = real(-0.0)
                 if not one_sample:
                     sums = whole(gradient, 0, own_size // LANES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fcbackends.kernels.activations import ACTIVATIONS, Activation
-from fcbackends.kernels.elements import SLOTS, is_finite, moving
+from fcbackends.kernels.elements import SLOTS, Rule, is_finite, moving
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.losses import LOSSES
 from fcbackends.kernels.rows import (
@@ -47,7 +47,7 @@ def _way_through(
     number: int,
     activation: Activation,
     following: Any,
-    rule: tuple[str, str, bool],
+    rule: Rule,
     *,
     one_sample: bool,
 ) -> Any:
@@ -187,7 +187,7 @@ def whole_way(
     plan: Plan,
     activations: tuple[str, ...],
     loss: str,
-    rule: tuple[str, str, bool],
+    rule: Rule,
     *,
     weighted: bool,
     one_sample: bool,

@@ -12,11 +12,12 @@ from numba import types
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     PLAIN,
+    Rule,
     is_finite,
     is_paced,
     next_power,
     powers_after,
-    set_pace,
+    setting_pace,
     suffix,
 )
 from fcbackends.kernels.integers import smaller
@@ -127,9 +128,9 @@ def data_loss(network, data, team):
 
 
 @functools.cache
-def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
+def stepping(rule: Rule) -> Callable[..., Any]:
     """The family of kernels that take steps by a rule of descent."""
-    descend, paced = descending(rule), is_paced(rule)
+    descend, paced, set_pace = descending(rule), is_paced(rule), setting_pace(rule)
 
     def train_steps(network, data, pace, watch, losses, order, epoch_words, epoch_orders, team):
         """Take the steps that `watch` asks for, or fewer; returns what was seen of them.
@@ -155,7 +156,7 @@ def stepping(rule: tuple[str, str, bool]) -> Callable[..., Any]:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
                     # Nobody reads them before the next barrier.
                     if thread == 0:
-                        set_pace(constants, pace, power1, power2)
+                        set_pace(constants, pace, step - watch.start, power1, power2)
                 position = step * batch_size
                 draw_samples(
                     order[thread], first, last, position, data.samples, watch.key, watch.by_epoch,
@@ -240,7 +241,7 @@ def _any_row(real):
 
 
 @functools.cache
-def single_step(rule: tuple[str, str, bool]) -> Callable[..., Any]:
+def single_step(rule: Rule) -> Callable[..., Any]:
     """The family of kernels that take one step by a rule of descent."""
     descend = descending(rule)
 

@@ -9,6 +9,7 @@ from fcbackends.maths.arithmetic import Arithmetic, Array
 from fcbackends.maths.layers import fc_forward, input_gradient, parameter_gradients
 from fcbackends.maths.losses import loss_and_gradient, rounded
 from fcbackends.maths.optimizers import SGD, UPDATES, Constants, Optimizer, Rule, moved
+from fcbackends.maths.schedules import Rate, Schedule
 
 Params: TypeAlias = "tuple[tuple[Array, Array], ...]"
 """One (w, b) pair a layer: w of shape (inputs, outputs), b of shape (outputs,)."""
@@ -27,7 +28,7 @@ class Form(NamedTuple):
 class Method(NamedTuple):
     """How a network computes and learns: names in the tables of the maths, a rate, an optimizer."""
 
-    lr: float
+    lr: Rate
     activation: Activations = "relu"
     loss: str = "mean_squared"
     optimizer: Optimizer = SGD()
@@ -36,7 +37,8 @@ class Method(NamedTuple):
     @property
     def form(self) -> Form:
         """All but its numbers."""
-        return Form(self.activation, self.loss, self.optimizer.rule, self.weighted)
+        rule = self.optimizer.rule._replace(scheduled=isinstance(self.lr, Schedule))
+        return Form(self.activation, self.loss, rule, self.weighted)
 
 
 class State(NamedTuple):

@@ -6,14 +6,15 @@ may be others at each step: (rate, decay, ...), each to be rounded once to the p
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
+from fcbackends.errors import ArgumentError, shown
 from fcbackends.maths.arithmetic import Arithmetic, Array
+from fcbackends.maths.fields import check, choice, number
+from fcbackends.maths.schedules import Rate, rates_after
 
 Slots: TypeAlias = "Sequence[Array]"
 """What an optimizer keeps beside a parameter from step to step, arrays of its shape."""
@@ -26,13 +27,21 @@ _SETTLED = 2.0**-54
 _MOST_DECAY = 2.0**128 - 2.0**103
 """From here on float32 has infinity alone."""
 
+_below_one = number("be a number >= 0 and < 1", lambda value: 0 <= value < 1)
+_positive = number("be a finite number > 0", lambda value: 0 < value < math.inf)
+_decay = number("be a finite number >= 0 in float32", lambda value: 0 <= value < _MOST_DECAY)
+
 
 class Rule(NamedTuple):
-    """An optimizer but for its numbers: a name in `UPDATES`, and how parameters decay."""
+    """A descent but for its numbers: what there is to compile of it.
+
+    A name in `UPDATES`, how parameters decay, and whether each step has a rate of its own.
+    """
 
     update: str = "sgd"
     decay: Literal["none", "coupled", "decoupled"] = "none"
     decays_bias: bool = True
+    scheduled: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,9 +88,9 @@ class SGD:
     decay_bias: bool = True
 
     def __post_init__(self) -> None:
-        _check(self, _below_one, "momentum")
-        _check(self, _decay, "weight_decay")
-        _check(self, _choice, "nesterov", "decay_bias")
+        check(self, _below_one, "momentum")
+        check(self, _decay, "weight_decay")
+        check(self, choice, "nesterov", "decay_bias")
         if self.nesterov and not self.momentum:
             raise ArgumentError("momentum", "be > 0 where `nesterov` is True", shown(self.momentum))
 
@@ -96,9 +105,9 @@ class SGD:
         """Of what powers the constants depend on: none."""
         return 0.0, 0.0
 
-    def constants(self, lr: float | Array, after: int = 0) -> Iterator[Constants]:
-        """Those of each step after so many: the same."""
-        return itertools.repeat((lr, self.weight_decay, self.momentum))
+    def constants(self, lr: Rate, after: int = 0) -> Iterator[Constants]:
+        """Those of each step after so many."""
+        return ((rate, self.weight_decay, self.momentum) for rate in rates_after(lr, after))
 
 
 @dataclass(frozen=True)
@@ -150,10 +159,10 @@ class Adam:
     decay_bias: bool = True
 
     def __post_init__(self) -> None:
-        _check(self, _below_one, "beta1", "beta2")
-        _check(self, _positive, "eps")
-        _check(self, _decay, "weight_decay")
-        _check(self, _choice, "decoupled", "decay_bias")
+        check(self, _below_one, "beta1", "beta2")
+        check(self, _positive, "eps")
+        check(self, _decay, "weight_decay")
+        check(self, choice, "decoupled", "decay_bias")
 
     @property
     def rule(self) -> Rule:
@@ -166,19 +175,18 @@ class Adam:
         """What powers the constants depend on."""
         return self.beta1, self.beta2
 
-    def constants(self, lr: float, after: int = 0) -> Iterator[Constants]:
+    def constants(self, lr: Rate, after: int = 0) -> Iterator[Constants]:
         """Those of each step after so many."""
-        decay = lr * self.weight_decay if self.decoupled else self.weight_decay
         power1 = power2 = 1.0
         for _ in range(after):
             if power1 <= _SETTLED and power2 <= _SETTLED:
                 break
             power1, power2 = _next_power(power1, self.beta1), _next_power(power2, self.beta2)
-        while True:
+        for rate in rates_after(lr, after):
             power1, power2 = _next_power(power1, self.beta1), _next_power(power2, self.beta2)
-            rate, scale = lr * (1 / (1 - power1)), 1 / math.sqrt(1 - power2)
+            decay = rate * self.weight_decay if self.decoupled else self.weight_decay
             yield (
-                *(rate, decay, scale),
+                *(rate * (1 / (1 - power1)), decay, 1 / math.sqrt(1 - power2)),
                 *(self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2, self.eps),
             )
 
@@ -186,7 +194,7 @@ class Adam:
 Optimizer: TypeAlias = "SGD | Adam"
 
 
-def constants_by_step(optimizer: Optimizer, lr: float) -> Callable[[int], Constants]:
+def constants_by_step(optimizer: Optimizer, lr: Rate) -> Callable[[int], Constants]:
     """(step, counted from 1) -> its constants, at once where that is the step after the last."""
     coming, following = optimizer.constants(lr), 1
 
@@ -281,38 +289,3 @@ def moved(
         elif rule.decay == "decoupled":
             p = p - constants[1] * p
     return UPDATES[rule.update].move(arithmetic, p, dp, slots, constants)
-
-
-# --- fields --------------------------------------------------------------------------------------
-
-
-def _check(optimizer: Any, read: Callable[[str, Any], Any], *names: str) -> None:
-    for name in names:
-        # Frozen for all others: a field becomes a plain float or bool.
-        object.__setattr__(optimizer, name, read(name, getattr(optimizer, name)))
-
-
-def _number(required: str, allows: Callable[[float], bool]) -> Callable[[str, Any], float]:
-    def read(name: str, value: Any) -> float:
-        try:
-            number = math.nan if isinstance(value, str | bytes | bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise ArgumentTypeError(name, required, shown(value)) from None
-        if isinstance(value, str | bytes | bool):
-            raise ArgumentTypeError(name, required, shown(value))
-        if not allows(number):
-            raise ArgumentError(name, required, shown(value))
-        return number
-
-    return read
-
-
-_below_one = _number("be a number >= 0 and < 1", lambda value: 0 <= value < 1)
-_positive = _number("be a finite number > 0", lambda value: 0 < value < math.inf)
-_decay = _number("be a finite number >= 0 in float32", lambda value: 0 <= value < _MOST_DECAY)
-
-
-def _choice(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or type(value).__name__ == "bool":  # NumPy's as well
-        return bool(value)
-    raise ArgumentTypeError(name, "be True or False", shown(value))

@@ -18,11 +18,14 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.looks import Looks
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
+from fcbackends.training.validation import apart
 
 
 class _Task(NamedTuple):
@@ -39,7 +42,7 @@ def train_many(
     *,
     seed: int | Sequence[int] = 0,
     optimizer: Optimizer = SGD(),
-    lr: float | Sequence[float],
+    lr: Rate | Sequence[Rate],
     rows: Sequence[Any] | None = None,
     hidden: Sequence[int] = (),
     params: Any = None,
@@ -56,6 +59,8 @@ def train_many(
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
     record_every: int | None = None,
+    validation: tuple[Any, Any] | None = None,
+    patience: int | None = None,
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
 ) -> tuple[TrainResult, ...]:
@@ -72,8 +77,8 @@ def train_many(
         Inputs and targets, one sample a row; cast once to `dtype`.
     seed : int or sequence of int
         Of each network's draws and first parameters.
-    lr : float or sequence of float
-        Each network's learning rate.
+    lr : float, schedule, or sequence of them
+        Each network's learning rate, as for `train`.
     rows : sequence of integer arrays, optional
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
@@ -81,6 +86,10 @@ def train_many(
     optimizer, hidden, activation, loss, classes, sample_weight, batch_size, max_steps, tol, \
     tol_on, sampling, dtype, backend, arithmetic, record_every
         As for `train`.
+    validation : (x, t), optional
+        As for `train`, the same data for all networks; no share.
+    patience : int, optional
+        As for `train`: each network stops by itself.
     progress : bool, optional
         As for `train`; the bar counts networks.
     on_interrupt : {"raise", "return"}
@@ -117,6 +126,10 @@ def train_many(
     activation = options.activation(activation, len(problem.sizes) - 2)
     max_steps = options.integer("max_steps", max_steps, 1)
     optimizer = options.optimizer(optimizer)
+    of_all = problem.backend, problem.x, problem.t, problem.dtype
+    outputs = problem.sizes[-1]
+    *_, held = apart(*of_all, validation, loss=problem.loss, outputs=outputs, shares=False)
+    patience = options.patience(patience, validates=held is not None)
     tasks = []
     for one_seed, one_lr, one_rows in options.entries(seed=seed, lr=lr, rows=rows):
         own = None if one_rows is None else data.rows(problem.backend, one_rows, problem.x)
@@ -130,8 +143,9 @@ def train_many(
             sampling=sampling,
             seed=one_seed,
             record_every=record_every,
+            by_epoch=held is not None,
         )
-        rate = options.learning_rate(one_lr, problem.dtype)
+        rate = options.rate(one_lr, problem.dtype)
         method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
         tasks.append(_Task(plan, method, own))
     shown = options.progress(progress)
@@ -146,13 +160,19 @@ def train_many(
         outcome = Outcome(0, math.nan, np.empty(0), "interrupted")
         if not interrupted():
             own_x, own_t = (_taken(array, task.rows) for array in (problem.x, problem.t))
+            looks = held and Looks(held, patience, None, task.method.lr)
             outcome = run_segments(
-                loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted
+                loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted, looks=looks
             )
-        return result_of(outcome, loop.params, chosen.arithmetic, task.method, task.plan, 0)
+        return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
-    loop_of(tasks[0]).prepare(problem.x, problem.t, tasks[0].plan, max_steps * len(tasks))
+    forms = {task.method.form: task for task in tasks}
+    for task in forms.values():
+        loop = loop_of(task)
+        loop.prepare(problem.x, problem.t, task.plan, max_steps * len(tasks))
+        if held:
+            Looks(held, patience, None, task.method.lr).prepare(loop)
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
         results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))

@@ -14,6 +14,7 @@ from fcbackends.backends.loop import Loop, Plan
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params
 from fcbackends.training.divergence import Checkpoint
+from fcbackends.training.looks import Looks
 
 # A segment is one call into the backend's loop: Ctrl-C and the progress bar wait for its end.
 _SEGMENT_SECONDS = 0.05
@@ -31,6 +32,7 @@ class Outcome(NamedTuple):
     losses: NDArray[np.float64]
     stop_reason: str
     diverged_at: int | None = None
+    looks: Looks | None = None
 
 
 def run_segments(
@@ -42,13 +44,15 @@ def run_segments(
     stop: int,
     *,
     interrupted: Callable[[], bool],
-    advanced: Callable[[int], object] = lambda steps: None,
+    advanced: Callable[[int, float], object] = lambda steps, loss: None,
+    looks: Looks | None = None,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
-    `interrupted` is asked after each segment, and `advanced` told its number of steps. Where the
+    `interrupted` is asked after each segment, and `advanced` told its steps and loss. Where the
     loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
-    all parameters are; before the first they are to be.
+    all parameters are; before the first they are to be. There are `looks` at each multiple of
+    `record_every` and after the last step.
     """
     steps, loss = first, math.nan
     parts = [np.empty(0)]
@@ -62,27 +66,41 @@ def run_segments(
             checkpoint = checkpoint.moved_on(loop, steps)
             looked = time.perf_counter()
             look_seconds, begin = looked - begin, looked
-        segment = loop.run(x, t, plan, steps, min(stop, steps + length))
+        end = min(stop, steps + length)
+        if looks:
+            end = min(end, (steps // plan.record_every + 1) * plan.record_every)
+        segment = loop.run(x, t, plan, steps, end)
         taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
         parts.append(segment.losses)
         if segment.diverged_at is not None:
             steps = checkpoint.go_back(loop, x, t, plan, steps)
-            return Outcome(steps, loss, np.concatenate(parts), "diverged", segment.diverged_at)
-        advanced(taken)
+            losses, at = np.concatenate(parts), segment.diverged_at
+            return Outcome(steps, loss, losses, "diverged", at, looks)
+        advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
             break
+        length = _next_length(taken, time.perf_counter() - begin)
+        if looks and steps < stop and steps % plan.record_every == 0:
+            stop_reason = looks.look(loop, steps, loss) or stop_reason
+            if stop_reason != "max_steps":
+                break
         if interrupted():
             stop_reason = "interrupted"
             break
-        length = _next_length(length, time.perf_counter() - begin)
     losses = np.concatenate(parts)
     if plan.tol_on == "data" and steps % plan.record_every != 0:
         loss = loop.loss(x, t)
     last = checkpoint.go_back(loop, x, t, plan, steps)
     if last < steps or not math.isfinite(loss):
-        return Outcome(last, loss, losses, "diverged", min(last + 1, steps))
-    return Outcome(steps, loss, losses, stop_reason)
+        return Outcome(last, loss, losses, "diverged", min(last + 1, steps), looks)
+    if looks:
+        reason = looks.look(loop, steps, loss)
+        if stop_reason == "max_steps":
+            stop_reason = reason or stop_reason
+        if looks.best and looks.best.state:
+            loop.state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
+    return Outcome(steps, loss, losses, stop_reason, None, looks)
 
 
 def _first_length(batch_size: int, params: Params) -> int:

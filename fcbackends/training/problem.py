@@ -77,20 +77,20 @@ def checked(
     t = targets.as_batch(chosen, t, loss, outputs=outputs, classes=classes)
     x, t = data.training_data(chosen, x, t, dtype, leaves)
     targets.suit(t, loss)
-    width, weighted = t.shape[1], sample_weight is not None
+    between = options.hidden_sizes(hidden)
+    sizes: tuple[int, ...] = (x.shape[1], *between, t.shape[1])
+    if network is not None:
+        kind = dtype_of(network[0][0])
+        if kind != dtype:
+            raise ArgumentTypeError("params", f"be of `dtype` {dtype}", kind)
+        inside = tuple(w.shape[1] for w, _ in network[:-1])
+        if between and between != inside:
+            required = f"be left out, or the sizes {inside} of `params`"
+            raise ArgumentError("hidden", required, f"{between}")
+        data.not_empty(network)
+        sizes = (network[0][0].shape[0], *inside, network[-1][0].shape[1])
+        data.fits((sizes[0], sizes[-1]), x, t)
+    weighted = sample_weight is not None
     if weighted:
         t = targets.weighted(chosen, t, sample_weight)
-    between = options.hidden_sizes(hidden)
-    if network is None:
-        return Problem(chosen, x, t, (x.shape[1], *between, width), dtype, None, loss, weighted)
-    kind = dtype_of(network[0][0])
-    if kind != dtype:
-        raise ArgumentTypeError("params", f"be of `dtype` {dtype}", kind)
-    inside = tuple(w.shape[1] for w, _ in network[:-1])
-    if between and between != inside:
-        required = f"be left out, or the sizes {inside} of `params`"
-        raise ArgumentError("hidden", required, f"{between}")
-    data.not_empty(network)
-    sizes = (network[0][0].shape[0], *inside, network[-1][0].shape[1])
-    data.fits((sizes[0], sizes[-1] + weighted), x, t)
     return Problem(chosen, x, t, sizes, dtype, network, loss, weighted)

@@ -6,19 +6,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Plan
 from fcbackends.maths.activations import Activations
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.optimizers import SGD, Optimizer
+from fcbackends.maths.schedules import rates_at
+from fcbackends.training.history import History
 from fcbackends.training.pacing import Outcome
-
-
-class History(NamedTuple):
-    """The watched loss over a run: step numbers, counted from 1, and the losses there."""
-
-    steps: NDArray[np.int64]
-    losses: NDArray[np.float64]
 
 
 class TrainResult(NamedTuple):
@@ -34,15 +29,26 @@ class TrainResult(NamedTuple):
     steps : int
         The number of the last step, counted from 1 over all runs of a Trainer.
     stop_reason : str
-        "tolerance", "max_steps", or "interrupted" (by Ctrl-C); of `train_many` also "diverged".
+        "tolerance", "max_steps", "patience", "callback", or "interrupted" (by Ctrl-C); of
+        `train_many` also "diverged".
     history : History
-        The loss at each multiple of `record_every` and at the last step.
+        The losses at each multiple of `record_every` and at the last step that was taken.
     arithmetic : str
         How it was computed: "ordered", "fused" or "native".
     activation : str or tuple of str
         What goes between the layers, as `predict` takes it.
     loss_name : str
         What was made small, as `predict_proba` takes it.
+    optimizer : SGD or Adam
+        How the parameters moved.
+    slots : tuple of tuple of (w, b)
+        What the optimizer keeps beside the parameters: one array of its shape for each, and none
+        or more of these.
+    best_step : int or None
+        The first step with the smallest validation loss of all looks; None without validation.
+        With `patience`, all of the above but the history is as it was after this step.
+    best_validation_loss : float or None
+        The validation loss there.
     """
 
     params: Params
@@ -53,22 +59,35 @@ class TrainResult(NamedTuple):
     arithmetic: str
     activation: Activations
     loss_name: str
+    optimizer: Optimizer = SGD()
+    slots: tuple[Params, ...] = ()
+    best_step: int | None = None
+    best_validation_loss: float | None = None
 
 
 def result_of(
-    outcome: Outcome, params: Params, arithmetic: str, method: Method, plan: Plan, first: int
+    outcome: Outcome, state: State, arithmetic: str, method: Method, plan: Plan, first: int
 ) -> TrainResult:
     """What a run of training after step `first` ends with."""
-    how = arithmetic, method.activation, method.loss
+    params, slots = state
+    history = _history(outcome, method, plan, first)
+    loss = outcome.loss if outcome.diverged_at is None else math.nan
+    how = arithmetic, method.activation, method.loss, method.optimizer, slots
+    best = outcome.looks and outcome.looks.best
+    seen = (best.step, best.validation_loss) if best else (None, None)
+    return TrainResult(params, loss, outcome.steps, outcome.stop_reason, history, *how, *seen)
+
+
+def _history(outcome: Outcome, method: Method, plan: Plan, first: int) -> History:
     last, every = outcome.steps, plan.record_every
+    if outcome.looks:
+        return outcome.looks.history(None if outcome.diverged_at is None else last)
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses
     if outcome.diverged_at is not None:
         # Backends differ in what they last looked at, and records may lie on either side.
         count = min(len(steps), len(losses))
-        history = History(steps[:count], losses[:count])
-        return TrainResult(params, math.nan, last, outcome.stop_reason, history, *how)
-    if last % every != 0:
+        steps, losses = steps[:count], losses[:count]
+    elif last % every != 0:
         steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
-    history = History(steps, losses)
-    return TrainResult(params, outcome.loss, last, outcome.stop_reason, history, *how)
+    return History(steps, losses, np.empty(0), rates_at(method.lr, steps), {})

@@ -10,14 +10,17 @@ from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.looks import Callback, Looks
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
+from fcbackends.training.validation import Pair, apart
 
 
 def train(
@@ -31,7 +34,7 @@ def train(
     classes: int | None = None,
     sample_weight: Any = None,
     optimizer: Optimizer = SGD(),
-    lr: float,
+    lr: Rate,
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -42,6 +45,9 @@ def train(
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
     record_every: int | None = None,
+    validation: tuple[Any, Any] | float | None = None,
+    patience: int | None = None,
+    callback: Callback | None = None,
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
 ) -> TrainResult:
@@ -77,8 +83,9 @@ def train(
         A batch's loss is still the sum over its samples divided by their number.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0 in `dtype`.
+    lr : float or schedule
+        Learning rate: finite and > 0 in `dtype`; or one for each step, of a `ConstantRate`,
+        `StepRate`, `ExponentialRate` or `CosineRate`.
     batch_size : int
         Samples a step.
     max_steps : int
@@ -101,7 +108,19 @@ def train(
         How products join their sums; see `get_backend`.
     record_every : int, optional
         The steps between two entries of the history; by default a thousandth of `max_steps`, or
-        with `tol_on` "data" as many as one epoch has, ceil(N / batch_size).
+        with `tol_on` "data" or with `validation` as many as one epoch has, ceil(N / batch_size).
+    validation : (x, t) or float, optional
+        Data whose loss is computed at each look: after each `record_every` steps and after the
+        last. Arrays of the columns of x and t, cast likewise; or a share of the rows, chosen by
+        the seed and then not trained on.
+    patience : int, optional
+        Stop after so many looks without a smaller validation loss; one that is not finite counts
+        as the greatest. However the run then ends, unless it diverges, its parameters are those of
+        the look with the smallest loss, the first of several.
+    callback : callable, optional
+        Called at each look with a `Look`; a mapping of names to numbers that it returns goes into
+        the history. Where it raises StopIteration, the run ends there; other exceptions go through
+        to the caller.
     progress : bool, optional
         A progress bar on stderr: always, never, or (None) after two seconds on a terminal.
     on_interrupt : {"raise", "return"}
@@ -132,14 +151,17 @@ def train(
     array([[3.],
            [5.]])
     """
-    given = loss, classes, sample_weight
-    problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *given)
+    of_loss = loss, classes, sample_weight
+    problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
     activation = options.activation(activation, len(problem.sizes) - 2)
-    rate, optimizer = options.learning_rate(lr, problem.dtype), options.optimizer(optimizer)
+    rate, optimizer = options.rate(lr, problem.dtype), options.optimizer(optimizer)
     method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
+    given = problem.backend, problem.x, problem.t, problem.dtype
+    outputs = problem.sizes[-1]
+    x, t, held = apart(*given, validation, seed, loss=problem.loss, outputs=outputs)
     max_steps = options.integer("max_steps", max_steps, 1)
     plan = options.plan(
-        samples=problem.x.shape[0],
+        samples=x.shape[0],
         start=0,
         max_steps=max_steps,
         batch_size=batch_size,
@@ -148,36 +170,66 @@ def train(
         sampling=sampling,
         seed=seed,
         record_every=record_every,
+        by_epoch=held is not None,
     )
+    looks = looks_at(method, held, patience, callback)
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)
     loop = problem.backend.training_loop(problem.first_params(plan.seed), method)
     if problem.given is not None:
         data.finite(loop.params)
-    outcome, interrupted = run_loop(loop, problem.x, problem.t, plan, 0, max_steps, shown)
+    outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, shown, looks)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, loop.params, arithmetic, method, plan, 0, interrupted, returns)
+    return ended(outcome, loop.state, arithmetic, method, plan, 0, interrupted, returns)
+
+
+def looks_at(
+    method: Method, held: Pair | None, patience: Any, callback: Any = None
+) -> Looks | None:
+    """The looks at a run that these arguments of `train` ask for, if they do."""
+    patience = options.patience(patience, validates=held is not None)
+    callback = options.callback(callback)
+    if held is None and callback is None:
+        return None
+    return Looks(held, patience, callback, method.lr)
 
 
 def run_loop(
-    loop: Loop, x: Array, t: Array, plan: Plan, first: int, stop: int, progress: bool | None
+    loop: Loop,
+    x: Array,
+    t: Array,
+    plan: Plan,
+    first: int,
+    stop: int,
+    progress: bool | None,
+    looks: Looks | None,
 ) -> tuple[Outcome, bool]:
     """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came."""
     # What has to be compiled is compiled before Ctrl-C is held back.
     loop.prepare(x, t, plan, stop - first)
+    if looks:
+        looks.prepare(loop)
     with (
         interruptible() as interrupted,
         progress_bar(stop - first, "step", progress) as advanced,
     ):
         outcome = run_segments(
-            loop, x, t, plan, first, stop, interrupted=interrupted, advanced=advanced
+            loop,
+            x,
+            t,
+            plan,
+            first,
+            stop,
+            interrupted=interrupted,
+            advanced=advanced,
+            looks=looks,
         )
     return outcome, interrupted()
 
 
 def ended(
     outcome: Outcome,
-    params: Params,
+    state: State,
     arithmetic: str,
     method: Method,
     plan: Plan,
@@ -193,7 +245,7 @@ def ended(
     if interrupted and not returns:
         raise KeyboardInterrupt
     if outcome.diverged_at is not None:
-        raise DivergenceError(outcome.diverged_at, params)
+        raise DivergenceError(outcome.diverged_at, state.params)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
     outcome = outcome._replace(stop_reason=stop_reason)
-    return result_of(outcome, params, arithmetic, method, plan, first)
+    return result_of(outcome, state, arithmetic, method, plan, first)

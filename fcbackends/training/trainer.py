@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,15 +13,36 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope
 from fcbackends.backends.registry import backend_for
 from fcbackends.checks import data, options, targets
-from fcbackends.errors import DivergenceError
+from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, shown
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.losses import LOSSES
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
+from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
+from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, run_loop
+from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.validation import apart
+
+
+class TrainerState(NamedTuple):
+    """All that steps change: what a Trainer needs to go on from there, to the bit.
+
+    Attributes
+    ----------
+    params : tuple of (w, b)
+        The parameters.
+    slots : tuple of tuple of (w, b)
+        What the optimizer keeps beside the parameters.
+    steps : int
+        How many steps have been taken.
+    """
+
+    params: Params
+    slots: tuple[Params, ...]
+    steps: int
 
 
 class Trainer:
@@ -42,8 +63,9 @@ class Trainer:
         `cross_entropy_loss` (of softmax) and `binary_cross_entropy_loss`.
     optimizer : SGD or Adam
         How parameters move, given their gradient; by default plain SGD.
-    lr : float
-        Learning rate: finite and > 0; rounded once to the dtype of `params`.
+    lr : float or schedule
+        Learning rate: finite and > 0; rounded once to the dtype of `params`. Or one for each step,
+        by its number in `steps`: a `ConstantRate`, `StepRate`, `ExponentialRate` or `CosineRate`.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -90,7 +112,7 @@ class Trainer:
         activation: str | Sequence[str] = "relu",
         loss: str = "mean_squared",
         optimizer: Optimizer = SGD(),
-        lr: float,
+        lr: Rate,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> None:
@@ -99,7 +121,7 @@ class Trainer:
         data.not_empty(network)
         self._backend = chosen
         self._dtype = arrays.dtype_of(network[0][0])
-        rate = options.learning_rate(lr, self._dtype)
+        rate = options.rate(lr, self._dtype)
         activation = options.activation(activation, len(network) - 1)
         optimizer = options.optimizer(optimizer)
         loss = options.choice("loss", loss, LOSSES)
@@ -110,11 +132,12 @@ class Trainer:
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
         takes_numpy = chosen.owns(np.empty(0))
-        of_any_number = loss in ("mean_squared", "huber")
-        self._plain = np.dtype(self._dtype) if takes_numpy and of_any_number else None
+        of_any_number = takes_numpy and not LOSSES[loss].probabilities
+        self._plain = np.dtype(self._dtype) if of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
-        self._lock = threading.Lock()
+        # A callback of a run may ask for what it guards.
+        self._lock = threading.RLock()
 
     @property
     def backend(self) -> Backend:
@@ -127,8 +150,8 @@ class Trainer:
         return self._method.optimizer
 
     @property
-    def lr(self) -> float:
-        """The learning rate, as it was given."""
+    def lr(self) -> Rate:
+        """The learning rate or its schedule, as it was given."""
         return self._method.lr
 
     @property
@@ -151,6 +174,54 @@ class Trainer:
         """A copy of the parameters as they stand."""
         with self._lock:
             return self._loop.params
+
+    @property
+    def state(self) -> TrainerState:
+        """A copy of all that steps change; it can be set, to go on from there to the bit.
+
+        It may come from another Trainer of the same layers, dtype and optimizer, another process
+        or another backend.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            Where what it is set to does not fit.
+
+        Examples
+        --------
+        >>> import fcbackends as fcb
+        >>> one, other = (fcb.Trainer(fcb.init_params((1, 1)), lr=0.1) for _ in range(2))
+        >>> loss = one.step([1.0], [2.0])
+        >>> other.state = one.state
+        >>> other.steps, one.step([1.0], [2.0]) == other.step([1.0], [2.0])
+        (1, True)
+        """
+        with self._lock:
+            return TrainerState(*self._loop.state, self._steps)
+
+    @state.setter
+    def state(self, state: TrainerState) -> None:
+        if not isinstance(state, TrainerState):
+            raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
+        steps = options.integer("state.steps", state.steps, 0)
+        with self._lock:
+            now = self._loop.state
+            params, *slots = (self._alike(pairs, now.params) for pairs in (state[0], *state[1]))
+            if len(slots) != len(now.slots):
+                required = f"be {len(now.slots)}, as {self.optimizer} keeps beside the parameters"
+                raise ArgumentError("state.slots", required, f"{len(slots)}")
+            data.finite(params)
+            self._loop.state, self._steps = State(params, tuple(slots)), steps
+
+    def _alike(self, pairs: Any, own: Params) -> Params:
+        """Parameters, or what stands beside them, in arrays of the backend's."""
+        made = data.params(self._backend, pairs, self._dtype, beside={"params": self._like})
+        came, wanted = (
+            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, own)
+        )
+        if came != wanted:
+            raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
+        return made
 
     def step(self, x: Any, t: Any, *, sample_weight: Any = None) -> float:
         """Take one step on data that has just come.
@@ -176,7 +247,7 @@ class Trainer:
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
-        loop = self._loop
+        loop, x_row, t_row = self._loop, x, t
         # One sample and its target that need no check; a call would take 0.1 us of 2.
         dtype = self._plain
         if (
@@ -188,11 +259,11 @@ class Trainer:
             or x.shape != self._x_shape
             or t.shape != self._t_shape
         ):
-            x, t = self._checked(x, t, sample_weight)
+            x_row, t_row = self._checked(x, t, sample_weight)
         with self._lock:
             # Where samples have weights from now on, another takes its place.
             if loop is self._loop:
-                loss = loop.step(x, t, self._steps + 1)
+                loss = loop.step(x_row, t_row, self._steps + 1)
                 # The difference of a finite number with itself, and of no other, is zero.
                 if loss - loss != 0.0:
                     raise DivergenceError(self._steps + 1, loop.last_finite)
@@ -202,28 +273,25 @@ class Trainer:
 
     def _checked(self, x: Any, t: Any, sample_weight: Any) -> tuple[Array, Array]:
         loss = self._method.loss
-        (x,) = data.for_network(self._backend, self._like, x=x)
-        if loss == "cross_entropy":
-            t = targets.of_classes(self._backend, t, self._sizes[1], single=x.ndim == 1)
-        (t,) = data.for_network(self._backend, self._like, t=t)
+        x, t = targets.for_network(self._backend, self._like, x, t, loss, self._sizes[1])
         data.fits(self._sizes, x, t)
         data.same_samples("x", x, "t", t)
         data.at_least_one_sample("x", x)
         rows = data.as_batch(t)
         targets.suit(rows, loss)
+        if sample_weight is not None or self._method.weighted:
+            rows = self._with_weights(rows, sample_weight)
         if sample_weight is not None:
             with self._lock:
                 self._take_weights()
-        if self._method.weighted:
-            rows = self._with_weights(rows, sample_weight)
         return x, rows[0, ...] if x.ndim == 1 else rows
 
     def _take_weights(self) -> None:
         """From now on samples have weights, each of those that come without one 1."""
         if not self._method.weighted:
             self._method = self._method._replace(weighted=True)
-            state = self._loop.state
-            self._loop = self._backend.training_loop(state.params, self._method)
+            state, finite = self._loop.state, self._loop.last_finite
+            self._loop = self._backend.training_loop(finite, self._method)
             self._loop.state = state
             self._plain = None
 
@@ -247,6 +315,9 @@ class Trainer:
         sampling: Sampling = "replacement",
         seed: int = 0,
         record_every: int | None = None,
+        validation: tuple[Any, Any] | float | None = None,
+        patience: int | None = None,
+        callback: Callback | None = None,
         progress: bool | None = None,
         on_interrupt: OnInterrupt = "raise",
     ) -> TrainResult:
@@ -255,6 +326,10 @@ class Trainer:
         The arguments, the result and the errors are those of `train`. The draws go on from
         `steps`: two runs of 500 steps give the bits of one of 1000. Where a run raises
         KeyboardInterrupt, the steps that it took are kept.
+
+        A run with `patience` ends, and goes on later, where its validation loss was smallest, with
+        the optimizer's state and the number of steps as they were there. Where `callback` raises
+        an exception other than StopIteration, the Trainer is back where the run began.
         """
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
@@ -265,6 +340,13 @@ class Trainer:
         shown = options.progress(progress)
         returns = options.returns(on_interrupt)
         with self._lock:
+            if sample_weight is not None:
+                self._take_weights()
+            if self._method.weighted:
+                t = self._with_weights(t, sample_weight)
+            given = self._backend, x, t, self._dtype, validation, seed
+            x, t, held = apart(*given, loss=loss, outputs=outputs)
+            looks = looks_at(self._method, held, patience, callback)
             first = self._steps
             plan = options.plan(
                 samples=x.shape[0],
@@ -276,22 +358,19 @@ class Trainer:
                 sampling=sampling,
                 seed=seed,
                 record_every=record_every,
+                by_epoch=held is not None,
             )
-            if sample_weight is not None:
-                self._take_weights()
-            if self._method.weighted:
-                t = self._with_weights(t, sample_weight)
             before = self._loop.state
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown
+                    self._loop, x, t, plan, first, first + max_steps, shown, looks
                 )
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            params, arithmetic = self._loop.params, self._backend.arithmetic
+            state, arithmetic = self._loop.state, self._backend.arithmetic
             return ended(
-                outcome, params, arithmetic, self._method, plan, first, interrupted, returns
+                outcome, state, arithmetic, self._method, plan, first, interrupted, returns
             )

@@ -14,11 +14,14 @@ THERE = "('a', 'b', 'y', or an index from -3 to 2, or a range a:b of these)"
 FOREIGN = "must be a file written by `fcbackends train --out`"
 WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
-    "--header, --no-header, --target, --hidden, --activation, --optimizer, --momentum, --nesterov, "
-    "--weight-decay, --lr, --batch, --steps, --epochs, --tol, --tol-on, "
-    "--sampling, --standardize, --holdout, --seed, --dtype, --backend, --arithmetic, "
-    "--out, --plot, --help"
+    "--header, --no-header, --separator, --decimal, --encoding, --comment, --na, --format, "
+    "--target, --features, --drop, --categorical, --text, --missing, "
+    "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
+    "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, "
+    "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, "
+    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --out, --plot, --help"
 )
+MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 NAMES = "`DATA` must have names in its first line"
 ADD = "add `--no-header` if it holds data, or `--header` if it holds names"
 SHARE = "must be a share between 0 and 1 that leaves rows on both sides of the split"
@@ -57,13 +60,30 @@ CASES = {
     # the options of training
     "train ok.csv --optimizer x": "`--optimizer` must be one of 'sgd', 'adam', 'adamw', got 'x'",
     "train ok.csv --momentum 1": "`--momentum` must be a number >= 0 and < 1, got 1.0",
-    "train ok.csv --nesterov": "`--momentum` must be > 0 where `nesterov` is True, got 0.0",
+    "train ok.csv --nesterov": "`--momentum` must be > 0 with `--nesterov`, got none",
+    "train ok.csv --nesterov --momentum 0": "`--momentum` must be > 0 with `--nesterov`, got 0.0",
     "train ok.csv --optimizer adam --momentum 0.9": "`--momentum` must come with --optimizer sgd, "
     "got --optimizer adam",
     "train ok.csv --optimizer adamw --nesterov": "`--nesterov` must come with --optimizer sgd, got "
     "--optimizer adamw",
     "train ok.csv --weight-decay -1": "`--weight-decay` must be a finite number >= 0 in float32, "
     "got -1.0",
+    "train ok.csv --schedule x": "`--schedule` must be one of 'constant', 'step', 'exponential', "
+    "'cosine', got 'x'",
+    "train ok.csv --schedule step --decay-factor 0.5": "`--decay-every` must be given with "
+    "--schedule step, got nothing",
+    "train ok.csv --schedule exponential": "`--decay-factor` must be given with --schedule "
+    "exponential, got nothing",
+    "train ok.csv --decay-factor 0.5": "`--decay-factor` must come with --schedule step or "
+    "exponential, got --schedule constant",
+    "train ok.csv --schedule cosine --decay-every 5": "`--decay-every` must come with --schedule "
+    "step, got --schedule cosine",
+    "train ok.csv --schedule exponential --decay-factor 2": "`--decay-factor` must be a number > 0 "
+    "and <= 1, got 2.0",
+    "train ok.csv --schedule cosine --steps 5 --warmup 5": "`--warmup` must be less than the 5 "
+    "steps, got 5",
+    "train ok.csv --warmup -1": "`--warmup` must be a whole number of at least 0, got '-1'",
+    "train ok.csv --schedule cosine --lr 0": "`--lr` must be a finite number > 0, got 0.0",
     "train ok.csv --lr x": "`--lr` must be a number, got 'x'",
     "train ok.csv --lr nan": "`--lr` must be a finite number > 0 in float64, got nan",
     "train ok.csv --lr inf": "`--lr` must be a finite number > 0 in float64, got inf",
@@ -128,11 +148,12 @@ CASES = {
     "train absent.csv": "`DATA` must be a readable file, got 'absent.csv': No such file or "
     "directory",
     "train folder.csv": "`DATA` must be a readable file, got 'folder.csv': Is a directory",
-    "train data.txt": "`DATA` must end in .csv or .parquet or .npy or .npz, got 'data.txt'",
+    "train data.txt": "`DATA` must end in .csv or .tsv or .parquet or .npy or .npz, or come "
+    "with `--format`, got 'data.txt'",
     "train long.csv": "`DATA` must have as many values in each line as in the first (2), got 3 in "
     "line 4",
     "train short.csv": "`DATA` must hold finite numbers only, got no value in column 'b', row 2 "
-    "of 2",
+    f"of 2: {MISSING}",
     "train numbers.csv": "`DATA` must have names in its first line, got numbers: add "
     "`--no-header` if it holds data, or `--header` if it holds names",
     "train gap.csv": f"{NAMES}, got '1' in column 0 (the first is 0): {ADD}",
@@ -140,39 +161,43 @@ CASES = {
     "train unnamed.csv": f"{NAMES}, got no value in column 0 (the first is 0): {ADD}",
     "predict ok.safetensors text.csv": f"{NAMES}, got '1' in column 0 (the first is 0): {ADD}",
     "train gap.csv --no-header": "`DATA` must hold finite numbers only, got no value in column 1 "
-    "(the first is 0), row 1 of 2",
+    f"(the first is 0), row 1 of 2: {MISSING}",
     "train text.csv --no-header": "`DATA` must hold finite numbers only, got 'x3' in column 2 "
     "(the first is 0), row 1 of 2",
     "train ok.npy --no-header": "`--no-header` must come with a .csv file, got 'ok.npy'",
     "train ok.npy --header": "`--header` must come with a .csv file, got 'ok.npy'",
     "train ok.csv --no-header": "`DATA` must hold finite numbers only, got 'a' in column 0 (the "
-    "first is 0), row 1 of 5",
-    "train words.csv": "`DATA` must hold finite numbers only, got no value in column 'kind', row "
-    "1 of 2",
-    "train words.csv --target kind": "`DATA` must hold finite numbers only, got no value in "
-    "column 'kind', row 1 of 2",
-    "train nan.csv": "`DATA` must hold finite numbers only, got nan in column 'a', row 2 of 2",
+    "first is 0), row 1 of 5: `--na` names texts for missing values, `--categorical` columns of "
+    "categories",
+    "train words.csv": "`DATA` must hold a value in each row, got none in column 'kind', row 1 of "
+    f"2: {MISSING}",
+    "train words.csv --target kind": "`DATA` must hold finite numbers only, got 'x' in column "
+    "'kind', row 2 of 2: `--loss cross_entropy` takes texts for classes",
+    "train nan.csv": "`DATA` must hold finite numbers only, got nan in column 'a', row 2 "
+    f"of 2: {MISSING}",
     "train inf.csv": "`DATA` must hold finite numbers only, got -inf in column 'y', row 2 of 2",
     "train large.csv": "`DATA` must hold finite numbers only, got inf in column 'y', row 2 of 2",
     "train missing.csv": "`DATA` must hold finite numbers only, got no value in column 'a', row 2 "
-    "of 2",
+    f"of 2: {MISSING}",
     "train empty.csv": "`DATA` must be a readable .csv file, got 'empty.csv': ",
     "train lines.csv": "`DATA` must be a readable .csv file, got 'lines.csv': ",
     "train header.csv": "`DATA` must have at least one row of numbers, got none in 'header.csv'",
     "train bytes.csv": "`DATA` must be a readable .csv file, got 'bytes.csv': ",
     "train twice.csv": "`DATA` must have a name of its own for each column, got 'a' twice",
     "train one.csv": "`--target` must leave a feature column, got all columns (1)",
-    "train semicolons.csv": "`--target` must leave a feature column, got all columns (1)",
+    "train semicolons.csv --separator ,": "`--target` must leave a feature column, got all "
+    "columns (1)",
     "train quote.csv": "`DATA` must be a readable .csv file, got 'quote.csv': ",
     "train foreign.parquet": "`DATA` must be a readable .parquet file, got 'foreign.parquet': ",
     "train cut.parquet": "`DATA` must be a readable .parquet file, got 'cut.parquet': ",
     "train none.parquet": "`DATA` must have at least one row of numbers, got none in "
     "'none.parquet'",
     "train null.parquet": "`DATA` must hold finite numbers only, got no value in column 'y', row "
-    "1 of 2",
+    f"1 of 2: {MISSING}",
     "train words.parquet": "`DATA` must hold finite numbers only, got 'p' in column 'd', row 1 "
-    "of 2",
-    "train flags.parquet": "`DATA` must hold numbers, got Boolean in column 'a'",
+    "of 2: `--loss cross_entropy` takes texts for classes",
+    "train days.parquet": "`DATA` must hold numbers, booleans or texts, got Date in column "
+    "'a': `--drop a` leaves it out",
     "train foreign.npy": "`DATA` must be a readable .npy file, got 'foreign.npy': not written by "
     "NumPy",
     "train cut.npy": "`DATA` must be a readable .npy file, got 'cut.npy': ",
@@ -182,7 +207,7 @@ CASES = {
     "train complex.npy": "`DATA` must hold integers or floats, got complex128",
     "train texts.npy": "`DATA` must hold integers or floats, got <U1",
     "train nan.npy": "`DATA` must hold finite numbers only, got nan in column 1 (the first is 0), "
-    "row 2 of 2",
+    f"row 2 of 2: {MISSING}",
     "train none.npy": "`DATA` must not be empty, got shape (0, 3)",
     "train large.npy --dtype float32": "`DATA` must fit float32, got 1e+300",
     "train foreign.npz": "`DATA` must be a readable .npz file, got 'foreign.npz': not written by "
@@ -204,8 +229,8 @@ CASES = {
     "predict cut.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'cut.safetensors': ",
     "predict bare.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'bare.safetensors': no entry "
     "'fcbackends'",
-    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 2, "
-    "and this is for version 1",
+    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 3, "
+    "and this is for version 2",
     "predict contract.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'contract.safetensors': "
     f"contract version {fcb.CONTRACT_VERSION + 1}; this fcbackends knows {fcb.CONTRACT_VERSION}",
     "predict layerless.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'layerless.safetensors': ",
@@ -226,7 +251,8 @@ CASES = {
     "predict ok.safetensors words.csv": "`DATA` must have the model's columns, got none named "
     "'b' (there are 'a', 'kind', 'y')",
     "predict ok.safetensors nan.npy": "`DATA` must hold finite numbers only, got nan in column 1 "
-    "(the first is 0), row 2 of 2",
+    "(the first is 0), row 2 of 2: a model of `train --missing mean` or `median` "
+    "fills such values in",
     "predict ok.safetensors numbers.csv --header": "`DATA` must have the model's columns, got "
     "none named 'a', 'b' (there are '1', '-2e3')",
     "predict ok.safetensors one.csv --no-header": "`DATA` must have the model's 2 feature "

@@ -11,8 +11,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import fcbackends as fcb
+from fcbackends.cli.features import Features
 from fcbackends.cli.model import Model, load
-from fcbackends.cli.scaling import Scaling
+from fcbackends.models.scaling import Scaling
 
 
 @pytest.fixture
@@ -80,12 +81,13 @@ def test_a_model_without_names(command):
 def test_a_model_file_keeps_everything(tmp_path, dtype):
     params = fcb.init_params((2, 5, 3), seed=4, dtype=dtype)
     scaling = Scaling(np.array([0.5, -0.0]), np.array([1e-300, 3.0]))
-    model = Model(params, ("a", 'q"', "", "d\n", "e"), (4, 0, 2), scaling, None)
+    features = Features((1, 3), (None, None), (3,), (0.1, -0.0))
+    model = Model(params, ("a", 'q"', "", "d\n", "e"), (4, 0, 2), features, 5, scaling, None)
     model.save(tmp_path / "m.safetensors")
     loaded = load(str(tmp_path / "m.safetensors"))
     assert fcb.compare(loaded.params, params).equal
     assert (loaded.names, loaded.targets) == (model.names, model.targets)
-    assert loaded.features == (1, 3)
+    assert (loaded.features, loaded.width) == (features, 5)
     assert loaded.outputs is None
     assert fcb.compare(
         [loaded.inputs.mean, loaded.inputs.scale], [scaling.mean, scaling.scale]
@@ -96,7 +98,8 @@ def test_a_model_file_keeps_everything(tmp_path, dtype):
 def test_files_of_every_contract_so_far_are_read(command, contract):
     """The file names its contract; one that names none is of the first."""
     params = fcb.init_params((2, 1))
-    Model(params, None, (2,), None, None).save(Path("m.safetensors"))
+    features = Features((0, 1), (None, None))
+    Model(params, None, (2,), features, 3, None, None).save(Path("m.safetensors"))
     with safe_open("m.safetensors", framework="numpy") as file:
         about = json.loads(file.metadata()["fcbackends"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -106,3 +109,21 @@ def test_files_of_every_contract_so_far_are_read(command, contract):
         del about["contract"]
     save_file(tensors, "m.safetensors", metadata={"fcbackends": json.dumps(about)})
     assert fcb.compare(load("m.safetensors").params, params).equal
+
+
+def test_a_network_that_python_saved(command):
+    """It has no columns' names: features come by position."""
+    table = np.arange(12.0).reshape(4, 3)
+    np.save("x.npy", table[:, :2])
+    result = fcb.train(table[:, :2], table[:, 2:], lr=1e-3, max_steps=9)
+    fcb.save("m.safetensors", result)
+    ran = command("predict m.safetensors x.npy --out y.npy")
+    assert (ran.status, ran.err) == (0, "")
+    assert fcb.compare(np.load("y.npy"), fcb.predict(result.params, table[:, :2])).equal
+
+
+def test_python_reads_what_the_command_line_saved(named):
+    frame, expected = named
+    loaded = fcb.load("m.safetensors")
+    assert fcb.compare(loaded.predict(frame.select("a", "b").to_numpy()), expected).equal
+    assert (loaded.table["names"], loaded.table["targets"]) == (["a", "y", "b", "z"], [3, 1])

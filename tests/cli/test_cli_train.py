@@ -10,7 +10,9 @@ from sklearn import datasets
 
 import fcbackends as fcb
 from fcbackends.cli.data import read_table
+from fcbackends.cli.form import Form
 from fcbackends.cli.model import load
+from fcbackends.cli.values import numbers
 
 
 @pytest.fixture
@@ -172,10 +174,10 @@ def test_the_last_column_is_the_target_if_none_is_named(command):
 
 def test_names_may_hold_commas_and_look_like_numbers(command):
     pl.DataFrame({"a,b": [1.0, 2.0], "7": [3.0, 4.0], "c": [5.0, 6.0]}).write_csv("table.csv")
-    table = read_table("table.csv", header=True)
-    assert table.select(["a,b"]) == (0,)
-    assert table.select(["7", "c"]) == (1, 2)
-    assert table.select(["c,c", "2", "-1"]) == (2,)
+    table = read_table("table.csv", Form(header=True))
+    assert table.select("--target", ["a,b"]) == (0,)
+    assert table.select("--target", ["7", "c"]) == (1, 2)
+    assert table.select("--target", ["2,0"]) == (2, 0)
 
 
 def test_csv_numbers_are_read_to_the_bit(command):
@@ -187,12 +189,12 @@ def test_csv_numbers_are_read_to_the_bit(command):
         file.write("\ufeff" + "\r\n".join(lines) + "\r\n\r\n")
     table = read_table("table.csv")
     assert table.names == ("a", "b")
-    assert fcb.compare(table.numbers([0, 1]), values).equal
+    assert fcb.compare(numbers(table, [0, 1]), values).equal
 
 
 def test_integers_and_small_floats_are_taken(command):
     np.savez("table.npz", x=np.arange(6, dtype=">i2"), t=np.arange(6, dtype=np.float16))
-    assert read_table("table.npz").numbers([1, 0]).tolist() == [[i, i] for i in range(6)]
+    assert numbers(read_table("table.npz"), [1, 0]).tolist() == [[i, i] for i in range(6)]
     assert command("train table.npz --epochs 2").status == 0
 
 
@@ -263,3 +265,24 @@ def test_an_optimizer_is_the_librarys(command, linnerud, options, optimizer):
     )
     assert ran.value("digest") == fcb.digest(want.params)
     assert ran.value("optimizer") == str(optimizer)
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"),
+    [
+        ("--warmup 5", fcb.ConstantRate(1e-6, 5)),
+        (
+            "--schedule step --decay-every 7 --decay-factor 0.5 --warmup 2",
+            fcb.StepRate(1e-6, 7, 0.5, 2),
+        ),
+        ("--schedule exponential --decay-factor 0.9", fcb.ExponentialRate(1e-6, 0.9)),
+        ("--schedule cosine --warmup 3", fcb.CosineRate(1e-6, 30, 0.0, 3)),
+    ],
+)
+def test_a_schedule_is_the_librarys(command, linnerud, options, rate):
+    x, t = linnerud
+    ran = command(f"train linnerud.csv --target Weight,Waist,Pulse --lr 1e-6 --steps 30 {options}")
+    expected = fcb.train(x, t, lr=rate, batch_size=20, max_steps=30, sampling="epoch")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.value("digest") == fcb.digest(expected.params)
+    assert ran.value("learning rate") == str(rate)

@@ -1,6 +1,7 @@
 """Files in which something is wrong, and those that are right beside them."""
 
 import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def write_files(folder):
         "ok": {"a": [1.0, 2.0], "y": [3.0, 1.0]},
         "null": {"a": [1.0, 2.0], "y": [None, 1.0]},
         "words": {"a": [1.0, 2.0], "d": ["p", "q"]},
-        "flags": {"a": [True, False], "d": [1, 2]},
+        "days": {"a": [date(2024, 1, 5), date(2024, 1, 6)], "d": [1, 2]},
         "none": {"a": [], "y": []},
     }
     for name, columns in parquet.items():
@@ -88,7 +89,7 @@ def write_models(folder):
     models = {
         "ok": (tensors, about),
         "bare": (tensors, None),
-        "newer": (tensors, {"version": 2}),
+        "newer": (tensors, {"version": 3}),
         "contract": (tensors, {**about, "contract": fcb.CONTRACT_VERSION + 1}),
         "layerless": ({}, about),
         "biasless": ({"layer0.w": w}, about),

@@ -1,0 +1,459 @@
+"""A trained network in a file, to apply it elsewhere or to go on with its training.
+
+A file is of safetensors' format: arrays beside JSON, which runs no code when it is read. Arrays are
+`layer0.w`, `layer0.b` and so on; `slot0.layer0.w` and so on for what the optimizer keeps beside
+them; and `inputs.mean`, `inputs.scale`, `outputs.mean` and `outputs.scale` of the scalings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fcbackends import arrays, files
+from fcbackends.api.network import predict, predict_proba
+from fcbackends.backends.backend import Backend
+from fcbackends.backends.registry import library_backend
+from fcbackends.checks import data, options
+from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.maths import CONTRACT_VERSION
+from fcbackends.maths.activations import Activations
+from fcbackends.maths.arithmetic import ARITHMETICS, Array
+from fcbackends.maths.losses import LOSSES
+from fcbackends.maths.network import Params
+from fcbackends.maths.optimizers import SGD, UPDATES, Adam, Optimizer
+from fcbackends.maths.schedules import Rate
+from fcbackends.models.scaling import Floats, Scaling
+from fcbackends.training.results import TrainResult
+from fcbackends.training.trainer import Trainer, TrainerState
+
+FORMAT = "fcbackends"
+VERSION = 2
+FIRST_CONTRACT = 1
+"""Of the files that do not name theirs; their weights mean the same."""
+
+NumpyParams: TypeAlias = "tuple[tuple[Floats, Floats], ...]"
+
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"SGD": SGD, "Adam": Adam}
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model file holds; all but the network has a default.
+
+    Attributes
+    ----------
+    params : tuple of (w, b)
+        The network, in NumPy's arrays.
+    activation : str or tuple of str
+        What goes between the layers.
+    loss : str
+        What it was trained on.
+    arithmetic : str
+        What it was trained in: "ordered", "fused" or "native".
+    inputs, outputs : Scaling or None
+        How the network's inputs and outputs were scaled.
+    optimizer : SGD or Adam
+        How its parameters moved.
+    slots : tuple of tuple of (w, b)
+        What the optimizer keeps beside the parameters.
+    steps : int
+        How many steps have been taken.
+    contract : int
+        The version of the contract that its bits follow.
+    table : mapping or None
+        What the command line knows of the columns of a file, in the form of JSON.
+    """
+
+    params: NumpyParams
+    activation: Activations = "relu"
+    loss: str = "mean_squared"
+    arithmetic: str = "ordered"
+    inputs: Scaling | None = None
+    outputs: Scaling | None = None
+    optimizer: Optimizer = SGD()
+    slots: tuple[NumpyParams, ...] = ()
+    steps: int = 0
+    contract: int = CONTRACT_VERSION
+    table: Mapping[str, Any] | None = None
+
+    def predict(
+        self, x: Any, *, backend: str | Backend | None = None, arithmetic: str | None = None
+    ) -> Array:
+        """The outputs in their own units, from inputs in theirs.
+
+        Parameters
+        ----------
+        x : array (N, K) or (K,)
+            Inputs; scaled in float64, where there is a scaling, and cast once to the network's
+            dtype.
+        backend : str, Backend or None
+            What computes; see `get_backend`.
+        arithmetic : str or None
+            By default that of the training or, where that was native, ordered.
+
+        Returns
+        -------
+        array (N, M) or (M,)
+            In the library of x; float64 where the outputs are scaled, and otherwise of the
+            network's dtype.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            As for `fcbackends.predict`.
+        """
+        y = self._outputs(predict, x, backend, arithmetic)
+        return _beside(y, self.outputs.undo(y)) if self.outputs else y
+
+    def predict_proba(
+        self, x: Any, *, backend: str | Backend | None = None, arithmetic: str | None = None
+    ) -> Array:
+        """The probabilities that outputs stand for, as `fcbackends.predict_proba` has them.
+
+        Parameters
+        ----------
+        x, backend, arithmetic
+            As for `predict`.
+
+        Returns
+        -------
+        array (N, M) or (M,)
+            In the library of x, of the network's dtype.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            As for `fcbackends.predict_proba`, for which `loss` is the network's own.
+        """
+        return self._outputs(partial(predict_proba, loss=self.loss), x, backend, arithmetic)
+
+    def _outputs(
+        self,
+        function: Callable[..., Array],
+        x: Any,
+        backend: str | Backend | None,
+        arithmetic: str | None,
+    ) -> Array:
+        own = library_backend(x=x)
+        (values,) = data.together(own, "float64" if self.inputs else self._dtype, x=x)
+        data.is_one_sample("x", values, columns=len(self.params[0][0]))
+        if self.inputs:
+            scaled = self.inputs.apply(values)
+            with np.errstate(over="ignore"):
+                values = _beside(values, scaled.astype(self._dtype))
+        if arithmetic is None:
+            arithmetic = "ordered" if self.arithmetic == "native" else self.arithmetic
+        return function(
+            self.params, values, activation=self.activation, backend=backend, arithmetic=arithmetic
+        )
+
+    def trainer(
+        self,
+        *,
+        lr: Rate,
+        backend: str | Backend | None = None,
+        arithmetic: str | None = None,
+    ) -> Trainer:
+        """A Trainer that goes on where the saved one stood, to the bit.
+
+        Parameters
+        ----------
+        lr : float or schedule
+            Learning rate, as for `Trainer`; a schedule goes on at the number of steps.
+        backend : str, Backend or None
+            What computes; see `get_backend`.
+        arithmetic : str or None
+            That of the training by default.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            As for `Trainer`.
+        """
+        trainer = Trainer(
+            self.params,
+            activation=self.activation,
+            loss=self.loss,
+            optimizer=self.optimizer,
+            lr=lr,
+            backend=backend,
+            arithmetic=arithmetic or self.arithmetic,
+        )
+        trainer.state = TrainerState(self.params, self.slots, self.steps)
+        return trainer
+
+    @property
+    def _dtype(self) -> str:
+        return arrays.dtype_of(self.params[0][0])
+
+
+def save(
+    path: str | os.PathLike[str],
+    model: Any,
+    *,
+    activation: str | Sequence[str] | None = None,
+    loss: str | None = None,
+    inputs: Scaling | None = None,
+    outputs: Scaling | None = None,
+) -> None:
+    """Write a trained network to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        The file; one that is there already is replaced.
+    model : TrainResult, Trainer, SavedModel or sequence of (w, b)
+        What is saved: a Trainer, or a result, with what its optimizer keeps and its steps, so that
+        `SavedModel.trainer` goes on exactly; or parameters alone.
+    activation : str or sequence of str, optional
+        What goes between the layers of parameters alone; "relu" by default.
+    loss : str, optional
+        What parameters alone were trained on; "mean_squared" by default.
+    inputs, outputs : Scaling, optional
+        How the network's inputs and outputs were scaled; `SavedModel.predict` takes and gives the
+        columns' own units.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Where an argument is not of the form above; nothing is then written.
+    ImportError
+        Where safetensors is not installed: it comes with `fcbackends[cli]`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import fcbackends as fcb
+    >>> result = fcb.train([[1.0], [2.0]], [[3.0], [5.0]], lr=0.1, max_steps=2000)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fcb.save(f"{folder}/line.safetensors", result)
+    ...     loaded = fcb.load(f"{folder}/line.safetensors")
+    >>> loaded.predict([[10.0]]).round(6)
+    array([[21.]])
+    """
+    _require_safetensors()
+    from safetensors.numpy import save as serialized
+
+    target = files.writable(os.fspath(path), "path", ())
+    saved = _record(model, activation, loss)
+    if inputs is not None or outputs is not None:
+        saved = replace(saved, inputs=inputs, outputs=outputs)
+    _check_scalings(saved)
+    tensors = dict(_named(saved.params))
+    for number, slot in enumerate(saved.slots):
+        tensors |= {f"slot{number}.{name}": array for name, array in _named(slot)}
+    for side, scaling in (("inputs", saved.inputs), ("outputs", saved.outputs)):
+        if scaling:
+            tensors[f"{side}.mean"], tensors[f"{side}.scale"] = scaling.mean, scaling.scale
+    about = {
+        "version": VERSION,
+        "contract": saved.contract,
+        "arithmetic": saved.arithmetic,
+        "activation": saved.activation,
+        "loss": saved.loss,
+        "optimizer": {"name": type(saved.optimizer).__name__, **asdict(saved.optimizer)},
+        "steps": saved.steps,
+        "table": saved.table,
+    }
+    plain = {
+        name: np.require(tensor, tensor.dtype.newbyteorder("="), "C")
+        for name, tensor in tensors.items()
+    }
+    # One entry of metadata only: the order of several is not the same in every run.
+    content = serialized(plain, metadata={FORMAT: json.dumps(about)})
+    with files.replacing(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def load(path: str | os.PathLike[str]) -> SavedModel:
+    """Read a file that `save`, or the command line, wrote; nothing in it is run.
+
+    Raises
+    ------
+    ArgumentError
+        Where it is not there, damaged, not such a file, or of a version or a contract that is not
+        known yet.
+    ImportError
+        Where safetensors is not installed: it comes with `fcbackends[cli]`.
+
+    Examples
+    --------
+    See `save`.
+    """
+    name = os.fspath(path)
+    required = "be a file written by `fcbackends.save` or `fcbackends train --out`"
+    with understood(name, "path", required) as file:
+        return read(file)
+
+
+@contextlib.contextmanager
+def understood(name: str, argument: str, required: str) -> Iterator[Path]:
+    """A file to be read in a with-block: whatever goes wrong there is an ArgumentError of it."""
+    _require_safetensors()
+    path = files.readable(name, argument)
+    try:
+        yield path
+    except Exception as error:
+        # A foreign file can go wrong in any line that reads it.
+        reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
+        raise ArgumentError(argument, required, f"{name!r}: {reason}") from None
+
+
+def read(path: Path) -> SavedModel:
+    """What a model file holds; any exception, where it is no such file."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        about = json.loads((file.metadata() or {})[FORMAT])
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
+    version = about["version"]
+    if version not in range(1, VERSION + 1):
+        raise ValueError(f"version {version!r}, and this is for version {VERSION}")
+    contract = about.get("contract", FIRST_CONTRACT)
+    if contract not in range(FIRST_CONTRACT, CONTRACT_VERSION + 1):
+        known = f"this fcbackends knows {CONTRACT_VERSION}"
+        raise ValueError(f"contract version {contract!r}; {known}")
+    params = _pairs(tensors, "")
+    _check(params)
+    inputs = _scaling(tensors, "inputs", len(params[0][0]))
+    outputs = _scaling(tensors, "outputs", len(params[-1][1]))
+    # Older files name neither these nor what follows.
+    activation = options.activation(about.get("activation", "relu"), len(params) - 1)
+    arithmetic = _known("arithmetic", about.get("arithmetic", "ordered"), ARITHMETICS)
+    loss = _known("loss", about.get("loss", "mean_squared"), LOSSES)
+    how = dict(about.get("optimizer", {"name": "SGD"}))
+    optimizer = _OPTIMIZERS[how.pop("name")](**how)
+    slots = tuple(_pairs(tensors, f"slot{i}.") for i in range(UPDATES[optimizer.rule.update].slots))
+    if any(_forms(slot) != _forms(params) for slot in slots):
+        raise ValueError("an optimizer's arrays of other shapes or dtypes than the parameters")
+    steps = options.integer("steps", about.get("steps", 0), 0)
+    # The first version had no such part.
+    table = about["table"] if version > 1 else {key: about[key] for key in ("names", "targets")}
+    if not isinstance(table, dict | None):
+        raise ValueError(f"table {table!r}")
+    return SavedModel(
+        params, activation, loss, arithmetic, inputs, outputs, optimizer, slots, steps, contract,
+        table,
+    )  # fmt: skip
+
+
+def _require_safetensors() -> None:
+    try:
+        import safetensors  # noqa: F401
+    except ImportError as error:
+        text = "model files need safetensors: install `fcbackends[cli]`"
+        raise ImportError(text, name="safetensors") from error
+
+
+def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
+    """What there is to save of a model, in NumPy's arrays."""
+    for name, value in (("activation", activation), ("loss", loss)):
+        if isinstance(model, SavedModel | TrainResult | Trainer) and value is not None:
+            required = f"be left out where `model` is a {type(model).__name__}"
+            raise ArgumentError(name, required, repr(value))
+    if isinstance(model, SavedModel):
+        return model
+    if isinstance(model, TrainResult):
+        slots = tuple(map(_as_numpy, model.slots))
+        return SavedModel(
+            _as_numpy(model.params),
+            activation=model.activation,
+            loss=model.loss_name,
+            arithmetic=model.arithmetic,
+            optimizer=model.optimizer,
+            slots=slots,
+            steps=model.steps,
+        )
+    if isinstance(model, Trainer):
+        state = model.state
+        return SavedModel(
+            _as_numpy(state.params),
+            activation=model.activation,
+            loss=model.loss,
+            arithmetic=model.backend.arithmetic,
+            optimizer=model.optimizer,
+            slots=tuple(map(_as_numpy, state.slots)),
+            steps=state.steps,
+        )
+    if not isinstance(model, tuple | list):
+        required = "be a TrainResult, a Trainer, a SavedModel or a sequence of (w, b) pairs"
+        raise ArgumentTypeError("model", required, type(model).__name__)
+    params = data.params(library_backend(**data.leaves(model)), model)
+    between = options.activation("relu" if activation is None else activation, len(params) - 1)
+    loss = options.choice("loss", "mean_squared" if loss is None else loss, LOSSES)
+    return SavedModel(_as_numpy(params), activation=between, loss=loss)
+
+
+def _as_numpy(params: Params) -> NumpyParams:
+    return tuple((arrays.as_numpy(w), arrays.as_numpy(b)) for w, b in params)
+
+
+def _beside(array: Array, values: Floats) -> Array:
+    """NumPy's values in the library of an array, and on its device."""
+    return arrays.beside(array, values) if arrays.is_foreign(array) else values
+
+
+def _named(params: NumpyParams) -> Iterator[tuple[str, Floats]]:
+    for layer, (w, b) in enumerate(params):
+        yield f"layer{layer}.w", w
+        yield f"layer{layer}.b", b
+
+
+def _pairs(tensors: Mapping[str, Floats], prefix: str) -> NumpyParams:
+    layers = sum(name.startswith(f"{prefix}layer") and name.endswith(".w") for name in tensors)
+    return tuple(
+        (tensors[f"{prefix}layer{i}.w"], tensors[f"{prefix}layer{i}.b"]) for i in range(layers)
+    )
+
+
+def _scaling(tensors: Mapping[str, Floats], side: str, columns: int) -> Scaling | None:
+    if f"{side}.mean" not in tensors:
+        return None
+    scaling = Scaling(tensors[f"{side}.mean"], tensors[f"{side}.scale"])
+    if {scaling.mean.shape, scaling.scale.shape} != {(columns,)}:
+        raise ValueError(f"{scaling.mean.shape} scales for {columns} columns")
+    return scaling
+
+
+def _known(kind: str, value: Any, choices: Container[str]) -> str:
+    if value not in choices:
+        raise ValueError(f"{kind} {value!r}")
+    return str(value)
+
+
+def _forms(params: NumpyParams) -> list[tuple[str, tuple[int, ...]]]:
+    return [(array.dtype.name, array.shape) for pair in params for array in pair]
+
+
+def _check(params: NumpyParams) -> None:
+    sizes = [w.shape for w, _ in params]
+    dtypes = {array.dtype.name for pair in params for array in pair}
+    chained = all(before[1] == after[0] for before, after in itertools.pairwise(sizes))
+    if not chained or any(b.shape != w.shape[1:] for w, b in params):
+        raise ValueError(f"layers of shapes {sizes} do not chain")
+    if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
+        raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
+
+
+def _check_scalings(saved: SavedModel) -> None:
+    for name, scaling, columns in (
+        ("inputs", saved.inputs, len(saved.params[0][0])),
+        ("outputs", saved.outputs, len(saved.params[-1][1])),
+    ):
+        required = f"be None or a `Scaling` of {columns} columns"
+        if not isinstance(scaling, Scaling | None):
+            raise ArgumentTypeError(name, required, type(scaling).__name__)
+        if scaling and {scaling.mean.shape, scaling.scale.shape} != {(columns,)}:
+            got = f"one of shapes {scaling.mean.shape} and {scaling.scale.shape}"
+            raise ArgumentError(name, required, got)
