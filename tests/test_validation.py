@@ -122,6 +122,76 @@ def test_the_history_says_rates_and_no_more_where_nothing_is_asked():
     assert result.optimizer == fcb.SGD()
 
 
+# --- losses, weights, schedules ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", ["cross_entropy", "binary_cross_entropy", "huber"])
+def test_it_is_of_the_loss_that_is_trained_on(loss, dtype):
+    rng = np.random.default_rng(20)
+    x, own = rng.standard_normal((2, 15, 3)).astype(dtype)
+    t, own_t = rng.integers(0, 2, (2, 15))
+    how = dict(hidden=(4,), loss=loss, lr=0.1, max_steps=30, record_every=10, dtype=dtype)
+    results = [
+        fcb.train(x, t, validation=(own, own_t), patience=9, backend=name, **how)
+        for name in BACKENDS
+    ]
+    assert_same_bits(results[0].history[:4], results[1].history[:4])
+    assert_same_bits(results[0].params, results[1].params)
+    y = fcb.predict(results[0].params, own)
+    if loss == "cross_entropy":
+        value = fcb.cross_entropy_loss(y, own_t).loss
+    else:
+        value = getattr(fcb, f"{loss}_loss")(y, own_t[:, None].astype(dtype)).loss
+    assert results[0].best_validation_loss == float(value)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("share", [False, True])
+def test_it_has_no_weights(share, backend):
+    """Samples of the validation count alike, whatever those trained on weigh."""
+    case, held, how = case_and_held(21, (3, 5, 2), "float64", samples=30)
+    order = fcb.sample_indices(30, steps=1, batch_size=30, sampling="epoch")[0]
+    trained = np.sort(order[9:])
+    weights = np.linspace(0, 2, 30)
+    how |= dict(lr=0.05, max_steps=40, record_every=10, backend=backend)
+    if share:
+        rows = np.sort(order[:9])
+        held = case.x[rows], case.t[rows]
+        result = fcb.train(case.x, case.t, sample_weight=weights, validation=0.3, **how)
+        case.x, case.t, weights = case.x[trained], case.t[trained], weights[trained]
+    else:
+        result = fcb.train(case.x, case.t, sample_weight=weights, validation=held, **how)
+    alone = fcb.train(case.x, case.t, sample_weight=weights, **how)
+    assert_same_bits(result.params, alone.params)
+    y = fcb.predict(result.params, held[0])
+    assert result.history.validation_losses[-1] == float(fcb.mean_squared_loss(y, held[1]).loss)
+    trainer = fcb.Trainer(case.params, lr=0.05, backend=backend)
+    del how["lr"], how["params"], how["dtype"], how["backend"]
+    again = trainer.run(case.x, case.t, sample_weight=weights, validation=held, **how)
+    assert_same_bits(again.params, result.params)
+    assert_same_bits(again.history[:4], result.history[:4])
+
+
+def test_a_schedule_stands_in_the_history_and_goes_on():
+    case, held, _ = case_and_held(22, (3, 2), "float64")
+    rate = fcb.CosineRate(0.1, steps=40, warmup=8)
+    seen = []
+    trainer = fcb.Trainer(case.params, lr=rate)
+    whole = fcb.train(
+        case.x, case.t, params=case.params, lr=rate, max_steps=40, record_every=4,
+        callback=seen.append,
+    )  # fmt: skip
+    assert [look.rate for look in seen] == whole.history.rates.tolist()
+    assert whole.history.rates[:2].tolist() == [0.1 * (4 / 8), 0.1]
+    parts = [
+        trainer.run(case.x, case.t, max_steps=20, record_every=4, validation=held) for _ in range(2)
+    ]
+    rates = np.concatenate([part.history.rates for part in parts])
+    assert_same_bits(rates, whole.history.rates)
+    assert_same_bits(trainer.params, whole.params)
+
+
 # --- patience ------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from fcbackends.kernels.activations import activate, activate_rows, activation_backward
+from fcbackends.kernels.activations import (
+    activate,
+    activate_rows,
+    activation_backward,
+    waits_for_rows,
+)
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
@@ -28,6 +33,9 @@ from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, 
 from fcbackends.kernels.threads import barrier, share
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, Operand, transpose_block, transpose_edge
 from fcbackends.kernels.views import matrix, row
+
+FEW = 4
+"""So many outputs' gradients are summed output by output."""
 
 
 @inlined
@@ -106,11 +114,12 @@ def forward_and_loss(network, rows, factor, team):
                 _panel(network, team),
                 Epilogue(memory, NO_BIAS if terms > 0 else panels, layer.activation),
             )
-        if right - left == outputs and not is_last:
-            activate_rows(layer.activation, memory, out + first * stride, last - first, outputs)
-        else:
-            for n in range(first, last):
-                activate(layer.activation, row(memory, out + n * stride + left, right - left))
+        if waits_for_rows(layer.activation):
+            if right - left == outputs:
+                activate_rows(layer.activation, memory, out + first * stride, last - first, outputs)
+            else:
+                for n in range(first, last):
+                    activate(layer.activation, row(memory, out + n * stride + left, right - left))
         # A thread goes on with rows of which it has all columns, or waits for the others'.
         wide_next = not is_last and is_wide(layers[number + 1].outputs, itemsize, team)
         if (is_wide(outputs, itemsize, team) or wide_next) and not barrier(team):
@@ -195,19 +204,23 @@ def descending(rule: Rule) -> Any:
                     count = smaller(rows_a_pass, last - start)
                     if rows == 1:
                         _outer(memory, scratch, h + start, count, dy + column, width)
-                    elif outputs == 1:
-                        # The one column as a row, whose neighbours fill vectors.
+                    elif outputs <= FEW:
+                        # The columns as rows, whose neighbours fill vectors.
+                        apart = scratch if outputs == 1 else _panel(network, team).at
                         multiply(
                             network.arithmetic,
-                            Operand(memory, scratch, count, 1),
-                            Operand(memory, dy, 0, 1),
+                            Operand(memory, apart, count, 1),
+                            Operand(memory, dy, 1, outputs),
                             Operand(memory, h + start, inputs + 1, panel_width(itemsize)),
-                            1,
+                            outputs,
                             rows,
                             count,
                             _panel(network, team),
                             Epilogue(memory, NO_BIAS, 0),
                         )
+                        for m in range(outputs if outputs > 1 else 0):
+                            for i in range(count):
+                                memory[scratch + i * outputs + m] = memory[apart + m * count + i]
                     else:
                         multiply(
                             network.arithmetic,

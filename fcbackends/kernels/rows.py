@@ -11,8 +11,10 @@ from typing import Any
 
 from fcbackends.kernels.arithmetic import plus_product
 from fcbackends.kernels.elements import DECAYS, Rule, decay, moving
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.small_layout import LANES, SUMS_AT_ONCE, Plan, Rows
+from fcbackends.kernels.tiles import VECTOR_BYTES, Operand, transpose_edge
 from fcbackends.kernels.vectors import vectors
 from fcbackends.kernels.views import local
 
@@ -162,6 +164,33 @@ def all_moving(plan: Plan, rule: Rule) -> Any:
     return decay_and_move
 
 
+@functools.cache
+def transposed(rows: Rows, columns: Rows) -> Any:
+    """Weights by rows are written by columns as well, block by block."""
+    inputs, outputs = rows.rows, columns.rows
+    in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
+
+    @inlined
+    def transpose(weights):
+        size = VECTOR_BYTES // weights.itemsize
+        whole = inputs // size * size if out_width >= size else 0
+        for i in range(0, whole, size):
+            # Of a row's last vector, all is there to be read.
+            for j in range(0, outputs, size):
+                transpose_edge(
+                    Operand(weights, columns.at + j * in_width + i, in_width, 0),
+                    Operand(weights, rows.at + i * out_width + j, out_width, 0),
+                    size,
+                    smaller(size, outputs - j),
+                )
+        for m in range(outputs):
+            for k in range(whole, inputs):
+                to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
+                weights[to] = weights[source]
+
+    return transpose
+
+
 def repetition(plan: Plan) -> Any:
     """Weights by rows are written by columns as well."""
 
@@ -169,21 +198,16 @@ def repetition(plan: Plan) -> Any:
     def nothing(weights):
         pass
 
-    def followed(rows: Rows, columns: Rows, before: Any) -> Any:
-        in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
-
+    def followed(transpose: Any, before: Any) -> Any:
         @inlined
         def repeat(weights):
             before(weights)
-            for m in range(columns.rows):
-                for k in range(rows.rows):
-                    to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
-                    weights[to] = weights[source]
+            transpose(weights)
 
         return repeat
 
     repeat = nothing
     for layer in plan.layers:
         if layer.by_rows and layer.by_columns:
-            repeat = followed(layer.by_rows, layer.by_columns, repeat)
+            repeat = followed(transposed(layer.by_rows, layer.by_columns), repeat)
     return repeat

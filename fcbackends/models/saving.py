@@ -31,6 +31,7 @@ from fcbackends.maths.arithmetic import ARITHMETICS, Array
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Params
 from fcbackends.maths.optimizers import SGD, UPDATES, Adam, Optimizer
+from fcbackends.maths.schedules import Rate
 from fcbackends.models.scaling import Floats, Scaling
 from fcbackends.training.results import TrainResult
 from fcbackends.training.trainer import Trainer, TrainerState
@@ -159,7 +160,7 @@ class SavedModel:
     def trainer(
         self,
         *,
-        lr: float,
+        lr: Rate,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> Trainer:
@@ -167,8 +168,8 @@ class SavedModel:
 
         Parameters
         ----------
-        lr : float
-            Learning rate, as for `Trainer`.
+        lr : float or schedule
+            Learning rate, as for `Trainer`; a schedule goes on at the number of steps.
         backend : str, Backend or None
             What computes; see `get_backend`.
         arithmetic : str or None
