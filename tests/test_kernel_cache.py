@@ -295,3 +295,33 @@ def test_another_numba_compiles_in_its_own_way(numba, tmp_path):
 def test_a_part_cannot_be_called_but_by_kernels():
     with pytest.raises(KeyError, match="is called by kernels alone"):
         sampling.word(np.uint64(1), 2)
+
+
+# --- kernels of several processes in one ---------------------------------------------------------
+
+TRAINS = """
+import sys
+import numpy as np
+import fcbackends as fcb
+from fcbackends.backends import small_kernels
+small_kernels._MOST_KERNELS = 0
+x = np.arange(20.0).reshape(10, 2) / 10
+optimizers = {
+    "plain": fcb.SGD(),
+    "nesterov": fcb.SGD(momentum=0.9, nesterov=True),
+    "decaying": fcb.SGD(weight_decay=0.5, decay_bias=False),
+}
+for name in %r:
+    run = dict(hidden=(3,), optimizer=optimizers[name], lr=0.01, max_steps=20)
+    fast, plain = (fcb.train(x, x, backend=b, **run).params for b in ("numba", "numpy"))
+    print(name, fcb.compare(fast, plain).equal)
+"""
+
+
+@pytest.mark.slow
+def test_kernels_that_several_processes_kept_do_not_mix_in_one(tmp_path):
+    names = "plain", "nesterov", "decaying"
+    for name in names:
+        assert run(tmp_path, TRAINS % ((name,),)) == (0, f"{name} True\n", "")
+    said = "".join(f"{name} True\n" for name in names)
+    assert run(tmp_path, TRAINS % (names,)) == (0, said, "")

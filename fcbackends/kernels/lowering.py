@@ -12,6 +12,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import PassManager, register_pass
@@ -35,6 +36,11 @@ class _Kernel(JITCodeLibrary):  # type: ignore[misc]
         # Numba's own has a round before that spares reference counts: kernels have none.
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
+        # Parts are numbered by each process from one on: of two kernels that two processes kept,
+        # parts of other code can have the same name, and the linker would take the first for both.
+        for function in self._final_module.functions:
+            if function.linkage is Linkage.linkonce_odr:
+                function.linkage = "internal"
 
 
 class _Part(JITCodeLibrary):  # type: ignore[misc]
