@@ -64,6 +64,7 @@ class FusedLoop:
     """
 
     _small: SmallNetwork | None = None
+    _is_linked = False
     _written_down = 0
     _source: tuple[str, int, int] = "", 0, 0
     _epochs = new_epochs(0, 0)
@@ -113,6 +114,8 @@ class FusedLoop:
         self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
         self._network = layout.new_network(self._layout, self._dtype, arithmetic)
+        if self._is_linked:
+            layout.link(self._layout, self._network)
         memory = self._network.memory
         self._state = memory[shared.theta : shared.theta + shared.state_size]
         self._copies = [
@@ -222,15 +225,23 @@ class FusedLoop:
             self._written_down = number
         return loss
 
+    def _link(self) -> None:
+        """From now on, general kernels may work on the network."""
+        if not self._is_linked:
+            layout.link(self._layout, self._network)
+            self._is_linked = True
+
     @functools.cached_property
     def _take_step(self) -> Callable[..., float]:
+        self._link()
         # It finds its constants written.
         rule = self._form.rule._replace(scheduled=False)
         return entry(training.single_step(rule)(*self._names))
 
     def _work_together(self, rows: int, products: int) -> int:
-        """Make room for so many rows and all threads that are worth it; returns their number."""
+        """Have what general kernels need for so many rows; returns how many threads."""
         threads = threads_for(products)
+        self._link()
         self._make_room(max(rows, _ROWS_OF_DATA), threads)
         return threads
 
