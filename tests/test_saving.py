@@ -217,15 +217,16 @@ def test_a_state_that_does_not_fit_is_refused(state, kind, text):
     assert_same_bits(trainer.state, STATE)
 
 
-def test_a_schedule_and_a_loss_go_on(path):
+def test_a_schedule_a_loss_and_a_bound_go_on(path):
     rng = np.random.default_rng(6)
     x, t = rng.standard_normal((20, 3)), rng.integers(0, 3, 20)
     rate = fcb.CosineRate(0.1, steps=60)
-    make = dict(loss="cross_entropy", optimizer=fcb.Adam(), lr=rate)
+    how = dict(lr=rate, clip_norm=0.2)
+    make = dict(loss="cross_entropy", optimizer=fcb.Adam(), **how)
     whole, half = (fcb.Trainer(fcb.init_params((3, 4, 3)), **make) for _ in range(2))
     whole.run(x, t, max_steps=60)
     fcb.save(path, half.run(x, t, max_steps=30))
-    second = fcb.load(path).trainer(lr=rate)
+    second = fcb.load(path).trainer(**how)
     assert second.loss == "cross_entropy"
     second.run(x, t, max_steps=30)
     assert_same_bits(second.state, whole.state)
