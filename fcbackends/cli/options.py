@@ -122,7 +122,7 @@ columns = _bundle(
         "--categorical",
         multiple=True,
         metavar="COLUMNS",
-        help="Feature columns whose numbers are names of categories.",
+        help="Feature columns to encode as categories, whatever their values.",
     ),
     click.option(
         "--text",
