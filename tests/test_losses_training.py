@@ -255,3 +255,21 @@ def test_a_training_that_meets_them_diverges(value, small, weighted, backend, lo
         trainer.step(case.x[order[6]], case.t[order[6]])
     assert (raised.value.step, trainer.steps) == (7, 6)
     assert_same_bits(raised.value.params, before)
+
+
+@pytest.mark.parametrize("steps", [0, 3, 63, 64, 65])
+@pytest.mark.parametrize("optimizer", [fcb.SGD(), ADAM], ids=str)
+@of_each_backend
+def test_the_last_finite_parameters_of_weighted_steps(backend, optimizer, steps):
+    """A gradient overflows while its loss is finite: the parameters before it are kept."""
+    case = loss_problem(13, (2, 3), 70, "float64", "mean_squared")
+    case.params[0][0][0], case.x[:, 0] = 0, 0
+    trainer = fcb.Trainer(case.params, optimizer=optimizer, lr=0.01, backend=backend)
+    for n in range(steps):
+        trainer.step(case.x[n], case.t[n], sample_weight=1 + case.weights[n])
+    kept = trainer.params
+    trainer.step(np.array([1e200, 0.0]), np.array([0.0, -1e150, 0.0]), sample_weight=2.0)
+    with pytest.raises(fcb.DivergenceError) as raised:
+        trainer.step(case.x[0], case.t[0], sample_weight=2.0)
+    assert raised.value.step == steps + 2
+    assert_same_bits(raised.value.params, kept)
