@@ -70,7 +70,7 @@ def _way_through(
     add_y, add_x = add_to_rows(of_y), add_to_rows(of_x)
     # What an optimizer keeps need not stand in both ways: 4-64-64-2 with Adam took 3.5 us.
     is_written = by_rows and by_columns and SLOTS[rule[0]] > 0
-    write = transposed(rows, columns) if is_written else None
+    write: Any = transposed(rows, columns) if is_written else None
     activate = _activate(activation, layer)
     activation_backward = activation.backward
 
