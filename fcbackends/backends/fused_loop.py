@@ -93,6 +93,8 @@ class FusedLoop:
         self._pace = np.array([first, *method.optimizer.betas, method.optimizer.weight_decay])
         self._small = None
         self._write_constants(1)
+        if method.clip_norm is not None:
+            self._constants()[MOST_CONSTANTS] = method.clip_norm
         if self._slots:
             self._state[self._shared.theta_size :] = 0
         self._write(params)
@@ -107,6 +109,7 @@ class FusedLoop:
             loss=self._form.loss,
             weighted=self._form.weighted,
             slots=self._slots,
+            clipped=self._form.rule.clipped,
         )
         self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
@@ -128,7 +131,7 @@ class FusedLoop:
 
     def _constants(self) -> NDArray[Any]:
         at = self._shared.constants
-        return self._network.memory[at : at + MOST_CONSTANTS]
+        return self._network.memory[at : at + MOST_CONSTANTS + self._form.rule.clipped]
 
     def _write_constants(self, step: int) -> None:
         """Put those of this step where kernels read them, unless they are there: all of SGD are."""
@@ -271,7 +274,8 @@ class FusedLoop:
 
     def _shape(self, batch_size: int) -> Shape:
         _, loss, rule, weighted = self._form
-        activations, one_sample = self._activations, batch_size == 1
+        # The norm of the whole gradient is known before any weight moves.
+        activations, one_sample = self._activations, batch_size == 1 and not rule.clipped
         return Shape(self._sizes, activations, loss, weighted, one_sample, rule, *self._names)
 
     def _in_small_hands(self, shape: Shape) -> None:
