@@ -12,6 +12,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import PassManager, register_pass
@@ -35,6 +36,12 @@ class _Kernel(JITCodeLibrary):  # type: ignore[misc]
         # Numba's own has a round before that spares reference counts: kernels have none.
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
+        # Parts that are made in functions, each for other values, differ in name by no more than
+        # how many a process compiled before. Of two kernels that were read from the cache, one
+        # took the other's part of the same name: with momentum it took plain steps.
+        for function in self._final_module.functions:
+            if function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
 
 
 class _Part(JITCodeLibrary):  # type: ignore[misc]
