@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import as_numpy
+from fcbackends.arrays import as_numpy, is_foreign
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data
 from fcbackends.errors import ArgumentError
@@ -54,7 +54,7 @@ class Scaling:
         ArgumentError, ArgumentTypeError
             Where x is no such array, or squares of its values are not finite.
         """
-        values = _float64(x)
+        values = float64(x)
         if values.ndim != 2 or 0 in values.shape:
             raise ArgumentError("x", "be of shape (N, K) and not empty", f"shape {values.shape}")
         with np.errstate(all="ignore"):
@@ -68,16 +68,18 @@ class Scaling:
 
     def apply(self, values: Any) -> NDArray[np.float64]:
         """From the columns' own units, (N, K) or (K,), to mean 0 and scale 1."""
-        return (_float64(values) - self.mean) / self.scale
+        return (float64(values) - self.mean) / self.scale
 
     def undo(self, values: Any) -> NDArray[np.float64]:
         """From mean 0 and scale 1, (N, K) or (K,), to the columns' own units."""
-        return _float64(values) * self.scale + self.mean
+        return float64(values) * self.scale + self.mean
 
 
-def _float64(x: Any) -> NDArray[np.float64]:
-    (x,) = data.together(library_backend(x=x), "float64", x=x)
-    return as_numpy(x)
+def float64(x: Any) -> NDArray[np.float64]:
+    """Numbers of any library in NumPy's float64: not every library has it switched on."""
+    plain = as_numpy(x) if is_foreign(x) else x
+    (plain,) = data.together(library_backend(), "float64", x=plain)
+    return plain
 
 
 def _ordered_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
