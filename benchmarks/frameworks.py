@@ -128,9 +128,11 @@ class JaxLoop(Contestant):
         import jax.numpy as jnp
 
         fresh = jax.tree.map(lambda a: jnp.array(a, copy=True), initial(self._workload))
-        slots = 2 if self._workload.recipe.optimizer == "adam" else 0
-        kept = [jax.tree.map(jnp.zeros_like, fresh) for _ in range(slots)]
-        self._state = jax.block_until_ready((fresh, *kept, *[jnp.zeros((), np.int32)] * (slots > 0)))
+        state: tuple[Any, ...] = (fresh,)
+        if self._workload.recipe.optimizer == "adam":
+            moments = (jax.tree.map(jnp.zeros_like, fresh) for _ in range(2))
+            state = fresh, *moments, jnp.zeros((), np.int32)
+        self._state = jax.block_until_ready(state)
         self._get_rows(drawn(self._workload, units).astype(np.int32))
 
     def _get_rows(self, rows: Any) -> None:
@@ -241,12 +243,12 @@ def contestants(workload: Workload, left_out: dict[str, str]) -> list[Contestant
         found |= {"torch": [PyTorchForward], "jax": [JaxForward]}
     else:
         found |= {"torch": [PyTorch], "jax": [JaxLoop, JaxScan]}
-        if workload.recipe != Recipe():
-            pass
-        elif layers > 1:
+        if layers > 1:
             found["sklearn"] = [ScikitNetwork, ScikitEpochs]
         elif outputs == 1:
             found["sklearn"] = [ScikitLinear]
+        if workload.recipe != Recipe():
+            found["sklearn"] = []
     return [
         peer(workload)
         for package, peers in found.items()

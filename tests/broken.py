@@ -12,7 +12,7 @@ from fcbackends.maths.network import State
 from fcbackends.maths.optimizers import Rule
 from tests import loss_oracle
 from tests.fused_oracle import fused
-from tests.oracle import constant, descended, fast, network_of
+from tests.oracle import clipped, constant, descended, fast, network_of
 
 LAYER_OPS = ("forward", "loss", "loss_and_gradient", "backward", "relu", "relu_backward", "descend")
 
@@ -147,7 +147,8 @@ def flushed(a):
 
 def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
     """A backend that computes with these functions, some of them changed."""
-    ops = network_of(SimpleNamespace(**{**{n: getattr(ops, n) for n in LAYER_OPS}, **changes}))
+    ops = {"clipped": clipped, **{n: getattr(ops, n) for n in LAYER_OPS}}
+    ops = network_of(SimpleNamespace(**{**ops, **changes}))
 
     def sgd_step(params, x, t, method):
         form = method.form
@@ -162,6 +163,9 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
         loss, gradients = ops.gradients(
             state.params, x, t, form.activation, form.loss, form.weighted
         )
+        if form.rule.clipped:
+            *constants, most = constants
+            gradients = ops.clipped(gradients, most)
         return State(*descended(form.rule, state, gradients, constants)), loss
 
     def loss_of(params, x, t, form):

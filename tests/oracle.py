@@ -134,6 +134,22 @@ def descend(p, g, lr):
 
 
 @quiet
+def clipped(gradients, most):
+    """The gradients with a norm of at most `most`."""
+    dtype = gradients[0][0].dtype
+
+    def squares(dw, db):
+        rows = [*lists(dw), list(db)]
+        columns = (_sum((row[m] * row[m] for row in rows), dtype) for m in range(len(db)))
+        return _sum(columns, dtype)
+
+    norm = np.sqrt(_sum((squares(dw, db) for dw, db in gradients), dtype))
+    one, most = constant(1, dtype), constant(most, dtype)
+    scale = one if norm <= most else most * (one / norm)
+    return tuple((dw * scale, db * scale) for dw, db in gradients)
+
+
+@quiet
 def descended(rule, state, gradients, constants):
     """The parameters, and then the slots, after a step of any optimizer."""
 

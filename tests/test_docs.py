@@ -8,10 +8,13 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from sklearn import datasets
 
 import fcbackends as fcb
 from fcbackends.cli import main
+from tests.cli.test_cli_tables import PENGUINS
 
 SOURCE = Path(__file__).parents[1]
 PAGES = [SOURCE / "README.md", *sorted((SOURCE / "docs").glob("*.md"))]
@@ -73,7 +76,7 @@ OWN_LINES = sorted({tuple(words) for page in PAGES for words in command_lines(pa
 
 @of_each_page
 def test_examples_run(page):
-    assert run_examples(page) or page.name == "performance.md"
+    assert run_examples(page) or page.name in ("performance.md", "tables.md")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +131,21 @@ def test_commands_on_files_do_what_they_say(page, tmp_path, monkeypatch, capsys)
         *("measurements.csv", "new.csv"),
         *("model.safetensors", "loss.png", "predictions.csv"),
     }
+
+
+def test_commands_on_tables_do_what_they_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "penguins.csv").write_text(PENGUINS, encoding="utf-8")
+    iris = datasets.load_iris()
+    columns = {name: iris.data[:, i] for i, name in enumerate(iris.feature_names)}
+    pl.DataFrame({**columns, "species": iris.target_names[iris.target]}).write_csv("iris.csv")
+    for words in command_lines(SOURCE / "docs/tables.md"):
+        assert main(words[1:]) == 0, capsys.readouterr().err
+    assert pl.read_csv("mass.csv").columns == ["id", "mass", "predicted_mass"]
+    assert pl.read_csv("classes.csv").columns == [
+        *("species", "predicted_species"),
+        *(f"p_{name}" for name in iris.target_names),
+    ]
 
 
 def anchors(page):

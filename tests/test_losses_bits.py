@@ -12,7 +12,6 @@ from tests.activation_oracle import NAMES as ACTIVATIONS
 from tests.cases import (
     BACKENDS,
     DTYPES,
-    JIT_OFF,
     LAYOUTS,
     allow_small_kernels,
     examples,
@@ -30,8 +29,6 @@ from tests.loss_cases import (
 )
 from tests.loss_oracle import loss_and_gradient, probabilities
 from tests.oracle import assert_same_bits, fast
-
-pytestmark = pytest.mark.jit_off
 
 ORACLES = {"ordered": fast, "fused": fused}
 WAYS = [*BACKENDS, "array_api_strict"]
@@ -57,6 +54,7 @@ def of_loss(case, way, loss, y, t, weighted):
 # --- one loss ------------------------------------------------------------------------------------
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_dtype
 @of_each_way
@@ -72,6 +70,7 @@ def test_losses_and_gradients_have_the_oracles_bits(spice, weighted, way, dtype,
         assert_same_bits(got, want, f"{count, outputs}")
 
 
+@pytest.mark.jit_off
 @pytest.mark.parametrize("loss", OF_PROBABILITIES)
 @of_each_dtype
 @of_each_way
@@ -115,6 +114,7 @@ def test_integers_and_other_byte_orders_serve(way, loss):
     assert_same_bits(on_numpy(single), (whole.loss, whole.dy[0]))
 
 
+@pytest.mark.jit_off
 @pytest.mark.parametrize("loss", OF_PROBABILITIES)
 @of_each_way
 def test_what_is_true_or_false_is_one_or_zero(way, loss):
@@ -139,6 +139,7 @@ def test_what_is_true_or_false_is_one_or_zero(way, loss):
 # --- networks ------------------------------------------------------------------------------------
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_dtype
 @of_each_arithmetic
@@ -170,7 +171,7 @@ def ending(case, loss, way, *, weighted=False, run, **how):
     return result.steps, result.loss, result.history.losses.tolist(), fcb.digest(result.params)
 
 
-STEPS = 20 if JIT_OFF else 60
+STEPS = 60
 RUNS = [
     dict(max_steps=STEPS),
     dict(max_steps=STEPS, batch_size=7, sampling="epoch"),

@@ -12,8 +12,6 @@ from tests.cases import BACKENDS, DTYPES
 from tests.loss_cases import ADAM, LOSSES, loss_problem
 from tests.oracle import assert_same_bits
 
-pytestmark = pytest.mark.jit_off
-
 WAYS = [*BACKENDS, "array_api_strict"]
 
 of_each_loss = pytest.mark.parametrize("loss", LOSSES)
@@ -172,6 +170,7 @@ def test_targets_of_one_output_may_be_a_row(loss):
 # --- weights -------------------------------------------------------------------------------------
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_dtype
 @of_each_way
@@ -189,6 +188,7 @@ def test_weights_of_one_change_no_bit_and_of_two_double(way, dtype, loss):
     assert_same_bits(on_numpy(tuple(ones)), plain)
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_dtype
 @of_each_way

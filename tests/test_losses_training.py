@@ -10,8 +10,6 @@ from tests.cases import BACKENDS, DTYPES, allow_small_kernels, quick_first
 from tests.loss_cases import ADAM, LOSSES, loss_problem, with_weights
 from tests.oracle import assert_same_bits, fast, sample_indices
 
-pytestmark = pytest.mark.jit_off
-
 of_each_loss = pytest.mark.parametrize("loss", LOSSES)
 of_each_backend = pytest.mark.parametrize("backend", BACKENDS)
 of_each_dtype = pytest.mark.parametrize("dtype", DTYPES)
@@ -21,6 +19,7 @@ weighted_or_not = pytest.mark.parametrize("weighted", [False, True])
 # --- steps and runs ------------------------------------------------------------------------------
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_backend
 @weighted_or_not
@@ -189,6 +188,7 @@ def test_threads_may_share_a_trainer_that_gets_weights():
 # --- many networks -------------------------------------------------------------------------------
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_backend
 @weighted_or_not
@@ -229,6 +229,7 @@ def test_outputs_that_are_not_finite_have_no_finite_loss(weighted, value, backen
         assert not np.isfinite(float(loss_and_dy.loss))
 
 
+@pytest.mark.jit_off
 @of_each_loss
 @of_each_backend
 @weighted_or_not

@@ -68,6 +68,27 @@ def test_kernels_have_numpys_bits(small, threads, optimizer, arithmetic, dtype, 
     assert len(shapes) == 2 * small
 
 
+@pytest.mark.parametrize(
+    ("sizes", "dtype"),
+    quick_first(
+        [
+            ((3, 40, 33, 10), "float64"),
+            ((3, 33, 17, 40), "float32"),
+            ((3, 12, 9, 20, 5), "float64"),
+            ((4, 16, 32, 2), "float32"),
+        ],
+        2,
+    ),
+)
+def test_weights_that_stand_in_two_ways_stay_the_same(sizes, dtype, monkeypatch):
+    shapes = allow_small_kernels(monkeypatch)
+    case = problem(10, sizes, 40, dtype)
+    how = dict(optimizer=fcb.Adam(), batch_size=1)
+    want, got = (trained(case, name=name, **how) for name in ("numpy", "numba"))
+    assert_same_bits(got, want)
+    assert len(shapes) == 1
+
+
 @pytest.mark.parametrize("batch_size", [1, 7])
 @pytest.mark.parametrize("small", [False, True])
 def test_any_activations_go_with_any_optimizer(small, batch_size, monkeypatch):

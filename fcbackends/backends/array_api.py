@@ -151,7 +151,7 @@ class StepLoop:
         self._loss_of = loss_of or functools.partial(network.loss_of, arithmetic)
         self._batches = batches
         self._form = method.form
-        self._constants_of = constants_by_step(method.optimizer, method.lr)
+        self._constants_of = constants_by_step(method.optimizer, method.lr, method.clip_norm)
         first = network.first_state(arithmetic, params, self._form.rule)
         self._state = self._copy(first)
         self._last_finite = self._state.params

@@ -64,6 +64,7 @@ class FusedLoop:
     """
 
     _small: SmallNetwork | None = None
+    _is_linked = False
     _written_down = 0
     _source: tuple[str, int, int] = "", 0, 0
     _epochs = new_epochs(0, 0)
@@ -92,6 +93,8 @@ class FusedLoop:
         self._pace = np.array([first, *method.optimizer.betas, method.optimizer.weight_decay])
         self._small = None
         self._write_constants(1)
+        if method.clip_norm is not None:
+            self._constants()[MOST_CONSTANTS] = method.clip_norm
         if self._slots:
             self._state[self._shared.theta_size :] = 0
         self._write(params)
@@ -106,10 +109,13 @@ class FusedLoop:
             loss=self._form.loss,
             weighted=self._form.weighted,
             slots=self._slots,
+            clipped=self._form.rule.clipped,
         )
         self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
         self._network = layout.new_network(self._layout, self._dtype, arithmetic)
+        if self._is_linked:
+            layout.link(self._layout, self._network)
         memory = self._network.memory
         self._state = memory[shared.theta : shared.theta + shared.state_size]
         self._copies = [
@@ -125,7 +131,7 @@ class FusedLoop:
 
     def _constants(self) -> NDArray[Any]:
         at = self._shared.constants
-        return self._network.memory[at : at + MOST_CONSTANTS]
+        return self._network.memory[at : at + MOST_CONSTANTS + self._form.rule.clipped]
 
     def _write_constants(self, step: int) -> None:
         """Put those of this step where kernels read them, unless they are there: all of SGD are."""
@@ -219,15 +225,23 @@ class FusedLoop:
             self._written_down = number
         return loss
 
+    def _link(self) -> None:
+        """From now on, general kernels may work on the network."""
+        if not self._is_linked:
+            layout.link(self._layout, self._network)
+            self._is_linked = True
+
     @functools.cached_property
     def _take_step(self) -> Callable[..., float]:
+        self._link()
         # It finds its constants written.
         rule = self._form.rule._replace(scheduled=False)
         return entry(training.single_step(rule)(*self._names))
 
     def _work_together(self, rows: int, products: int) -> int:
-        """Make room for so many rows and all threads that are worth it; returns their number."""
+        """Have what general kernels need for so many rows; returns how many threads."""
         threads = threads_for(products)
+        self._link()
         self._make_room(max(rows, _ROWS_OF_DATA), threads)
         return threads
 
@@ -260,7 +274,8 @@ class FusedLoop:
 
     def _shape(self, batch_size: int) -> Shape:
         _, loss, rule, weighted = self._form
-        activations, one_sample = self._activations, batch_size == 1
+        # The norm of the whole gradient is known before any weight moves.
+        activations, one_sample = self._activations, batch_size == 1 and not rule.clipped
         return Shape(self._sizes, activations, loss, weighted, one_sample, rule, *self._names)
 
     def _in_small_hands(self, shape: Shape) -> None:

@@ -100,7 +100,7 @@ _MOST_IDLE_BYTES = 2**20
 
 def sgd_step(arithmetic: str, params: Params, x: Array, t: Array, method: Method) -> StepResult:
     """One step on the batch: new parameters, and the loss under the old ones."""
-    method = method._replace(optimizer=SGD())
+    method = method._replace(optimizer=SGD(), clip_norm=None)
     kind = (arithmetic, x.dtype, method[1:], *[w.shape for w, _ in params])
     # Taken out, so that no other thread has it as well.
     loop = _idle.pop(kind, None)

@@ -148,6 +148,18 @@ def rate(lr: Any, dtype: str) -> Rate:
     return lr
 
 
+def clip_norm(value: Any, dtype: str) -> float | None:
+    """The largest norm of a gradient, if there is one."""
+    if value is None:
+        return None
+    required = f"be None or a finite number > 0 in {dtype}"
+    norm = _real("clip_norm", value, required)
+    low, high = _RATES[dtype]
+    if not low < norm < high:
+        raise ArgumentError("clip_norm", required, shown(value))
+    return norm
+
+
 def optimizer(value: Any) -> Optimizer:
     """A record of an optimizer."""
     if not isinstance(value, SGD | Adam):

@@ -47,10 +47,12 @@ def _run(argv: Sequence[str]) -> int:
     except ArgumentError as error:
         return _fail(2, str(error))
     except DivergenceError as error:
+        # Classes have no scale.
+        sides = "inputs" if any("cross_entropy" in word for word in argv) else "both"
         return _fail(
             1,
             f"the loss is not finite at step {error.step}: lower `--lr`, "
-            "or scale the data with `--standardize both`",
+            f"or scale the data with `--standardize {sides}`",
         )
     except ImportError as error:
         package = (error.name or "").partition(".")[0]

@@ -87,6 +87,11 @@ def _cli(ctx: click.Context) -> None:
     help="First steps, in which the rate rises to --lr.",
 )
 @click.option(
+    "--clip-norm",
+    type=types.NUMBER,
+    help="The largest norm of the gradient: where it is larger, all of it is scaled down.",
+)
+@click.option(
     "--batch",
     "batch_size",
     type=types.COUNT,

@@ -60,8 +60,8 @@ class Table:
         return label(self.names, column)
 
     def called(self, column: int) -> str:
-        """The column's name; without names, its position."""
-        return self.names[column] if self.names else str(column)
+        """The column's name; without one, its position."""
+        return self.names[column] if self.names and self.names[column] else str(column)
 
     def place(self, column: int, row: int) -> str:
         """What error texts call a value's place."""

@@ -100,10 +100,12 @@ def _recognised(content: bytes, comment: str | None) -> str:
         widths = [len(values) for values in csv.reader(lines, delimiter=separator)]
         if widths and 1 < widths[0] == max(widths):
             found[separator] = min(widths) < widths[0]
-    if not found and '"' not in "".join(lines):
-        widths = [len(line.split()) for line in lines]
+    if not found:
+        quoted = '"' in "".join(lines)
+        split = csv.reader(lines, delimiter=" ") if quoted else map(str.split, lines)
+        widths = [len(values) for values in split]
         if widths and 1 < widths[0] == max(widths) == min(widths):
-            return WHITESPACE
+            return " " if quoted else WHITESPACE
     return min(found, key=found.__getitem__, default=",")
 
 

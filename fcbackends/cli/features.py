@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,18 +36,26 @@ class Features:
     categories : tuple
         For each column its categories, each of which is an input, 1 where the row is of it; None
         for a column of numbers, which is an input itself.
+    booleans : tuple of int
+        Those of the columns that hold true and false; they are 1 and 0.
     fill : tuple of float, or None
         For each input what it is where its column's value is missing.
     """
 
     columns: tuple[int, ...]
     categories: tuple[tuple[str, ...] | None, ...]
+    booleans: tuple[int, ...] = ()
     fill: tuple[float, ...] | None = None
 
     @property
     def widths(self) -> list[int]:
         """How many inputs each column has."""
         return [1 if names is None else len(names) for names in self.categories]
+
+    @property
+    def of_inputs(self) -> list[int]:
+        """For each input its column."""
+        return np.repeat(self.columns, self.widths).tolist()
 
     @property
     def one_hot(self) -> NDArray[np.bool_]:
@@ -103,7 +111,7 @@ class Features:
                 raise ArgumentError("DATA", "hold values in the rows trained on", got)
             if names is not None:
                 fill += np.eye(width)[present.sum(axis=0).argmax()].tolist()
-            elif values.kind(table, column) == "boolean":
+            elif column in self.booleans:
                 fill.append(float(2 * present.sum() > len(present)))
             elif how == "median":
                 fill.append(float(np.median(present)))
@@ -114,14 +122,15 @@ class Features:
 
     def as_json(self) -> dict[str, Any]:
         """What `from_json` makes these of."""
-        return {"columns": self.columns, "categories": self.categories, "fill": self.fill}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Features:
         """What `as_json` kept."""
         categories = (None if names is None else tuple(names) for names in kept["categories"])
         fill = None if kept["fill"] is None else tuple(map(float, kept["fill"]))
-        return cls(tuple(map(int, kept["columns"])), tuple(categories), fill)
+        columns, booleans = (tuple(map(int, kept[name])) for name in ("columns", "booleans"))
+        return cls(columns, tuple(categories), booleans, fill)
 
 
 def choose(table: Table, columns: Sequence[int], categorical: Sequence[int], text: str) -> Features:
@@ -133,16 +142,20 @@ def choose(table: Table, columns: Sequence[int], categorical: Sequence[int], tex
         Where texts are no categories: too many, dates, or numbers with something else in them.
     """
     chosen: dict[int, tuple[str, ...] | None] = {}
+    booleans: list[int] = []
     for column in columns:
-        is_text = values.kind(table, column) == "text"
+        kind = values.kind(table, column)
         if column in categorical:
             chosen[column] = _categories(table, column)
-        elif not is_text:
+        elif kind != "text":
             chosen[column] = None
+            booleans += [column] if kind == "boolean" else []
         elif text == "onehot":
             _refuse_doubtful(table, column)
-            chosen[column] = _categories(table, column)
-    return Features(tuple(chosen), tuple(chosen.values()))
+            names = _categories(table, column)
+            _refuse_many(table, column, len(names))
+            chosen[column] = names
+    return Features(tuple(chosen), tuple(chosen.values()), tuple(booleans))
 
 
 def in_order(names: Sequence[str]) -> tuple[str, ...]:
@@ -154,13 +167,15 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _categories(table: Table, column: int) -> tuple[str, ...]:
-    names = values.labels(table, column).drop_nulls().unique().to_list()
+    return in_order(values.labels(table, column).drop_nulls().unique().to_list())
+
+
+def _refuse_many(table: Table, column: int, count: int) -> None:
     most = min(MOST_CATEGORIES, max(FEW_CATEGORIES, table.rows // 2))
-    if len(names) > most:
-        required = f"have at most {most} categories in a column that is encoded"
-        got = f"{len(names)} in {table.label(column)}: {values.leave_out(table, column)}"
-        raise ArgumentError("DATA", required, got)
-    return in_order(names)
+    if count > most:
+        advice = f"{values.leave_out(table, column)}, `--categorical` encodes it all the same"
+        got = f"{count} in {table.label(column)}: {advice}"
+        raise ArgumentError("DATA", f"have at most {most} categories in a column of texts", got)
 
 
 def _refuse_doubtful(table: Table, column: int) -> None:

@@ -51,6 +51,7 @@ def train_file(
     decay_every: int | None,
     decay_factor: float | None,
     warmup: int,
+    clip_norm: float | None,
     batch_size: int | None,
     max_steps: int | None,
     epochs: int | None,
@@ -114,6 +115,7 @@ def train_file(
         loss=loss,
         optimizer=descent,
         lr=rate,
+        clip_norm=clip_norm,
         batch_size=batch,
         max_steps=steps,
         seed=seed,
@@ -136,9 +138,8 @@ def train_file(
     else:
         said, tables = regression.describe(model, found, chosen), []
         trouble = regression.warning(model, found, standardize, chosen)
-    taken = f"{result.history.steps[-1]} of batch {batch}, {_STOPPED[result.stop_reason]}"
-    if patience is not None:
-        taken += f"; the network is that of step {result.best_step}"
+    kept = "" if patience is None else f"; the network is that of step {result.best_step}"
+    taken = result.steps if result.best_step is None else result.history.steps[-1]
     if model_path:
         model.save(model_path)
     if picture:
@@ -151,7 +152,8 @@ def train_file(
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
             *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
             *([] if rate == lr else [("learning rate", str(rate))]),
-            ("steps", taken),
+            *([] if clip_norm is None else [("gradient", f"of a norm of at most {clip_norm:g}")]),
+            ("steps", f"{taken} of batch {batch}, {_STOPPED[result.stop_reason]}{kept}"),
             ("time", f"{seconds:.3g} s, with loading or compiling"),
             ("initial loss", f"{first_loss:.6g}"),
             *said,

@@ -202,9 +202,14 @@ def load(name: str) -> Model:
 
 
 def _without_table(saved: SavedModel) -> Mapping[str, Any]:
-    """Of a network that Python saved: its outputs stand after its inputs, and have no names."""
+    """Of a network that Python saved: targets stand after inputs, and nothing has a name."""
     inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
-    return {"names": None, "targets": range(inputs, inputs + outputs)}
+    targets, classes = range(inputs, inputs + outputs), None
+    if saved.loss == "cross_entropy":
+        targets, classes = range(inputs, inputs + 1), [range(outputs)]
+    elif saved.loss == "binary_cross_entropy":
+        classes = [range(2)] * outputs
+    return {"names": None, "targets": targets, "classes": classes}
 
 
 def _width_and_features(
@@ -213,7 +218,7 @@ def _width_and_features(
     """Where a file does not say them, all columns but the targets are numbers, and features."""
     if "features" in table:
         return int(table["width"]), Features.from_json(table["features"])
-    width = len(saved.params[0][0]) + len(saved.params[-1][1])
+    width = len(saved.params[0][0]) + len(targets)
     columns = tuple(column for column in range(width) if column not in targets)
     return width, Features(columns, (None,) * len(columns))
 

@@ -50,6 +50,9 @@ def predict_file(
             np.save(file, np.column_stack([_plain(series) for series in held]))
         return
     columns = {f"predicted_{n}" if n in carried else n: s for n, s in predicted.items()}
+    for name in columns:
+        if name in carried:
+            raise ArgumentError("--keep", "name no column that a prediction is called", repr(name))
     frame = pl.DataFrame({**carried, **columns})
     if path is None:
         print(frame.write_csv(), end="")

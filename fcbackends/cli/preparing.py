@@ -85,16 +85,18 @@ def prepare(
     if not features.columns:
         raise fcb.ArgumentError("--text", "leave a feature column", "drop, and only text columns")
     x = features.encode(table, features.columns)
+    _refuse_empty(table, features, x)
     t, classes = target_columns.encoded(table, targets, loss)
     if classes and standardize in ("targets", "both"):
         required = f"be inputs where `--loss` is {loss}"
         raise fcb.ArgumentError("--standardize", required, standardize)
     kept = _kept(table, features, x, targets, t, columns.missing)
-    table, x, t = table.without(~kept), x[kept], t[kept]
+    if not kept.all():
+        table, x, t = table.without(~kept), x[kept], t[kept]
     left, held_out = _split("--holdout", np.arange(table.rows), holdout, seed)
     trained_on, validated = _split("--validation", left, validation, seed)
     gaps = np.isnan(x)
-    if gaps.any() and columns.missing:
+    if columns.missing in ("mean", "median"):
         features = features.fitted(table, x[trained_on], columns.missing)
         x = features.filled(x, table, features.columns, _ADVICE)
     inputs = outputs = None
@@ -158,6 +160,14 @@ def _categorical(table: Table, texts: Sequence[str], features: Sequence[int]) ->
     return named
 
 
+def _refuse_empty(table: Table, features: Features, x: NDArray[np.float64]) -> None:
+    empty = np.flatnonzero(np.isnan(x).all(axis=0))
+    if len(empty):
+        column = features.of_inputs[int(empty[0])]
+        got = f"none in {table.label(column)}: {values.leave_out(table, column)}"
+        raise fcb.ArgumentError("DATA", "hold values in each feature column", got)
+
+
 def _kept(
     table: Table,
     features: Features,
@@ -217,8 +227,7 @@ def _notes(
         if names is not None:
             said = [f"{width} inputs: {', '.join(names)}"]
         else:
-            is_boolean = values.kind(table, column) == "boolean"
-            said = ["1 input: false 0, true 1"] if is_boolean else []
+            said = ["1 input: false 0, true 1"] if column in features.booleans else []
         missing = int(gaps[:, start].sum())
         if missing and features.fill:
             fill = features.fill[start : start + width]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 import fcbackends as fcb
 from fcbackends.cli import values
 from fcbackends.cli.data import Table
-from fcbackends.cli.delimited import as_number
 from fcbackends.cli.features import in_order
 
 Classes: TypeAlias = tuple[tuple[str, ...], ...]
@@ -71,13 +71,13 @@ def encoded(
 
 
 def named(codes: NDArray[np.integer], names: Sequence[str]) -> pl.Series:
-    """Classes by their numbers: as numbers, if all names are such, or else as texts."""
-    as_numbers = [as_number(name) for name in names]
-    if None in as_numbers:
-        return pl.Series(names)[codes]
-    of_class = pl.Series(as_numbers, dtype=pl.Float64)
-    whole = of_class.cast(pl.Int64, strict=False)
-    return (whole if (whole == of_class).all() else of_class)[codes]
+    """Classes by their numbers: as numbers, if these are written like the names, or as texts."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            numbers = [kind(name) for name in names]
+            if [str(number) for number in numbers] == list(names):
+                return pl.Series(numbers)[codes]
+    return pl.Series(names)[codes]
 
 
 def _classes(table: Table, column: int) -> tuple[str, ...]:

@@ -143,6 +143,8 @@ class Case(NamedTuple):
                 text += f", {self.method.optimizer}"
             if isinstance(self.method.lr, Schedule):
                 text += f", {self.method.lr}"
+            if self.method.clip_norm is not None:
+                text += f", a norm of at most {self.method.clip_norm:.3g}"
         return text
 
 
@@ -214,6 +216,7 @@ def make_case(
             loss=form.loss,
             optimizer=_OPTIMIZERS[form.optimizer](share),
             weighted=form.weighted,
+            clip_norm=10 ** (3 * share - 1.5) if form.clipped else None,
         ),
         plan=plan,
         steps=draws.integer(1, _MOST_STEPS),
@@ -236,6 +239,7 @@ class _Form(NamedTuple):
     loss: str
     weighted: bool
     rate: int
+    clipped: bool
 
 
 def _probabilities(draws: Draws, samples: int, outputs: int, loss: str, dtype: str) -> NDArray[Any]:
@@ -291,6 +295,7 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         loss=_loss(draws, dtypes, bounded=bounded or 0 in (samples, sizes[-1])),
         weighted=kind == "training" and draws.one_in(4),
         rate=draws.integer(1, len(_RATES) - 1) if kind == "training" and draws.one_in(3) else 0,
+        clipped=kind == "training" and draws.one_in(3),
     )
 
 

@@ -40,6 +40,7 @@ class GoldenRun(NamedTuple):
     loss: str = "mean_squared"
     weighted: bool = False
     rate: str = "constant"
+    clip_norm: float | None = None
 
     def __str__(self) -> str:
         """The run in a few words."""
@@ -52,6 +53,7 @@ class GoldenRun(NamedTuple):
         text += "" if self.loss == "mean_squared" else f", {self.loss}"
         text += ", weighted" if self.weighted else ""
         text += "" if self.rate == "constant" else f", {self.rate} rate"
+        text += "" if self.clip_norm is None else f", clipped to {self.clip_norm}"
         return text if self.arithmetic == "ordered" else f"{text}, {self.arithmetic}"
 
     @property
@@ -120,6 +122,12 @@ _ORDERED = (
             ((1, "sgd", "cosine"), (9, "adamw", "step")), _DTYPES
         )
     ),
+    *(
+        GoldenRun(sizes, batch_size, "epoch", dtype, optimizer=optimizer, clip_norm=clip_norm)
+        for (sizes, batch_size, optimizer, clip_norm), dtype in itertools.product(
+            (((8, 16, 4), 1, "sgd", 4.0), ((64, 32, 10), 9, "adamw", 3.0)), _DTYPES
+        )
+    ),
 )
 
 RUNS = *_ORDERED, *(run._replace(arithmetic="fused") for run in _ORDERED)
@@ -175,6 +183,7 @@ def run_digest(run: GoldenRun, backend: Backend) -> str:
         params=init_params(run.sizes, seed=seed, dtype=run.dtype),
         optimizer=_OPTIMIZERS[run.optimizer],
         lr=_RATES[run.rate],
+        clip_norm=run.clip_norm,
         activation=run.activation,
         loss=run.loss,
         sample_weight=np.abs(numbers(2, 1)[:, 0]) if run.weighted else None,

@@ -221,17 +221,32 @@ def step(
     inputs = _inputs(arithmetic, params, x, method)
     y = fc_forward(arithmetic, inputs[-1], *params[-1])
     loss, dy = loss_and_gradient(y, t, method.loss, weighted=method.weighted)
-    stepped, kept = [], []
+    gradients: list[tuple[Floats, Floats]] = []
     activations = [_ACTIVATIONS["identity"], *_activations(params, method)]
-    layers = list(zip(activations, inputs, params, slots, strict=True))
-    for (_, before), h, (w, b), (of_w, of_b) in reversed(layers):
+    for (_, before), h, (w, _) in reversed(list(zip(activations, inputs, params, strict=True))):
         dw, db, dx = fc_backward(arithmetic, dy, h, w)
-        new_w, of_w = _moved(method, w, dw, of_w, number, is_bias=False)
-        new_b, of_b = _moved(method, b, db, of_b, number, is_bias=True)
+        gradients.insert(0, (dw, db))
+        dy = before(dx, h)
+    scale = _scale(gradients, method.clip_norm)
+    stepped, kept = [], []
+    for (w, b), (dw, db), (of_w, of_b) in zip(params, gradients, slots, strict=True):
+        new_w, of_w = _moved(method, w, dw * scale, of_w, number, is_bias=False)
+        new_b, of_b = _moved(method, b, db * scale, of_b, number, is_bias=True)
         stepped.append((new_w, new_b))
         kept.append((of_w, of_b))
-        dy = before(dx, h)
-    return tuple(reversed(stepped)), tuple(reversed(kept)), loss
+    return tuple(stepped), tuple(kept), loss
+
+
+def _scale(gradients: list[tuple[Floats, Floats]], clip_norm: float | None) -> Floats:
+    """What the gradient is multiplied by."""
+    kind, real = type(gradients[0][0]), gradients[0][0].dtype.type
+    one = np.ones((), real).view(kind)
+    if clip_norm is None:
+        return one
+    layers = [np.concatenate([dw, db[None]]).view(kind) for dw, db in gradients]
+    squares = np.array([total(total(rows * rows)) for rows in layers]).view(kind)
+    norm = np.sqrt(total(squares))
+    return one if norm <= real(clip_norm) else real(clip_norm) * (real(1) / norm)
 
 
 class Trained(NamedTuple):

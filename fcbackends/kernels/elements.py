@@ -6,21 +6,22 @@ import functools
 from typing import Any, TypeAlias
 
 from fcbackends.kernels.jit import inlined
-from fcbackends.kernels.vectors import alike, sqrt
+from fcbackends.kernels.vectors import alike, constant, sqrt
 
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 """How many numbers each update keeps beside a parameter."""
 
 DECAYS = {"none": 0, "coupled": 1, "decoupled": 2}
 
-Rule: TypeAlias = "tuple[str, str, bool, bool]"
-"""The names of an update and of a decay, and whether biases decay and each step has its rate."""
+Rule: TypeAlias = "tuple[str, str, bool, bool, bool]"
+"""The names of an update and of a decay, and whether biases decay, each step has a rate of its own
+and the gradient's norm is bounded."""
 
-PLAIN: Rule = "sgd", "none", True, False
+PLAIN: Rule = "sgd", "none", True, False, False
 """The rule of plain SGD."""
 
 MOST_CONSTANTS = 8
-"""So many numbers an update may need."""
+"""So many numbers an update may need. After them stands the largest norm, where there is one."""
 
 _, _COUPLED, _DECOUPLED = DECAYS.values()
 
@@ -35,6 +36,13 @@ def is_finite(value):
 
 
 # --- updates -------------------------------------------------------------------------------------
+
+
+@inlined
+def scale_to(most, squares):
+    """What a gradient is multiplied by, whose norm is to be `most`, by the sum of its squares."""
+    norm = sqrt(squares)
+    return constant(1.0, most) if norm <= most else most * (constant(1.0, most) / norm)
 
 
 @inlined
@@ -97,15 +105,16 @@ def moving(rule: Rule, *, is_bias: bool = False) -> Any:
     What the optimizer keeps beside each parameter stands at `distance` from it, and at twice that,
     and so on.
     """
-    update, way, decays_bias, _ = rule
+    update, way, decays_bias, *_ = rule
     return _moving(update, DECAYS[way] if decays_bias or not is_bias else 0)
 
 
 def suffix(rule: Rule) -> str:
     """What a kernel's name says of its rule."""
-    update, way, decays_bias, scheduled = rule
+    update, way, decays_bias, scheduled, clipped = rule
     descent = () if rule[:3] == PLAIN[:3] else (update, way, "all" if decays_bias else "weights")
-    return "_".join(("", *descent, *(["scheduled"] if scheduled else [])))
+    more = *["scheduled"] * scheduled, *["clipped"] * clipped
+    return "_".join(("", *descent, *more))
 
 
 @functools.cache
@@ -161,7 +170,7 @@ def is_paced(rule: Rule) -> bool:
 @functools.cache
 def setting_pace(rule: Rule) -> Any:
     """The way to write the constants that a step after so many of a run has for itself."""
-    update, way, _, scheduled = rule
+    update, way, _, scheduled, _ = rule
     has_powers, has_decay = update == "adam", scheduled and way == "decoupled"
 
     @inlined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import types
 
-from fcbackends.kernels.activations import activate
+from fcbackends.kernels.activations import activate, waits_for_rows
 from fcbackends.kernels.jit import kernel
 from fcbackends.kernels.losses import gradient_factor, is_squares, losses_of_rows
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
@@ -45,7 +45,8 @@ def forward(arithmetic, x, w, b, activation, y, team):
         Operand(_new_panel(flat(y)), 0, 0, 1),
         Epilogue(flat(b), 0, activation),
     )
-    activate(activation, row(flat(y), first * outputs, (last - first) * outputs))
+    if waits_for_rows(activation):
+        activate(activation, row(flat(y), first * outputs, (last - first) * outputs))
 
 
 @kernel(

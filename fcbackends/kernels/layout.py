@@ -49,7 +49,7 @@ Views: TypeAlias = "tuple[tuple[Panel, ...], ...]"
 
 
 class Layer(NamedTuple):
-    """A layer's sizes, its activation's codes, and places in the buffer.
+    """A layer's sizes, its activation's codes, once they are linked, and places in the buffer.
 
     Those are of its weights, of the weights transposed, of its input, and of its output's gradient.
     """
@@ -65,14 +65,16 @@ class Layer(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What the layers share: the code of the loss, room for rows, numbers a target, and places.
+    """What the layers share: the loss's code, once it is linked, and places.
 
-    Those are of the update's constants, of all weights, of a copy of them, of what was written down
-    since, of the targets, of each sample's weight and loss, of room for as many numbers as there
-    are targets, and of the threads' scratch room. What the
-    optimizer keeps beside each weight stands after all weights, copy after copy of `theta_size`;
-    `state_size` is that of all. Each thread has room of `input_size` for an input of the first
-    layer, and of `scratch_size` for scratch.
+    There is room for `capacity` rows, and a target is `target_size` numbers. The places are those
+    of the update's constants, of all weights, of a copy of them, of what was written down since, of
+    the targets, of each sample's weight and loss, of room for as many numbers as there are targets,
+    and of the threads' scratch room. What the optimizer keeps beside each weight stands after all
+    weights, copy after copy of `theta_size`; `state_size` is that of all. Each thread has room of
+    `input_size` for an input of the first layer, and of `scratch_size` for scratch. Where the
+    gradient's norm is bounded, at `gradients` stand those of all weights, as the weights do, and at
+    `squares` a sum for each column of theirs.
 
     At `taken` stands how many steps were written down, then whether they are all that were taken
     since the copy was made, and then the sample of each, x and t.
@@ -94,14 +96,19 @@ class Shared(NamedTuple):
     room: int
     scratch: int
     scratch_size: int
+    gradients: int
+    squares: int
 
 
 class Layout(NamedTuple):
     """Where everything stands in a buffer of `size` numbers, with room for so many threads.
 
     What lasts from step to step stands in the first `lasting`, wherever there is room for.
+    `between` and `loss` are names, whose codes `link` writes.
     """
 
+    between: tuple[str, ...]
+    loss: str
     layers: tuple[Layer, ...]
     shared: Shared
     threads: int
@@ -145,16 +152,18 @@ def lay_out(
     loss: str,
     weighted: bool,
     slots: int,
+    clipped: bool,
 ) -> Layout:
     """Find a place for everything, where numbers have so many bytes.
 
     `sizes` are the layers', inputs first; `capacity` is the most samples that are gone through at
-    once, `threads` how many need room of their own, and `slots` how many numbers are kept beside
-    each weight. `between` and `loss` are names in the tables of `fcbackends.kernels.activations`,
-    one for each layer but the last, and of `fcbackends.kernels.losses`. Where samples are
-    `weighted`, the weight stands behind their targets.
+    once, `threads` how many need room of their own, `slots` how many numbers are kept beside each
+    weight, and `clipped` whether the gradient's norm is bounded. `between` and `loss` are names in
+    the tables of `fcbackends.kernels.activations`, one for each layer but the last, and of
+    `fcbackends.kernels.losses`. Where samples are `weighted`, the weight stands behind their
+    targets.
     """
-    unit, dtype = VECTOR_BYTES // itemsize, f"float{8 * itemsize}"
+    unit = VECTOR_BYTES // itemsize
     size = 0
 
     def whole(length: int) -> int:
@@ -168,7 +177,7 @@ def lay_out(
 
     pairs = list(itertools.pairwise(sizes))
     target_size = sizes[-1] + weighted
-    constants, theta = place(MOST_CONSTANTS), size
+    constants, theta = place(MOST_CONSTANTS + clipped), size
     weights = [place((inputs + 1) * outputs) for inputs, outputs in pairs]
     theta_size = size - theta
     place(slots * theta_size)
@@ -180,12 +189,13 @@ def lay_out(
     input_size = whole(capacity * (sizes[0] + 1))
     layers = []
     for number, (inputs, outputs) in enumerate(pairs):
-        is_first, is_last = number == 0, number == len(pairs) - 1
+        is_first = number == 0
         layers.append(
             Layer(
                 inputs,
                 outputs,
-                *activations.codes("identity" if is_last else between[number], dtype),
+                0,
+                0,
                 weights[number],
                 transposed=0 if is_first else transposed[number - 1],
                 input=place(threads * input_size if is_first else capacity * (inputs + 1)),
@@ -196,7 +206,7 @@ def lay_out(
     weights_of_samples, of_samples = place(capacity), place(capacity)
     scratch_size = (ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // itemsize
     shared = Shared(
-        losses.code(loss, dtype),
+        0,
         capacity,
         target_size,
         constants,
@@ -212,8 +222,10 @@ def lay_out(
         room,
         scratch=place(threads * scratch_size),
         scratch_size=scratch_size,
+        gradients=place(theta_size if clipped else 0),
+        squares=place(sum(sizes[1:]) if clipped else 0),
     )
-    return Layout(tuple(layers), shared, threads, lasting, size)
+    return Layout(between, loss, tuple(layers), shared, threads, lasting, size)
 
 
 def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Network:
@@ -225,6 +237,17 @@ def new_network(layout: Layout, dtype: np.dtype[Any], arithmetic: Any) -> Networ
             at = layer.input + thread * shared.input_size
             _matrix(memory, at, shared.capacity, layer.inputs + 1)[:, -1] = 1
     return Network(*_records(layout), memory, arithmetic)
+
+
+def link(layout: Layout, network: Network) -> None:
+    """Write the codes of activations and loss, which no kernel for a small shape asks for.
+
+    What they stand for is compiled for it, in up to a third of the time of a small kernel.
+    """
+    dtype = network.memory.dtype.name
+    for layer, name in zip(network.layers, (*layout.between, "identity"), strict=True):
+        layer["activation"], layer["activation_backward"] = activations.codes(name, dtype)
+    network.shared["loss"] = losses.code(layout.loss, dtype)
 
 
 @functools.lru_cache(maxsize=64)

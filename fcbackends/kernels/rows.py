@@ -10,9 +10,11 @@ import functools
 from typing import Any
 
 from fcbackends.kernels.arithmetic import plus_product
-from fcbackends.kernels.elements import DECAYS, Rule, decay, moving
+from fcbackends.kernels.elements import DECAYS, MOST_CONSTANTS, PLAIN, Rule, decay, moving, scale_to
+from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined
-from fcbackends.kernels.small_layout import LANES, SUMS_AT_ONCE, Plan, Rows
+from fcbackends.kernels.small_layout import LANES, SUMS_AT_ONCE, Layer, Plan, Rows
+from fcbackends.kernels.tiles import VECTOR_BYTES, Operand, transpose_edge
 from fcbackends.kernels.vectors import vectors
 from fcbackends.kernels.views import local
 
@@ -131,7 +133,7 @@ def all_moving(plan: Plan, rule: Rule) -> Any:
 
         return move_all
     # Decay of the weights comes before the update of them all.
-    way, update = DECAYS[rule[1]], moving((rule[0], "none", True, False))
+    way, update = DECAYS[rule[1]], moving((rule[0], *PLAIN[1:]))
 
     @inlined
     def nothing(weights, gradient, constants):
@@ -162,6 +164,118 @@ def all_moving(plan: Plan, rule: Rule) -> Any:
     return decay_and_move
 
 
+def clipping(plan: Plan, rule: Rule) -> Any:
+    """The whole batch's gradient is scaled down to the largest norm, if the rule has one."""
+
+    @inlined
+    def leave(gradient, constants):
+        pass
+
+    if not rule[4]:
+        return leave
+
+    @inlined
+    def nothing(gradient):
+        return gradient.dtype.type(0)
+
+    def followed(layer: Layer, before: Any) -> Any:
+        of_layer = _squares_by_rows(layer) if layer.by_rows else _squares_by_columns(layer)
+
+        @inlined
+        def squares(gradient):
+            return before(gradient) + of_layer(gradient)
+
+        return squares
+
+    squares = nothing
+    for layer in plan.layers:
+        squares = followed(layer, squares)
+    whole, count = vectors(LANES), plan.unrepeated // LANES
+
+    @inlined
+    def clip(gradient, constants):
+        scale = scale_to(constants[MOST_CONSTANTS], squares(gradient))
+        parts = whole(gradient, 0, count)
+        for i in range(count):
+            parts[i] = parts[i] * scale
+
+    return clip
+
+
+def _squares_by_rows(layer: Layer) -> Any:
+    """The sum of a layer's squared gradients, whose columns stand beside each other."""
+    rows: Any = layer.by_rows
+    bias, outputs = layer.bias, layer.outputs
+    whole, new_sums = vectors(bias.lanes), local(bias.vectors * bias.lanes)
+
+    @inlined
+    def squares(gradient):
+        count, room = bias.vectors, new_sums(gradient)
+        sums, of_bias = whole(room, 0, count), whole(gradient, bias.at, count)
+        of_rows = whole(gradient, rows.at, rows.rows * count)
+        for j in range(count):
+            sums[j] = 0.0
+        for k in range(rows.rows):
+            for j in range(count):
+                sums[j] += of_rows[k * count + j] * of_rows[k * count + j]
+        for j in range(count):
+            sums[j] += of_bias[j] * of_bias[j]
+        total = gradient.dtype.type(0)
+        for m in range(outputs):
+            total += room[m]
+        return total
+
+    return squares
+
+
+def _squares_by_columns(layer: Layer) -> Any:
+    """The sum of a layer's squared gradients, whose columns stand one after another."""
+    columns: Any = layer.by_columns
+    bias, inputs = layer.bias, layer.inputs
+
+    @inlined
+    def squares(gradient):
+        width = columns.vectors * columns.lanes
+        total = gradient.dtype.type(0)
+        for m in range(columns.rows):
+            of_column = gradient.dtype.type(0)
+            for k in range(inputs):
+                value = gradient[columns.at + m * width + k]
+                of_column += value * value
+            of_bias = gradient[bias.at + m]
+            total += of_column + of_bias * of_bias
+        return total
+
+    return squares
+
+
+@functools.cache
+def transposed(rows: Rows, columns: Rows) -> Any:
+    """Weights by rows are written by columns as well, block by block."""
+    inputs, outputs = rows.rows, columns.rows
+    in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
+
+    @inlined
+    def transpose(weights):
+        size = VECTOR_BYTES // weights.itemsize
+        whole = inputs // size * size if out_width >= size else 0
+        for i in range(0, whole, size):
+            # Of a row's last vector, all is there to be read.
+            for j in range(0, outputs, size):
+                transpose_edge(
+                    Operand(weights, columns.at + j * in_width + i, in_width, 0),
+                    Operand(weights, rows.at + i * out_width + j, out_width, 0),
+                    size,
+                    smaller(size, outputs - j),
+                )
+        for m in range(outputs):
+            for k in range(whole, inputs):
+                to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
+                weights[to] = weights[source]
+
+    return transpose
+
+
 def repetition(plan: Plan) -> Any:
     """Weights by rows are written by columns as well."""
 
@@ -169,21 +283,16 @@ def repetition(plan: Plan) -> Any:
     def nothing(weights):
         pass
 
-    def followed(rows: Rows, columns: Rows, before: Any) -> Any:
-        in_width, out_width = columns.vectors * columns.lanes, rows.vectors * rows.lanes
-
+    def followed(transpose: Any, before: Any) -> Any:
         @inlined
         def repeat(weights):
             before(weights)
-            for m in range(columns.rows):
-                for k in range(rows.rows):
-                    to, source = columns.at + m * in_width + k, rows.at + k * out_width + m
-                    weights[to] = weights[source]
+            transpose(weights)
 
         return repeat
 
     repeat = nothing
     for layer in plan.layers:
         if layer.by_rows and layer.by_columns:
-            repeat = followed(layer.by_rows, layer.by_columns, repeat)
+            repeat = followed(transposed(layer.by_rows, layer.by_columns), repeat)
     return repeat

@@ -31,10 +31,7 @@ from fcbackends.kernels.elements import (
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import inlined, kernel
 from fcbackends.kernels.losses import SQUARES, gradient_factor
-from fcbackends.kernels.rows import (
-    all_moving,
-    repetition,
-)
+from fcbackends.kernels.rows import all_moving, clipping, repetition
 from fcbackends.kernels.sampling import draw_samples
 from fcbackends.kernels.small_layout import LANES, is_by_columns, plan
 from fcbackends.kernels.small_passes import SAMPLES_AT_ONCE, Small, whole_way
@@ -140,6 +137,7 @@ def small_steps(
     through = whole_way(network, activations, loss, rule, weighted=weighted, one_sample=one_sample)
     squares = loss == SQUARES
     move, repeat = all_moving(network, rule), repetition(network)
+    clip = clipping(network, rule)
     whole = vectors(LANES)
 
     @inlined
@@ -231,6 +229,7 @@ def small_steps(
                     finite = False
                     break
                 if not one_sample:
+                    clip(gradient, constants)
                     move(weights, gradient, own, size)
                     repeat(weights)
                 step += 1

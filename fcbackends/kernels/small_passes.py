@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fcbackends.kernels.activations import ACTIVATIONS, Activation
-from fcbackends.kernels.elements import Rule, is_finite, moving
+from fcbackends.kernels.elements import SLOTS, Rule, is_finite, moving
 from fcbackends.kernels.jit import inlined
 from fcbackends.kernels.losses import LOSSES
 from fcbackends.kernels.rows import (
@@ -18,6 +18,7 @@ from fcbackends.kernels.rows import (
     move_rows,
     sum_of_rows,
     sums_in_rows,
+    transposed,
 )
 from fcbackends.kernels.small_layout import LANES, Layer, Plan
 from fcbackends.kernels.training import Data
@@ -67,6 +68,9 @@ def _way_through(
     move, move_bias = moving(rule), moving(rule, is_bias=True)
     move_y, move_x = move_rows(of_y, move), move_rows(of_x, move)
     add_y, add_x = add_to_rows(of_y), add_to_rows(of_x)
+    # What an optimizer keeps need not stand in both ways: 4-64-64-2 with Adam took 3.5 us.
+    is_written = by_rows and by_columns and SLOTS[rule[0]] > 0
+    write: Any = transposed(rows, columns) if is_written else None
     activate = _activate(activation, layer)
     activation_backward = activation.backward
 
@@ -97,7 +101,9 @@ def _way_through(
             if one_sample:
                 if by_rows:
                     move_y(net, rows, net.h, layer.x, net.d, layer.y, size)
-                if by_columns:
+                if is_written:
+                    write(net.weights)
+                elif by_columns:
                     move_x(net, columns, net.d, layer.y, net.h, layer.x, size)
                 dy = whole(net.d, layer.y, bias.vectors)
                 move_bias(net.weights, bias.at, dy, net.constants, size)

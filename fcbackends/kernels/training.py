@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from fcbackends.kernels.descent import descending
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     PLAIN,
@@ -26,7 +27,6 @@ from fcbackends.kernels.layout import STEPS_A_COPY, network_type
 from fcbackends.kernels.losses import gradient_factor, is_squares
 from fcbackends.kernels.network import (
     backward,
-    descending,
     forward_and_loss,
     input_of,
     mean_loss,

@@ -26,18 +26,24 @@ class Form(NamedTuple):
 
 
 class Method(NamedTuple):
-    """How a network computes and learns: names in the tables of the maths, a rate, an optimizer."""
+    """How a network computes and learns: names in the tables of the maths, a rate, an optimizer.
+
+    The norm of the gradient of all parameters is at most `clip_norm`, if that is a number.
+    """
 
     lr: Rate
     activation: Activations = "relu"
     loss: str = "mean_squared"
     optimizer: Optimizer = SGD()
     weighted: bool = False
+    clip_norm: float | None = None
 
     @property
     def form(self) -> Form:
         """All but its numbers."""
-        rule = self.optimizer.rule._replace(scheduled=isinstance(self.lr, Schedule))
+        rule = self.optimizer.rule._replace(
+            scheduled=isinstance(self.lr, Schedule), clipped=self.clip_norm is not None
+        )
         return Form(self.activation, self.loss, rule, self.weighted)
 
 
@@ -83,8 +89,9 @@ def step(
     """One step on the batch: the new state, and the loss under the old one.
 
     Every gradient comes from the old parameters; the first layer's dx is not computed. The
-    optimizer's constants, where they are numbers, are rounded once to the parameters' dtype; arrays
-    of no axes are so already, so that one compiled step serves all.
+    optimizer's constants and, where the rule is clipped, after them the largest norm are rounded
+    once to the parameters' dtype, where they are numbers; arrays of no axes are so already, so that
+    one compiled step serves all.
     """
     xp = arithmetic.xp
     *inputs, y = _layer_inputs(arithmetic, state.params, x, form.activation)
@@ -94,21 +101,44 @@ def step(
         rounded(xp, value, y.dtype) if isinstance(value, float | int) else value
         for value in constants
     )
-    stepped = []
+    backward = []
     for layer in reversed(range(len(state.params))):
-        w, b = state.params[layer]
-        kept = [slot[layer] for slot in state.slots]
-        dw, db = parameter_gradients(arithmetic, dy, inputs[layer])
+        backward.append(parameter_gradients(arithmetic, dy, inputs[layer]))
         if layer > 0:
-            dx = input_gradient(arithmetic, dy, w)
+            dx = input_gradient(arithmetic, dy, state.params[layer][0])
             dy = ACTIVATIONS[activations[layer - 1]].backward(xp, dx, inputs[layer])
+    gradients = tuple(reversed(backward))
+    if form.rule.clipped:
+        constants, most = constants[:-1], constants[-1]
+        gradients = clipped(arithmetic, gradients, most)
+    stepped = []
+    for layer, ((w, b), (dw, db)) in enumerate(zip(state.params, gradients, strict=True)):
+        kept = [slot[layer] for slot in state.slots]
         w, of_w = moved(arithmetic, form.rule, w, dw, [slot for slot, _ in kept], constants)
         b, of_b = moved(
             arithmetic, form.rule, b, db, [slot for _, slot in kept], constants, is_bias=True
         )
         stepped.append(((w, b), *zip(of_w, of_b, strict=True)))
-    params, *slots = zip(*reversed(stepped), strict=True)
+    params, *slots = zip(*stepped, strict=True)
     return State(params, tuple(slots)), loss
+
+
+def clipped(arithmetic: Arithmetic, gradients: Params, most: Array) -> Params:
+    """The gradients of all parameters, scaled down where their norm is larger than `most`.
+
+    Squares are summed by columns, over the rows of dw and then db; their sums along the columns;
+    and those of the layers. The scale is most * (1 / norm): so that where squares overflow, all
+    finite gradients become zeros.
+    """
+    xp, sum_first = arithmetic.xp, arithmetic.sum_first
+    of_layers = []
+    for dw, db in gradients:
+        rows = xp.concat([dw, db[None, :]])
+        of_layers.append(sum_first(sum_first(rows * rows)))
+    total = xp.reshape(sum_first(xp.stack(of_layers)), (1,))
+    norm = (arithmetic.sqrt or xp.sqrt)(total)
+    scale = xp.where(norm <= most, xp.ones_like(norm), most * xp.reciprocal(norm))
+    return tuple((dw * scale, db * scale) for dw, db in gradients)
 
 
 def first_state(arithmetic: Arithmetic, params: Params, rule: Rule) -> State:

@@ -35,13 +35,15 @@ _decay = number("be a finite number >= 0 in float32", lambda value: 0 <= value <
 class Rule(NamedTuple):
     """A descent but for its numbers: what there is to compile of it.
 
-    A name in `UPDATES`, how parameters decay, and whether each step has a rate of its own.
+    A name in `UPDATES`, how parameters decay, whether each step has a rate of its own, and whether
+    the gradient's norm is bounded.
     """
 
     update: str = "sgd"
     decay: Literal["none", "coupled", "decoupled"] = "none"
     decays_bias: bool = True
     scheduled: bool = False
+    clipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,8 +196,14 @@ class Adam:
 Optimizer: TypeAlias = "SGD | Adam"
 
 
-def constants_by_step(optimizer: Optimizer, lr: Rate) -> Callable[[int], Constants]:
-    """(step, counted from 1) -> its constants, at once where that is the step after the last."""
+def constants_by_step(
+    optimizer: Optimizer, lr: Rate, clip_norm: float | None = None
+) -> Callable[[int], Constants]:
+    """(step, counted from 1) -> its constants, at once where that is the step after the last.
+
+    After the optimizer's comes `clip_norm`, if it is a number.
+    """
+    last = () if clip_norm is None else (clip_norm,)
     coming, following = optimizer.constants(lr), 1
 
     def constants_of(step: int) -> Constants:
@@ -203,7 +211,7 @@ def constants_by_step(optimizer: Optimizer, lr: Rate) -> Callable[[int], Constan
         if step != following:
             coming = optimizer.constants(lr, step - 1)
         following = step + 1
-        return next(coming)
+        return *next(coming), *last
 
     return constants_of
 

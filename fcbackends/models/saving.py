@@ -159,6 +159,7 @@ class SavedModel:
         self,
         *,
         lr: Rate,
+        clip_norm: float | None = None,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> Trainer:
@@ -168,6 +169,8 @@ class SavedModel:
         ----------
         lr : float or schedule
             Learning rate, as for `Trainer`; a schedule goes on at the number of steps.
+        clip_norm : float, optional
+            The gradient's largest norm, as for `Trainer`.
         backend : str, Backend or None
             What computes; see `get_backend`.
         arithmetic : str or None
@@ -184,6 +187,7 @@ class SavedModel:
             loss=self.loss,
             optimizer=self.optimizer,
             lr=lr,
+            clip_norm=clip_norm,
             backend=backend,
             arithmetic=arithmetic or self.arithmetic,
         )

@@ -43,6 +43,7 @@ def train_many(
     seed: int | Sequence[int] = 0,
     optimizer: Optimizer = SGD(),
     lr: Rate | Sequence[Rate],
+    clip_norm: float | None = None,
     rows: Sequence[Any] | None = None,
     hidden: Sequence[int] = (),
     params: Any = None,
@@ -83,8 +84,8 @@ def train_many(
         The rows of the data that each network is trained on, in this order; all by default.
     params : sequence of (w, b), optional
         First parameters for all networks, instead of those of their seeds.
-    optimizer, hidden, activation, loss, classes, sample_weight, batch_size, max_steps, tol, \
-    tol_on, sampling, dtype, backend, arithmetic, record_every
+    clip_norm, optimizer, hidden, activation, loss, classes, sample_weight, batch_size, max_steps, \
+    tol, tol_on, sampling, dtype, backend, arithmetic, record_every
         As for `train`.
     validation : (x, t), optional
         As for `train`, the same data for all networks; no share.
@@ -126,6 +127,7 @@ def train_many(
     activation = options.activation(activation, len(problem.sizes) - 2)
     max_steps = options.integer("max_steps", max_steps, 1)
     optimizer = options.optimizer(optimizer)
+    clip_norm = options.clip_norm(clip_norm, problem.dtype)
     of_all = problem.backend, problem.x, problem.t, problem.dtype
     outputs = problem.sizes[-1]
     *_, held = apart(*of_all, validation, loss=problem.loss, outputs=outputs, shares=False)
@@ -146,7 +148,7 @@ def train_many(
             by_epoch=held is not None,
         )
         rate = options.rate(one_lr, problem.dtype)
-        method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
+        method = Method(rate, activation, problem.loss, optimizer, problem.weighted, clip_norm)
         tasks.append(_Task(plan, method, own))
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)

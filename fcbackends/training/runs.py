@@ -35,6 +35,7 @@ def train(
     sample_weight: Any = None,
     optimizer: Optimizer = SGD(),
     lr: Rate,
+    clip_norm: float | None = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
     tol: float | None = None,
@@ -86,6 +87,9 @@ def train(
     lr : float or schedule
         Learning rate: finite and > 0 in `dtype`; or one for each step, of a `ConstantRate`,
         `StepRate`, `ExponentialRate` or `CosineRate`.
+    clip_norm : float, optional
+        The largest norm of the gradient of all parameters together, finite and > 0 in `dtype`:
+        where it is larger, all of the gradient is scaled down.
     batch_size : int
         Samples a step.
     max_steps : int
@@ -155,7 +159,8 @@ def train(
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
     activation = options.activation(activation, len(problem.sizes) - 2)
     rate, optimizer = options.rate(lr, problem.dtype), options.optimizer(optimizer)
-    method = Method(rate, activation, problem.loss, optimizer, problem.weighted)
+    clip_norm = options.clip_norm(clip_norm, problem.dtype)
+    method = Method(rate, activation, problem.loss, optimizer, problem.weighted, clip_norm)
     given = problem.backend, problem.x, problem.t, problem.dtype
     outputs = problem.sizes[-1]
     x, t, held = apart(*given, validation, seed, loss=problem.loss, outputs=outputs)

@@ -66,6 +66,9 @@ class Trainer:
     lr : float or schedule
         Learning rate: finite and > 0; rounded once to the dtype of `params`. Or one for each step,
         by its number in `steps`: a `ConstantRate`, `StepRate`, `ExponentialRate` or `CosineRate`.
+    clip_norm : float, optional
+        The largest norm of the gradient of all parameters together, finite and > 0: where it is
+        larger, all of the gradient is scaled down.
     backend : str, Backend or None
         What computes; see `get_backend`.
     arithmetic : str or None
@@ -113,6 +116,7 @@ class Trainer:
         loss: str = "mean_squared",
         optimizer: Optimizer = SGD(),
         lr: Rate,
+        clip_norm: float | None = None,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
     ) -> None:
@@ -125,7 +129,8 @@ class Trainer:
         activation = options.activation(activation, len(network) - 1)
         optimizer = options.optimizer(optimizer)
         loss = options.choice("loss", loss, LOSSES)
-        self._method = Method(rate, activation, loss, optimizer)
+        clip_norm = options.clip_norm(clip_norm, self._dtype)
+        self._method = Method(rate, activation, loss, optimizer, clip_norm=clip_norm)
         self._steps = 0
         self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
         self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
@@ -153,6 +158,11 @@ class Trainer:
     def lr(self) -> Rate:
         """The learning rate or its schedule, as it was given."""
         return self._method.lr
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The largest norm of the gradient, if there is one."""
+        return self._method.clip_norm
 
     @property
     def activation(self) -> str | tuple[str, ...]:

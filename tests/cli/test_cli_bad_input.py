@@ -17,7 +17,7 @@ OPTIONS = (
     "--header, --no-header, --separator, --decimal, --encoding, --comment, --na, --format, "
     "--target, --features, --drop, --categorical, --text, --missing, "
     "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
-    "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, "
+    "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, --clip-norm, "
     "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, "
     "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --out, --plot, --help"
 )
@@ -82,6 +82,8 @@ CASES = {
     "and <= 1, got 2.0",
     "train ok.csv --schedule cosine --steps 5 --warmup 5": "`--warmup` must be less than the 5 "
     "steps, got 5",
+    "train ok.csv --clip-norm 0": "`--clip-norm` must be None or a finite number > 0 in float64, "
+    "got 0.0",
     "train ok.csv --warmup -1": "`--warmup` must be a whole number of at least 0, got '-1'",
     "train ok.csv --schedule cosine --lr 0": "`--lr` must be a finite number > 0, got 0.0",
     "train ok.csv --lr x": "`--lr` must be a number, got 'x'",

@@ -133,6 +133,7 @@ def test_several_targets_of_two_values(command):
         (["10", "9", "10", "9"], ("9", "10"), pl.Int64),
         (["1.5", "0.5", "1.5", "0.5"], ("0.5", "1.5"), pl.Float64),
         (["b", "10", "b", "10"], ("10", "b"), pl.String),
+        (["10", "007", "10", "007"], ("007", "10"), pl.String),
     ],
 )
 def test_classes_that_are_numbers_are_sorted_and_written_as_numbers(command, kinds, classes, dtype):
@@ -184,6 +185,29 @@ def test_huber(command):
     y = fcb.predict(result.params, data.data)
     assert ran.value("training loss") == f"{fcb.huber_loss(y, t).loss:.6g}"
     assert ran.value("R2") == f"{metrics.r2_score(t, y):.4f} training"
+
+
+@pytest.mark.parametrize(
+    ("loss", "t"),
+    [("cross_entropy", [0, 1, 2, 0, 1, 2]), ("binary_cross_entropy", [0, 1, 1, 0, 1, 1])],
+)
+def test_a_network_of_classes_that_python_saved(command, loss, t):
+    x = np.array([[0.0], [1.0], [2.0], [0.1], [1.1], [2.1]])
+    result = fcb.train(x, np.array(t), loss=loss, lr=1.0, max_steps=3000)
+    fcb.save("m.safetensors", result)
+    np.save("x.npy", x)
+    assert command("predict m.safetensors x.npy --out y.npy").status == 0
+    assert np.load("y.npy")[:, 0].tolist() == t
+    assert command("predict m.safetensors x.npy --probabilities --out p.npy").status == 0
+    p = fcb.predict_proba(result.params, x, loss=loss)
+    np.testing.assert_array_equal(np.load("p.npy"), p)
+
+
+def test_a_divergence_advises_what_classes_allow(command):
+    np.savez("d.npz", x=[[1e155], [-1e155]] * 2, t=[0, 1, 1, 0])
+    ran = command("train d.npz --loss cross_entropy --lr 1e200 --steps 9")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.endswith("or scale the data with `--standardize inputs`\n")
 
 
 TWO = "`DATA` must hold two values in each target where `--loss` is binary_cross_entropy"

@@ -81,7 +81,7 @@ def test_a_model_without_names(command):
 def test_a_model_file_keeps_everything(tmp_path, dtype):
     params = fcb.init_params((2, 5, 3), seed=4, dtype=dtype)
     scaling = Scaling(np.array([0.5, -0.0]), np.array([1e-300, 3.0]))
-    features = Features((1, 3), (None, None), (0.1, -0.0))
+    features = Features((1, 3), (None, None), (3,), (0.1, -0.0))
     model = Model(params, ("a", 'q"', "", "d\n", "e"), (4, 0, 2), features, 5, scaling, None)
     model.save(tmp_path / "m.safetensors")
     loaded = load(str(tmp_path / "m.safetensors"))

@@ -65,6 +65,7 @@ def read(text, **form):
         ("a b\n1 2\n3 4\n", {"separator": " "}),
         ("a  b\n1 2\n3 4\n", {"separator": "whitespace"}),
         ('"a";"b"\n"1";"2"\n3;4\n', {}),
+        ('"a" "b"\n1 2\n"3" 4\n', {}),
     ],
 )
 def test_a_csv_file_is_read_as_it_is_written(command, text, form):
@@ -173,6 +174,25 @@ def test_a_parquet_file_has_types(command):
     assert command("predict m.safetensors penguins.parquet").out == first.out
 
 
+def test_a_parquet_file_has_nulls(command):
+    frame = pl.DataFrame(
+        {
+            "a": [1.0, None, float("nan"), 3.0],
+            "kind": ["p", None, "q", "p"],
+            "flag": [True, True, None, False],
+            "y": [1, 2, 3, 4],
+        }
+    )
+    frame.write_parquet("t.parquet")
+    ran = command("train t.parquet --missing mean")
+    assert ran.value("a") == "2 missing, filled with 2"
+    assert ran.value("kind") == "2 inputs: p, q; 1 missing, filled with p"
+    assert ran.value("flag") == "1 input: false 0, true 1; 1 missing, filled with 1"
+    frame.with_columns(a=pl.lit(None)).write_parquet("t.parquet")
+    ran = command("train t.parquet --missing mean")
+    assert ran.err.endswith("got none in column 'a': `--drop a` leaves it out\n")
+
+
 def test_text_can_be_left_out(command):
     Path("penguins.csv").write_text(PENGUINS)
     ran = command("train penguins.csv --decimal , --text drop --steps 20 --lr 1e-4")
@@ -193,6 +213,13 @@ def test_numbers_can_be_categories(command):
     )
     assert command("train t.csv --categorical month,grade --out m.safetensors").status == 0
     assert command("predict m.safetensors t.parquet").status == 0
+
+
+def test_as_many_categories_as_are_asked_for(command):
+    rows = "".join(f"p{i:02},{i}\n" for i in range(70))
+    Path("t.csv").write_text(f"id,y\n{rows}")
+    ran = command("train t.csv --categorical id --steps 1")
+    assert ran.value("inputs") == "70, of columns 1: id"
 
 
 def test_unknown_categories(command):
@@ -251,6 +278,16 @@ def test_gaps_are_filled_as_scikit_learn_does(command, how):
     np.testing.assert_array_equal(
         np.load("y.npy"), fcb.predict(load("m.safetensors").params, filled)
     )
+
+
+def test_a_model_fills_gaps_in_where_its_training_had_none(command):
+    Path("t.csv").write_text("a,kind,y\n1,p,1\n4,q,2\n4,q,3\n")
+    ran = command("train t.csv --missing median --out m.safetensors")
+    assert "missing" not in ran.out
+    Path("new.csv").write_text("a,kind\n,\n")
+    Path("same.csv").write_text("a,kind\n4,q\n")
+    want = command("predict m.safetensors same.csv").out
+    assert command("predict m.safetensors new.csv").out == want
 
 
 def test_fills_and_scales_are_those_of_the_rows_trained_on(command):

@@ -55,22 +55,28 @@ CASES = {
     "2: `--decimal ,` reads such numbers",
     "train typo.csv": "`DATA` must hold finite numbers only, got '3x' in column 'a', row 3 of "
     "3: `--na` names texts for missing values, `--categorical` columns of categories",
-    "train ids.csv": "`DATA` must have at most 10 categories in a column that is encoded, got 11 "
-    "in column 'id': `--drop id` leaves it out",
-    "train many.csv": "`DATA` must have at most 50 categories in a column that is encoded, got 60 "
-    "in column 'id': `--drop id` leaves it out",
+    "train ids.csv": "`DATA` must have at most 10 categories in a column of texts, got 11 in "
+    "column 'id': `--drop id` leaves it out, `--categorical` encodes it all the same",
+    "train many.csv": "`DATA` must have at most 50 categories in a column of texts, got 60 in "
+    "column 'id': `--drop id` leaves it out, `--categorical` encodes it all the same",
     "train days.csv": "`DATA` must hold numbers or categories, and no dates, got '2024-01-05' in "
     "column 'day', row 1 of 2: `--drop day` leaves it out",
-    "train gone.csv --missing drop": "`--missing` must leave rows to train on, got a missing value "
+    "train trailing.csv --header --target b": "`DATA` must hold values in each feature column, got "
+    "none in column '': `--drop 2` leaves it out",
+    "train gone.csv": "`DATA` must hold values in each feature column, got none in column 'a': "
+    "`--drop a` leaves it out",
+    "train gaps.csv --missing drop": "`--missing` must leave rows to train on, got a missing value "
     "in each of 2",
-    "train gone.csv --missing mean": "`DATA` must hold values in the rows trained on, got none in "
-    "column 'a': `--drop a` leaves it out",
+    "train late.csv --missing mean --holdout 0.5 --seed 1": "`DATA` must hold values in the rows "
+    "trained on, got none in column 'a': `--drop a` leaves it out",
     "train targets.csv": "`DATA` must hold finite numbers only, got no value in column 'y', row 2 "
     "of 2: `--missing drop` leaves such rows out, `--missing mean` or `median` fills features in",
     "predict m.safetensors t.csv --keep z": f"`--keep` must name columns that are there {THERE}, "
     "got 'z'",
     "predict m.safetensors t.csv --keep a --out y.npy": "`--keep` must come with a .csv or "
     ".parquet file, got 'y.npy'",
+    "predict m.safetensors twice.csv --keep y,predicted_y": "`--keep` must name no column that a "
+    "prediction is called, got 'predicted_y'",
     "predict m.safetensors t.csv --unknown 0": "`--unknown` must be one of 'refuse', 'zeros', got "
     "'0'",
 }
@@ -83,8 +89,12 @@ FILES = {
     "ids": "id,a,y\n" + "".join(f"p{i},{i},{i}\n" for i in range(11)),
     "many": "id,a,y\n" + "".join(f"p{i % 60},{i},{i}\n" for i in range(240)),
     "days": "day,y\n2024-01-05,1\n2024-01-06,2\n",
+    "gaps": "a,b,y\n,1,1\n2,,2\n",
+    "late": "a,b,y\n,1,1\n1,2,2\n",
     "gone": "a,y\n,1\nNA,2\n",
+    "trailing": "a,b,\n1,2,\n3,4,\n",
     "targets": "a,y\n1,1\n2,\n",
+    "twice": "a,b,kind,y,predicted_y\n1,2,p,3,4\n",
 }
 
 

@@ -286,3 +286,16 @@ def test_a_schedule_is_the_librarys(command, linnerud, options, rate):
     assert (ran.status, ran.err) == (0, "")
     assert ran.value("digest") == fcb.digest(expected.params)
     assert ran.value("learning rate") == str(rate)
+
+
+def test_a_gradient_is_clipped_as_the_library_does(command, linnerud):
+    x, t = linnerud
+    ran = command(
+        "train linnerud.csv --target Weight,Waist,Pulse --lr 1e-4 --steps 30 --clip-norm 2.5"
+    )
+    expected = fcb.train(
+        x, t, lr=1e-4, clip_norm=2.5, batch_size=20, max_steps=30, sampling="epoch"
+    )
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.value("digest") == fcb.digest(expected.params)
+    assert ran.value("gradient") == "of a norm of at most 2.5"

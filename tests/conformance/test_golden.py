@@ -69,7 +69,7 @@ def test_compiled_kernels_end_on_the_digests(arithmetic, threads, constant_shape
     shapes = allow_small_kernels(monkeypatch, 99 if constant_shapes else 0)
     backend = fcb.get_backend("numba", arithmetic=arithmetic)
     assert differing_runs(ARITHMETICS[arithmetic], backend) == ()
-    assert len(shapes) == (60 if constant_shapes else 0)
+    assert len(shapes) == (62 if constant_shapes else 0)
 
 
 def test_a_defect_changes_the_digests():

@@ -388,6 +388,17 @@ def test_every_kind_ends_on_the_reference(kind):
     ).equal
 
 
+@pytest.mark.parametrize("recipe", [workloads.CLASSES, workloads.POLICY])
+def test_every_recipe_ends_on_the_reference(recipe):
+    numba = fcb.get_backend("numba")
+    workload = next(w for w in grids.BY_NAME.values() if w.recipe == recipe)
+    assert workload.name.endswith(f" {workload.dtype} {recipe.name}")
+    result = preparing.prepare(workload, numba).result()
+    assert measurement.agreement(workload, numba, result).equal
+    usual = preparing.prepare(workload._replace(recipe=workloads.Recipe()), numba).result()
+    assert not measurement.agreement(workload, numba, usual).equal
+
+
 def moved(result):
     """The result with the smallest change in its first array."""
     first, *rest = result

@@ -152,6 +152,19 @@ def test_all_rounds_are_saved(done):
         assert min(row["seconds"]) > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "recipe", ["batch 32 float32 cross_entropy adam", "batch 1 float32 tanh adam"]
+)
+def test_every_recipe_has_peers_that_do_it(recipe):
+    done = run(BENCHMARKS / "peers.py", "--threads", "1", "--rounds", "1", "--only", recipe)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\nfcbackends numba +[\d.]+ .s .* all bits equal", done.stdout)
+    for package, name in (("torch", "PyTorch"), ("jax", "JAX")):
+        if importlib.util.find_spec(package):
+            assert re.search(rf"\n{name}, .* (within |equal values)", done.stdout)
+
+
 def test_who_does_other_work_is_found_out():
     done = run("-c", JUDGED, path=f"{BENCHMARKS}{os.pathsep}{SOURCE}")
     assert done.returncode == 0, done.stderr
