@@ -30,7 +30,8 @@ from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
 from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate, StepRate
-from fcbackends.models.saving import SavedModel, load, save
+from fcbackends.models.saved import SavedModel
+from fcbackends.models.saving import load, save
 from fcbackends.models.scaling import Scaling
 from fcbackends.training.draws import sample_indices
 from fcbackends.training.history import History

@@ -21,7 +21,7 @@ from fcbackends.cli.scaling import cast
 from fcbackends.cli.targets import Classes
 from fcbackends.maths.activations import Activations
 from fcbackends.models import saving
-from fcbackends.models.saving import NumpyParams, SavedModel
+from fcbackends.models.saved import NumpyParams, SavedModel
 from fcbackends.models.scaling import Floats, Scaling
 
 _ADVICE = "a model of `train --missing mean` or `median` fills such values in"
