@@ -1,4 +1,4 @@
-"""What a model file holds: a network, how to apply it, and how to go on with its training."""
+"""A trained network as a model file holds it."""
 
 from __future__ import annotations
 
