@@ -54,7 +54,7 @@ class Scaling:
         ArgumentError, ArgumentTypeError
             Where x is no such array, or squares of its values are not finite.
         """
-        values = float64(x)
+        values = _float64(x)
         if values.ndim != 2 or 0 in values.shape:
             raise ArgumentError("x", "be of shape (N, K) and not empty", f"shape {values.shape}")
         with np.errstate(all="ignore"):
@@ -68,14 +68,14 @@ class Scaling:
 
     def apply(self, values: Any) -> NDArray[np.float64]:
         """From the columns' own units, (N, K) or (K,), to mean 0 and scale 1."""
-        return (float64(values) - self.mean) / self.scale
+        return (_float64(values) - self.mean) / self.scale
 
     def undo(self, values: Any) -> NDArray[np.float64]:
         """From mean 0 and scale 1, (N, K) or (K,), to the columns' own units."""
-        return float64(values) * self.scale + self.mean
+        return _float64(values) * self.scale + self.mean
 
 
-def float64(x: Any) -> NDArray[np.float64]:
+def _float64(x: Any) -> NDArray[np.float64]:
     """Numbers of any library in NumPy's float64: not every library has it switched on."""
     plain = as_numpy(x) if is_foreign(x) else x
     (plain,) = data.together(library_backend(), "float64", x=plain)
