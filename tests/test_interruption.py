@@ -55,9 +55,10 @@ def child(program, **pipes):
         (SMALL, {}),
         (SMALL, {"sampling": "epoch", "batch_size": 7}),
         (SMALL, {"tol_on": "data"}),
+        (SMALL, {"validation": 0.2}),
         (WIDE, {"batch_size": 64, "dtype": "float32"}),
     ],
-    ids=["small", "epochs", "whole data", "wide"],
+    ids=["small", "epochs", "whole data", "validation", "wide"],
 )
 def test_ctrl_c_ends_a_run(backend, network, run):
     if backend == "numpy" and network is WIDE:

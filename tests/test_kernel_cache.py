@@ -140,6 +140,30 @@ def test_a_whole_file_of_something_else_is_compiled_anew(cache, payload):
     assert all(len(content) > 1000 for content in files(cache).values())
 
 
+TRAINS = """
+import fcbackends as fcb
+from fcbackends.backends import small_kernels
+small_kernels._MOST_KERNELS = 0  # the general kernels, whose parts are called
+x, t = [[0.0, 1.0], [2.0, 3.0], [1.0, 1.0]], [[1.0], [5.0], [2.0]]
+for momentum in {momenta}:
+    optimizer = fcb.SGD(momentum=momentum)
+    print(momentum, fcb.digest(fcb.train(x, t, optimizer=optimizer, lr=0.01, max_steps=9).params))
+"""
+
+
+def test_kernels_of_two_processes_keep_their_own_parts_in_a_third(tmp_path):
+    """Parts of one name, made for other values in each process, may not stand for each other."""
+    x, t = np.array([[0.0, 1.0], [2.0, 3.0], [1.0, 1.0]]), np.array([[1.0], [5.0], [2.0]])
+    how = dict(lr=0.01, max_steps=9, backend="numpy")
+    right = {
+        momentum: f"{momentum} {fcb.digest(fcb.train(x, t, optimizer=optimizer, **how).params)}\n"
+        for momentum, optimizer in ((u, fcb.SGD(momentum=u)) for u in (0.0, 0.5))
+    }
+    for momenta in ([0.0], [0.5], [0.0, 0.5], [0.5, 0.0]):
+        want = "".join(right[momentum] for momentum in momenta)
+        assert run(tmp_path, TRAINS.format(momenta=momenta)) == (0, want, "")
+
+
 @pytest.mark.slow
 def test_processes_that_compile_the_same_kernels_at_once(tmp_path):
     started = [start(tmp_path / "new" / "cache") for _ in range(3)]
@@ -295,33 +319,3 @@ def test_another_numba_compiles_in_its_own_way(numba, tmp_path):
 def test_a_part_cannot_be_called_but_by_kernels():
     with pytest.raises(KeyError, match="is called by kernels alone"):
         sampling.word(np.uint64(1), 2)
-
-
-# --- kernels of several processes in one ---------------------------------------------------------
-
-TRAINS = """
-import sys
-import numpy as np
-import fcbackends as fcb
-from fcbackends.backends import small_kernels
-small_kernels._MOST_KERNELS = 0
-x = np.arange(20.0).reshape(10, 2) / 10
-optimizers = {
-    "plain": fcb.SGD(),
-    "nesterov": fcb.SGD(momentum=0.9, nesterov=True),
-    "decaying": fcb.SGD(weight_decay=0.5, decay_bias=False),
-}
-for name in %r:
-    run = dict(hidden=(3,), optimizer=optimizers[name], lr=0.01, max_steps=20)
-    fast, plain = (fcb.train(x, x, backend=b, **run).params for b in ("numba", "numpy"))
-    print(name, fcb.compare(fast, plain).equal)
-"""
-
-
-@pytest.mark.slow
-def test_kernels_that_several_processes_kept_do_not_mix_in_one(tmp_path):
-    names = "plain", "nesterov", "decaying"
-    for name in names:
-        assert run(tmp_path, TRAINS % ((name,),)) == (0, f"{name} True\n", "")
-    said = "".join(f"{name} True\n" for name in names)
-    assert run(tmp_path, TRAINS % (names,)) == (0, said, "")

@@ -36,11 +36,12 @@ class _Kernel(JITCodeLibrary):  # type: ignore[misc]
         # Numba's own has a round before that spares reference counts: kernels have none.
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
-        # Parts are numbered by each process from one on: of two kernels that two processes kept,
-        # parts of other code can have the same name, and the linker would take the first for both.
+        # Parts that are made in functions, each for other values, differ in name by no more than
+        # how many a process compiled before. Of two kernels that were read from the cache, one
+        # took the other's part of the same name: with momentum it took plain steps.
         for function in self._final_module.functions:
-            if function.linkage is Linkage.linkonce_odr:
-                function.linkage = "internal"
+            if function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
 
 
 class _Part(JITCodeLibrary):  # type: ignore[misc]

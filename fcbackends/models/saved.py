@@ -123,13 +123,11 @@ class SavedModel:
         backend: str | Backend | None,
         arithmetic: str | None,
     ) -> Array:
-        own = library_backend(x=x)
-        (values,) = data.together(own, "float64" if self.inputs else self._dtype, x=x)
-        data.is_one_sample("x", values, columns=len(self.params[0][0]))
-        if self.inputs:
-            scaled = self.inputs.apply(values)
-            with np.errstate(over="ignore"):
-                values = _beside(values, scaled.astype(self._dtype))
+        with np.errstate(over="ignore"):
+            (values,) = data.together(library_backend(x=x), self._dtype, x=x)
+            data.is_one_sample("x", values, columns=len(self.params[0][0]))
+            if self.inputs:
+                values = _beside(values, self.inputs.apply(x).astype(self._dtype))
         if arithmetic is None:
             arithmetic = "ordered" if self.arithmetic == "native" else self.arithmetic
         return function(

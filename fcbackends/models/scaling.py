@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import as_numpy
+from fcbackends.arrays import as_numpy, is_foreign
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data
 from fcbackends.errors import ArgumentError
@@ -76,8 +76,10 @@ class Scaling:
 
 
 def _float64(x: Any) -> NDArray[np.float64]:
-    (x,) = data.together(library_backend(x=x), "float64", x=x)
-    return as_numpy(x)
+    """Numbers of any library in NumPy's float64: not every library has it switched on."""
+    plain = as_numpy(x) if is_foreign(x) else x
+    (plain,) = data.together(library_backend(), "float64", x=plain)
+    return plain
 
 
 def _ordered_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:

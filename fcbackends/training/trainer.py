@@ -223,11 +223,17 @@ class Trainer:
             data.finite(params)
             self._loop.state, self._steps = State(params, tuple(slots)), steps
 
-    def _alike(self, pairs: Any, own: Params) -> Params:
+    def _alike(self, pairs: Params, now: Params) -> Params:
         """Parameters, or what stands beside them, in arrays of the backend's."""
-        made = data.params(self._backend, pairs, self._dtype, beside={"params": self._like})
+
+        def brought(array: Any) -> Any:
+            foreign = arrays.is_foreign(array) and not self._backend.owns(array)
+            return arrays.as_numpy(array) if foreign else array
+
+        own = tuple((brought(w), brought(b)) for w, b in pairs)
+        made = data.params(self._backend, own, self._dtype, beside={"params": self._like})
         came, wanted = (
-            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, own)
+            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, now)
         )
         if came != wanted:
             raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
