@@ -22,6 +22,7 @@ from fcbackends.backends.loop import Plan
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method
+from fcbackends.maths.optimizers import Adam
 from fcbackends.maths.sampling import uniforms
 
 _DTYPES = ("float32", "float64")
@@ -43,6 +44,7 @@ _DIGESTS = {
             "training_loop": "6f77315ab00a965c60d1f61abcf286cf07fbc29932f9638bce0b9bf09dfc702d",
             "activation": "940a2946520db73130180899d087ba1dc4af19f47229173fdfa5326ee3932fc4",
             "loss": "22a14459aa2188383a9eb85e7fb2b915d631dab5004719e979f811fcd0535f31",
+            "optimizer": "7b5592ab9d745ee382fb9a61d77c8e26bfd718ec210638912dcad1f72087f5f8",
         },
         "float64": {
             "fc_forward": "2baaa65e245033217088072b88abe8d51e0c390ca78f81227862d58f6a0202d5",
@@ -53,6 +55,7 @@ _DIGESTS = {
             "training_loop": "afc1cc39170af33db99e754a87f76124896440a246c6213f2f7982e1c761e7f9",
             "activation": "11c86d68a1e4fa2bdcca80cb92016aba5849a40410c2a54ccfd0d580365d2681",
             "loss": "132ecd6c4a912b28beb454199edfff964fa84986c5ad09155e53fe007f85c1af",
+            "optimizer": "d3882518fc7163a1dfdf67f6f599c4eb5e8380edcc8783765c25797229093645",
         },
     },
     "fused": {
@@ -65,6 +68,7 @@ _DIGESTS = {
             "training_loop": "d662c3d82756ce1a189fa97cf73bdfa8c5babeae64568b5743afb1cf17c32c15",
             "activation": "a36e4fb693e7673a0876324c58c9a07bcc9f9a1db75140e481c22a783334e544",
             "loss": "3c7222e2cde8804c2ab2b8e49578ad2a55fe9bb60e0774b62f99ca3bf4959b37",
+            "optimizer": "aaf90163f915dfc0e07549428fd58e547121d54f437dacfb1d101e8974c10eb9",
         },
         "float64": {
             "fc_forward": "6dfb77bdb1947019c87b50479358883b02b11c136d47081f8d5ee6f943918a2a",
@@ -75,6 +79,7 @@ _DIGESTS = {
             "training_loop": "55353d293aa63215414741c3ad6df207c030386d0511c90c40d9af707458d7d9",
             "activation": "6b8cdec550578d26f1448787763e3921903c5dab3fb5374e12421cf45860671d",
             "loss": "c66c28c0c3198f3ebd7c61dda23d38a431cf1e4f226cc2bf1ad0e94efea98072",
+            "optimizer": "bbd2657e065aa383a7ac0b574c6ca60ccb43ac43955e3508ea40a0a98dc2f673",
         },
     },
 }
@@ -109,6 +114,7 @@ def _find(backend: Backend) -> Conformance:
         if "float64" in dtypes:  # which some activations and losses are computed in
             results["activation"] = _activated(backend, dtype)
             results["loss"] = _lost(backend, dtype)
+        results["optimizer"] = _moved(backend, dtype)
         for function, result in results.items():
             if digest(result) != _DIGESTS[backend.arithmetic][dtype][function]:
                 return Conformance(
@@ -234,6 +240,15 @@ def _lost(backend: Backend, dtype: str) -> list[Any]:
     loop = backend.training_loop(params, _METHOD._replace(loss="cross_entropy", weighted=True))
     losses = [loop.step(x, weighted, 1), loop.step(x[3, ...], weighted[3, ...], 2)]
     return [*found, loop.params, np.array([*losses, loop.loss(x, weighted)])]
+
+
+def _moved(backend: Backend, dtype: str) -> list[Any]:
+    """What comes of steps of an optimizer with all operations that any has."""
+    numbers = functools.partial(_numbers, backend, dtype)
+    x, t, params = numbers(17, 19), numbers(17, 5), ((numbers(19, 5), numbers(5)),)
+    loop = backend.training_loop(params, _METHOD._replace(optimizer=Adam(weight_decay=0.1)))
+    losses = [loop.step(x, t, number) for number in (1, 2, 3)]
+    return [loop.params, np.array(losses)]
 
 
 def _results(backend: Backend, dtype: str) -> dict[str, Any]:
