@@ -80,6 +80,8 @@ CLASS_INDICES = [
     *of_each(KNOWN, [0, 1, -1, 7, 1], Plain, f"{BOTH} -1 among them"),
     *of_each([train, many], [0, 1, -3, 0, 1], Plain,
              f"{INDICES}, with indices from 0 on, got -3 among them"),
+    *of_each([train, many], [0, 1, 2**16, 0, 1], Plain,
+             "`classes` must be given where `t` names so many, got class 65536"),
     (lambda: train(classes=1), Plain,
      f"{INDICES}, with indices from 0 to 0, got 1 among them"),
     *of_each(KNOWN, np.array(CLASSES, "f4"), Type, f"{INDICES} (N, 2), got dtype float32"),

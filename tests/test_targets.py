@@ -82,13 +82,22 @@ def golden(count):
 def of(inspect):
     return {name: list(inspect(kernel).values()) for name, kernel in kernels.items()}
 
+ended = [golden(count) for count in (1, 2)]
+# Of what the golden runs are compiled to, one dtype of what is small or unlike the rest.
+for family, dtype, how in list(jit._made):
+    name = jit._name(family)
+    if name.startswith(("activations", "losses", "training.train_steps_adam_dec")):
+        if (dtype, how) == ("float32", arithmetic):
+            kernels[f"{name} {dtype}"] = family(dtype, arithmetic)
+
 print(json.dumps({
     "same": [a == b for a, b in zip(got, want, strict=True)],
     "digests": want,
     "tile": [tiles.VECTOR_BYTES, tiles.ROWS],
     "arithmetic": arithmetic,
     "threads": threads.threads_for(10_000),
-    "golden": [golden(count) for count in (1, 2)],
+    "golden": ended,
+    "made": len(jit._made),
     "own kernels": worth_their_own,
     "code": of(lambda kernel: kernel.inspect_asm()),
     "ir": of(lambda kernel: kernel.inspect_llvm()),
@@ -153,9 +162,7 @@ def compiled(tmp_path_factory):
             said = known[target, arithmetic] = json.loads(out)
             assert said["arithmetic"] == arithmetic
             # Machine code that another process made cannot be looked into.
-            # The loss, which has no products, is always compiled as ordered.
-            others = 2 if arithmetic == "fused" else 0
-            assert len(files(folder)) == len(said["code"]) + others
+            assert len(files(folder)) == said["made"]
         return known[target, arithmetic]
 
     return compile_for
@@ -234,7 +241,7 @@ def test_what_is_rounded_twice_is_let_through():
 
 
 KERNELS = 2 * (3 + 3 + 3)
-"""Of layers, of trainings and of small networks, in both dtypes."""
+"""Of layers, of trainings and of small networks, in both dtypes; there are more."""
 
 
 def assert_not_fused(name, code):
@@ -257,13 +264,13 @@ def test_the_hosts_layers_have_numpys_bits_and_fuse_no_product(tmp_path):
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_product_is_fused_with_a_sum(target, compiled):
     code = compiled(target)["code"]
-    assert len(code) == KERNELS
+    assert len(code) > KERNELS
     for name, (text,) in code.items():
         assert_not_fused(name, text)
 
 
 CALL = re.compile(r"call .*@llvm\.fma\.(?:v(\d+))?f(?:32|64)\(")
-WITHOUT_PRODUCTS = ("layers.loss_and_gradient",)
+WITHOUT_MATRICES = ("layers.loss_and_gradient", "activations.", "losses.")
 
 
 def assert_fused_as_written(name, ir, code):
@@ -274,7 +281,7 @@ def assert_fused_as_written(name, ir, code):
     written = CALL.findall(ir)
     found = FUSED.findall(code)
     assert not re.search(r"\bfmaf?\b", code), name
-    if name.startswith(WITHOUT_PRODUCTS):
+    if name.startswith(WITHOUT_MATRICES):
         assert (written, found) == ([], []), name
     else:
         assert 0 < len(found) <= sum(int(lanes or 1) for lanes in written), name
@@ -286,7 +293,7 @@ def test_fused_sums_are_one_instruction_each_and_nothing_else_is(target, compile
     if not (ARM or (X86 and host_has("fma"))):
         pytest.skip("this machine has no fused multiply-add")
     said = compiled(target, "fused")
-    assert len(said["code"]) == KERNELS
+    assert len(said["code"]) > KERNELS
     for name, (code,) in said["code"].items():
         assert_fused_as_written(name, said["ir"][name][0], code)
 
@@ -297,14 +304,14 @@ def test_a_target_without_the_instruction_calls_the_c_librarys_function(compiled
         pytest.skip("every ARM of 64 bits has the instruction")
     for name, (code,) in compiled("generic", "fused")["code"].items():
         calls = re.findall(r"\bfmaf?\b", code)
-        assert bool(calls) != name.startswith(WITHOUT_PRODUCTS), name
+        assert bool(calls) != name.startswith(WITHOUT_MATRICES), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cpu", ["generic", "apple-m1", "neoverse-v1"])
 def test_arm_fuses_what_is_written_so_and_nothing_else(cpu, compiled):
     kernels = compiled("generic", "fused")["ir"]
-    assert len(kernels) == KERNELS
+    assert len(kernels) > KERNELS
     for name, (ir,) in kernels.items():
         assert_fused_as_written(name, ir, code_for_arm(ir, cpu, 0, optimises=False))
 
@@ -368,7 +375,7 @@ def code_for_arm(ir, cpu, level, *, optimises):
 )
 def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled):
     kernels = compiled("generic")["ir"]
-    assert len(kernels) == KERNELS
+    assert len(kernels) > KERNELS
     for name, (ir,) in kernels.items():
         code = code_for_arm(ir, cpu, level, optimises=True)
         assert_not_fused(name, code)
@@ -382,7 +389,7 @@ def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled)
 @pytest.mark.parametrize("cpu", ["generic", "neoverse-v1"])
 def test_arm_fuses_no_product_of_kernels_that_the_host_optimised(cpu, compiled):
     kernels = compiled("host")["ir"]
-    assert len(kernels) == KERNELS
+    assert len(kernels) > KERNELS
     for name, (ir,) in kernels.items():
         assert_not_fused(name, code_for_arm(ir, cpu, 3, optimises=False))
 

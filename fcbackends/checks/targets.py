@@ -14,6 +14,9 @@ from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.losses import LOSSES
 
+_MOST_FOUND = 2**16
+"""So many classes are taken from the largest index: more are more likely no classes."""
+
 _MOST_OFF = 1e-4
 """A sum of probabilities may be so far from 1: what float32 makes of some thousand of them."""
 
@@ -101,6 +104,8 @@ def _at_places(indices: Array, count: int | None, name: str) -> Array:
         limit = "0 on" if count is None else f"0 to {count - 1}"
         got = f"{low if low < 0 else high} among them"
         raise ArgumentError(name, f"{required}, with indices from {limit}", got)
+    if count is None and high >= _MOST_FOUND:
+        raise ArgumentError("classes", f"be given where `{name}` names so many", f"class {high}")
     places = arrays.beside(indices, np.arange(count or high + 1, dtype=np.int64))
     wide = xp.astype(indices, places.dtype, copy=False)
     return xp.astype(wide[:, None] == places[None, :], xp.int8)
