@@ -18,11 +18,12 @@ from fcbackends.conformance.running import run_cases
 from fcbackends.conformance.tally import Level
 from fcbackends.conformance.values import MAGNITUDES
 from fcbackends.maths.activations import ACTIVATIONS, of_hidden_layers
+from fcbackends.maths.network import State
 from fcbackends.maths.optimizers import Rule
 from tests import broken
 from tests.broken import backend_of
 from tests.cases import quick_first
-from tests.oracle import fast, slow
+from tests.oracle import descended, fast, slow
 
 BOTH = ("float32", "float64")
 NATIVE = fcb.get_backend("numpy", arithmetic="native")
@@ -257,10 +258,10 @@ def test_a_finding_tells_the_first_value_in_full():
 
 @pytest.mark.slow
 def test_a_backend_that_flushes_is_of_class_b_and_keeps_it():
-    def flush(function):
-        def plain(values):
-            return tuple(map(plain, values)) if isinstance(values, tuple) else np.asarray(values)
+    def plain(values):
+        return tuple(map(plain, values)) if isinstance(values, tuple) else np.asarray(values)
 
+    def flush(function):
         return lambda *arguments: plain(function(*flushing(arguments)))
 
     # The oracle adds the last sum of a loss as numbers, which do not flush.
@@ -271,6 +272,9 @@ def test_a_backend_that_flushes_is_of_class_b_and_keeps_it():
     )(y, t)
     changes["descend"] = lambda p, g, lr: np.asarray(
         flushing(p) - flushing(np.full(1, lr, p.dtype)) * flushing(g)
+    )
+    changes["descended"] = lambda rule, state, gradients, constants: plain(
+        descended(rule, State(*flushing(state)), flushing(gradients), constants)
     )
     verdict = verify(backend_of(fast, **changes), cases=300)
     assert (verdict.stated, verdict.observed, verdict.passed) == ("B", "B", True)
