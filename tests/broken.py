@@ -147,7 +147,7 @@ def flushed(a):
 
 def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
     """A backend that computes with these functions, some of them changed."""
-    ops = {"clipped": clipped, **{n: getattr(ops, n) for n in LAYER_OPS}}
+    ops = {"clipped": clipped, "descended": descended, **{n: getattr(ops, n) for n in LAYER_OPS}}
     ops = network_of(SimpleNamespace(**{**ops, **changes}))
 
     def sgd_step(params, x, t, method):
@@ -166,7 +166,7 @@ def backend_of(ops, name="of the oracle", arithmetic="ordered", **changes):
         if form.rule.clipped:
             *constants, most = constants
             gradients = ops.clipped(gradients, most)
-        return State(*descended(form.rule, state, gradients, constants)), loss
+        return State(*ops.descended(form.rule, state, gradients, constants)), loss
 
     def loss_of(params, x, t, form):
         y = ops.predict(params, x, form.activation)

@@ -55,7 +55,11 @@ class Draws:
     def __init__(self, seed: int, index: int) -> None:
         self._key = word(word(seed, index), 0)
         self._used = 0
-        self._decisions = iter((self._words(_DECISIONS) >> np.uint64(11)).tolist())
+        self._decisions = self._more_decisions()
+
+    def _more_decisions(self) -> list[int]:
+        """Those that come next, last first."""
+        return (self._words(_DECISIONS) >> np.uint64(11)).tolist()[::-1]
 
     def _words(self, count: int) -> NDArray[np.uint64]:
         counters = np.arange(self._used, self._used + count, dtype=np.uint64)
@@ -64,7 +68,9 @@ class Draws:
 
     def share(self) -> float:
         """A number in [0, 1)."""
-        return float(next(self._decisions)) * 2.0**-53
+        if not self._decisions:
+            self._decisions = self._more_decisions()
+        return float(self._decisions.pop()) * 2.0**-53
 
     def one_in(self, count: int) -> bool:
         """Whether this is the one time in so many."""

@@ -13,6 +13,7 @@ from fcbackends.kernels.elements import (
     decay,
     moving,
     scale_to,
+    suffix,
 )
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
@@ -36,7 +37,6 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
     update, way, decays_bias = moving((rule[0], *PLAIN[1:])), DECAYS[rule[1]], int(rule[2])
     decays, at_once = way != 0, sums and moves
 
-    @called
     def descend(network, rows, team):
         memory, shared = network.memory, network.shared[0]
         constants = row(memory, shared.constants, MOST_CONSTANTS)
@@ -102,7 +102,17 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                     to = layer.transposed + column * inputs
                     _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
 
-    return descend
+    return _named(descend, f"{suffix(rule)}_{sums}_{moves}")
+
+
+def _named(function: Any, more: str) -> Any:
+    """A part of kernels by a name of its own.
+
+    Kernels that are read from the cache bring their parts with them, and of two by one name the
+    process uses either.
+    """
+    function.__qualname__ += more
+    return called(function)
 
 
 @functools.cache
@@ -117,7 +127,6 @@ def descending(rule: Rule) -> Any:
     sum_gradient = _through_weights(rule, sums=True, moves=False)
     move = _through_weights(rule, sums=False, moves=True)
 
-    @called
     def descend(network, rows, team):
         memory = network.memory
         sum_gradient(network, rows, team)
@@ -131,7 +140,7 @@ def descending(rule: Rule) -> Any:
         memory[scratch_of(network, team.thread)] = scale_to(most, _sum_of_squares(network))
         move(network, rows, team)
 
-    return descend
+    return _named(descend, suffix(rule))
 
 
 @called
