@@ -257,7 +257,7 @@ def test_single_steps_leave_no_memory_behind(backend):
     tracemalloc.start()
     try:
         # Python keeps up to 2000 small tuples for its next ones, and a step of NumPy's fills that.
-        steps(2500)
+        steps(8000)
         before, _ = tracemalloc.get_traced_memory()
         steps(2000)
         after, peak = tracemalloc.get_traced_memory()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fcbackends.arrays import dtype_of
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import backend_for
@@ -70,16 +72,16 @@ def checked(
     chosen = backend_for(backend, arithmetic, x=x, t=t, **leaves)
     dtype = options.dtype_name(dtype)
     loss = options.choice("loss", loss, LOSSES)
-    network = None
-    if params is not None:
-        network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
-    outputs = None if network is None else network[-1][0].shape[1]
+    # What is no network is refused below.
+    outputs = np.size(list(leaves.values())[-1]) if leaves else None
     t = targets.as_batch(chosen, t, loss, outputs=outputs, classes=classes)
     x, t = data.training_data(chosen, x, t, dtype, leaves)
     targets.suit(t, loss)
     between = options.hidden_sizes(hidden)
     sizes: tuple[int, ...] = (x.shape[1], *between, t.shape[1])
-    if network is not None:
+    network = None
+    if params is not None:
+        network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
         kind = dtype_of(network[0][0])
         if kind != dtype:
             raise ArgumentTypeError("params", f"be of `dtype` {dtype}", kind)
