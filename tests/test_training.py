@@ -259,6 +259,7 @@ def test_single_steps_leave_no_memory_behind(backend):
         # Python keeps up to 2000 small tuples for its next ones, and a step of NumPy's fills that.
         steps(8000)
         before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
         steps(2000)
         after, peak = tracemalloc.get_traced_memory()
     finally:

@@ -21,7 +21,7 @@ def test_all_backends_that_are_there_are_verified(command, monkeypatch):
     ran = command("verify --cases 60")
     assert (ran.status, ran.err) == (0, "")
     assert [line.split()[0] for line in ran.out.splitlines()] == ["backend", "numpy", "numba"]
-    assert ran.value("numpy").startswith("A      A         112 of 112     60  ")
+    assert ran.value("numpy").startswith("A      A       112 of 112     60  ")
     assert ran.value("numba").endswith("      0            every bit is as it must be")
 
 
@@ -61,7 +61,7 @@ def test_one_case_alone_is_shown_again(command):
     assert (
         command("verify numpy --case 3")
         .value("numpy")
-        .startswith("A      A         112 of 112      1")
+        .startswith("A      A       112 of 112      1")
     )
 
 
@@ -69,7 +69,7 @@ def test_without_cases_there_are_the_self_test_and_the_golden_runs(command):
     assert (
         command("verify numpy --cases 0")
         .value("numpy")
-        .startswith("A      A         112 of 112      0       0       0")
+        .startswith("A      A       112 of 112      0       0       0")
     )
     fcb.register_backend("acme", lambda: backend_of(fast, forward=reversed_forward))
     ran = command("verify acme --cases 0")
