@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from fcbackends.arrays import dtype_of
 from fcbackends.backends.backend import Backend
@@ -72,9 +71,7 @@ def checked(
     chosen = backend_for(backend, arithmetic, x=x, t=t, **leaves)
     dtype = options.dtype_name(dtype)
     loss = options.choice("loss", loss, LOSSES)
-    # What is no network is refused below.
-    outputs = np.size(list(leaves.values())[-1]) if leaves else None
-    t = targets.as_batch(chosen, t, loss, outputs=outputs, classes=classes)
+    t = targets.as_batch(chosen, t, loss, outputs=_outputs_of(leaves), classes=classes)
     x, t = data.training_data(chosen, x, t, dtype, leaves)
     targets.suit(t, loss)
     between = options.hidden_sizes(hidden)
@@ -96,3 +93,11 @@ def checked(
     if weighted:
         t = targets.weighted(chosen, t, sample_weight)
     return Problem(chosen, x, t, sizes, dtype, network, loss, weighted)
+
+
+def _outputs_of(leaves: Mapping[str, Any]) -> int | None:
+    """As many as the last bias has numbers; what is no network is refused where it is read."""
+    try:
+        return len(list(leaves.values())[-1])
+    except (IndexError, TypeError):
+        return None
