@@ -192,7 +192,7 @@ def test_nine_of_ten_ordinary_layers_tell_a_wrong_sum(forward):
 def test_nine_of_ten_trainings_in_float32_tell_an_unrounded_rate():
     backend = backend_of(fast, descend=broken.wide_descent)
     caught = []
-    for index in range(0, 4000 * CASES_A_FORM, CASES_A_FORM):
+    for index in range(0, 7000 * CASES_A_FORM, CASES_A_FORM):
         case = make_case(0, index)
         is_plain = case.kind == "training" and case.method.form.rule == Rule()
         if is_plain and case.dtype == "float32" and case.numbers == "ordinary":
