@@ -222,7 +222,10 @@ SMALL = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "sizes", "batch_size", "weighted"), quick_first(SMALL, 8))
+@pytest.mark.parametrize(
+    ("loss", "sizes", "batch_size", "weighted"),
+    [*SMALL[:8], *(pytest.param(*case, marks=pytest.mark.campaign) for case in SMALL[8:])],
+)
 @of_each_dtype
 @pytest.mark.parametrize("optimizer", quick_first([fcb.SGD(), ADAM], 1))
 @pytest.mark.parametrize("arithmetic", quick_first(["ordered", "fused"], 1))
@@ -287,14 +290,14 @@ def test_any_training_on_strict_arrays(optimizer, arithmetic, **choice):
     assert_all_end_alike(["array_api_strict"], **how, **choice)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @given(
     **any_training,
     optimizer=st.sampled_from(OPTIMIZERS),
     arithmetic=st.sampled_from(["ordered", "fused"]),
     small=st.booleans(),
 )
-@examples(150)
+@examples(15)
 def test_any_training_at_all(optimizer, arithmetic, small, **choice):
     with pytest.MonkeyPatch.context() as patch:
         allow_small_kernels(patch, 99 if small else 0)
