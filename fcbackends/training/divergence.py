@@ -22,15 +22,18 @@ class Checkpoint(NamedTuple):
         now = Checkpoint(step, loop.state)
         return now if _is_finite(now.state) else self
 
-    def go_back(self, loop: Loop, x: Array, t: Array, plan: Plan, last: int) -> int:
+    def go_back(self, loop: Loop, x: Array, t: Array, plan: Plan, last: int) -> Checkpoint:
         """Take a loop, now after step `last`, back to the last step with finite parameters.
 
         Values can overflow in the update of a step whose loss was finite, and hide behind a ReLU
         for some steps. Looking at each update would slow every run; since the draws are a pure
         function of the step, the steps after the checkpoint are instead taken again, in halves.
         """
-        if _is_finite(loop.state):
-            return last
+        now = Checkpoint(last, loop.state)
+        if _is_finite(now.state):
+            return now
+        # What has begun is ended: nobody knows yet which parameters are the last finite ones.
+        loop.called_off = None
         unwatched = plan._replace(tol=None, tol_on="batch", record_every=last + 1)
         finite, not_finite = self, last
         while not_finite - finite.step > 1:
@@ -43,7 +46,7 @@ class Checkpoint(NamedTuple):
             else:
                 finite = moved
         loop.state = finite.state
-        return finite.step
+        return finite
 
 
 def _is_finite(state: State) -> bool:

@@ -19,12 +19,13 @@ from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
-from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.interruption import Ending, OnInterrupt, ending, interruptible
 from fcbackends.training.looks import Looks
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
+from fcbackends.training.runs import deadline_of
 from fcbackends.training.validation import apart
 
 
@@ -53,6 +54,7 @@ def train_many(
     sample_weight: Any = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
+    time_limit: float | None = None,
     tol: float | None = None,
     tol_on: LossScope = "batch",
     sampling: Sampling = "replacement",
@@ -89,6 +91,9 @@ def train_many(
         As for `train`.
     validation : (x, t), optional
         As for `train`, the same data for all networks; no share.
+    time_limit : float, optional
+        As for `train`, for all networks together. Those whose turn has not come by then are
+        returned as after Ctrl-C.
     patience : int, optional
         As for `train`: each network stops by itself.
     progress : bool, optional
@@ -120,6 +125,7 @@ def train_many(
     >>> fcb.compare(results[1].params, alone.params).equal
     True
     """
+    deadline = deadline_of(time_limit)
     given = loss, classes, sample_weight
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *given)
     if problem.given is not None:
@@ -157,16 +163,17 @@ def train_many(
     def loop_of(task: _Task) -> Loop:
         return chosen.training_loop(problem.first_params(task.plan.seed), task.method)
 
-    def train_one(task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
-        loop = loop_of(task)
-        outcome = Outcome(0, math.nan, np.empty(0), "interrupted")
-        if not interrupted():
+    def train_one(task: _Task, ending: Ending) -> TrainResult:
+        loop, why = loop_of(task), ending()
+        if why:
+            outcome = Outcome(0, math.nan, np.empty(0), why, loop.state)
+        else:
             own_x, own_t = (_taken(array, task.rows) for array in (problem.x, problem.t))
             looks = held and Looks(held, patience, None, task.method.lr)
             outcome = run_segments(
-                loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted, looks=looks
+                loop, own_x, own_t, task.plan, 0, max_steps, ending=ending, looks=looks
             )
-        return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
+        return result_of(outcome, chosen.arithmetic, task.method, task.plan, 0)
 
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     forms = {task.method.form: task for task in tasks}
@@ -177,7 +184,8 @@ def train_many(
             Looks(held, patience, None, task.method.lr).prepare(loop)
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
-        results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))
+        why = ending(interrupted, deadline)
+        results = tuple(_in_threads(chosen, threads, train_one, tasks, why, advanced))
     if interrupted() and not returns:
         raise KeyboardInterrupt
     return results
@@ -186,15 +194,15 @@ def train_many(
 def _in_threads(
     backend: Backend,
     threads: int,
-    train_one: Callable[[_Task, Callable[[], bool]], TrainResult],
+    train_one: Callable[[_Task, Ending], TrainResult],
     tasks: Sequence[_Task],
-    interrupted: Callable[[], bool],
+    ending: Ending,
     advanced: Callable[[int], object],
 ) -> Iterator[TrainResult]:
     """The tasks' results in their order, each task on one thread of so many."""
     if threads == 1:
         for task in tasks:
-            yield train_one(task, interrupted)
+            yield train_one(task, ending)
             advanced(1)
         return
     # Imported here: it is a third of the time that importing fcbackends takes.
@@ -211,7 +219,7 @@ def _in_threads(
                 number, task = waiting.popleft()
             except IndexError:
                 return
-            results[number] = train_one(task, interrupted)
+            results[number] = train_one(task, ending)
             with lock:
                 advanced(1)
 

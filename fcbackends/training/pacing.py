@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Loop, Plan
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Params
+from fcbackends.maths.network import Params, State
 from fcbackends.training.divergence import Checkpoint
+from fcbackends.training.interruption import Ending
 from fcbackends.training.looks import Looks
 
-# A segment is one call into the backend's loop: Ctrl-C and the progress bar wait for its end.
+# A segment is one call into the backend's loop: the progress bar waits for its end, and so does
+# Ctrl-C, where the loop does not ask for it.
 _SEGMENT_SECONDS = 0.05
 _SEGMENT_GROWTH = 8
+
+_GRACE_SECONDS = 0.1
+"""So long a last look may take once a run has to end."""
 
 _LOOKS_APART = 20
 """Checkpoints take at most one part in so many of a run's time."""
@@ -31,6 +36,7 @@ class Outcome(NamedTuple):
     loss: float
     losses: NDArray[np.float64]
     stop_reason: str
+    state: State
     diverged_at: int | None = None
     looks: Looks | None = None
 
@@ -43,24 +49,26 @@ def run_segments(
     first: int,
     stop: int,
     *,
-    interrupted: Callable[[], bool],
+    ending: Ending,
     advanced: Callable[[int, float], object] = lambda steps, loss: None,
     looks: Looks | None = None,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
-    `interrupted` is asked after each segment, and `advanced` told its steps and loss. Where the
-    loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
-    all parameters are; before the first they are to be. There are `looks` at each multiple of
-    `record_every` and after the last step.
+    `ending` is asked before the first segment and after each, and by the loop within long ones, and
+    `advanced` told its steps and loss. Where the loss, or at the end a parameter, is not finite,
+    the loop goes back to the last step after which all parameters are; before the first they are to
+    be. There are `looks` at each multiple of `record_every` and after the last step, unless this
+    has to end first; a loss that nobody had the time to compute is NaN.
     """
     steps, loss = first, math.nan
     parts = [np.empty(0)]
-    stop_reason = "max_steps"
     checkpoint = Checkpoint(first, loop.state)
     looked, look_seconds = time.perf_counter(), 0.0
     length = _first_length(plan.batch_size, checkpoint.state.params)
-    while steps < stop:
+    stop_reason = ending() or "max_steps"
+    loop.called_off = lambda: ending() is not None
+    while steps < stop and stop_reason == "max_steps":
         begin = time.perf_counter()
         if steps > first and begin - looked >= _LOOKS_APART * look_seconds:
             checkpoint = checkpoint.moved_on(loop, steps)
@@ -70,37 +78,56 @@ def run_segments(
         if looks:
             end = min(end, (steps // plan.record_every + 1) * plan.record_every)
         segment = loop.run(x, t, plan, steps, end)
-        taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
+        taken, steps = segment.steps - steps, segment.steps
+        loss = segment.loss if taken or segment.diverged_at is not None else loss
         parts.append(segment.losses)
         if segment.diverged_at is not None:
-            steps = checkpoint.go_back(loop, x, t, plan, steps)
+            steps, state = checkpoint.go_back(loop, x, t, plan, steps)
             losses, at = np.concatenate(parts), segment.diverged_at
-            return Outcome(steps, loss, losses, "diverged", at, looks)
+            return Outcome(steps, loss, losses, "diverged", state, at, looks)
         advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
             break
         length = _next_length(taken, time.perf_counter() - begin)
-        if looks and steps < stop and steps % plan.record_every == 0:
+        if looks and taken and steps < stop and steps % plan.record_every == 0:
             stop_reason = looks.look(loop, steps, loss) or stop_reason
             if stop_reason != "max_steps":
                 break
-        if interrupted():
-            stop_reason = "interrupted"
-            break
+        stop_reason = ending() or stop_reason
     losses = np.concatenate(parts)
-    if plan.tol_on == "data" and steps % plan.record_every != 0:
+    too_late = _after(ending, _GRACE_SECONDS)
+    loop.called_off = too_late
+    due = steps // plan.record_every - first // plan.record_every
+    if plan.tol_on == "data" and (steps % plan.record_every != 0 or len(losses) < due):
         loss = loop.loss(x, t)
-    last = checkpoint.go_back(loop, x, t, plan, steps)
-    if last < steps or not math.isfinite(loss):
-        return Outcome(last, loss, losses, "diverged", min(last + 1, steps), looks)
-    if looks:
+        losses = np.append(losses, [loss] * (due - len(losses)))
+    last, state = checkpoint.go_back(loop, x, t, plan, steps)
+    unknown = steps == first or (math.isnan(loss) and too_late())
+    if last < steps or not (math.isfinite(loss) or unknown):
+        return Outcome(last, loss, losses, "diverged", state, min(last + 1, steps), looks)
+    if looks and steps > first:
         reason = looks.look(loop, steps, loss)
         if stop_reason == "max_steps":
             stop_reason = reason or stop_reason
         if looks.best and looks.best.state:
-            loop.state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
-    return Outcome(steps, loss, losses, stop_reason, None, looks)
+            state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
+            loop.state = state
+    return Outcome(steps, loss, losses, stop_reason, state, None, looks)
+
+
+def _after(ending: Ending, seconds: float) -> Callable[[], bool]:
+    """Whether a run has had to end for so long, from the first question on after which it has."""
+    since: float | None = None
+
+    def too_late() -> bool:
+        nonlocal since
+        if ending() is None:
+            return False
+        since = time.perf_counter() if since is None else since
+        return time.perf_counter() - since >= seconds
+
+    return too_late
 
 
 def _first_length(batch_size: int, params: Params) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, State
+from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
-from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.interruption import OnInterrupt, ending, interruptible
 from fcbackends.training.looks import Callback, Looks
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
@@ -38,6 +39,7 @@ def train(
     clip_norm: float | None = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
+    time_limit: float | None = None,
     tol: float | None = None,
     tol_on: LossScope = "batch",
     sampling: Sampling = "replacement",
@@ -94,6 +96,9 @@ def train(
         Samples a step.
     max_steps : int
         The most steps to take.
+    time_limit : float, optional
+        The most seconds from the call on, > 0: after them the run ends with the steps that it has
+        taken, be it none. To compile a kernel, which takes seconds once, is not broken off.
     tol : float, optional
         Stop where the watched loss is at most this.
     tol_on : {"batch", "data"}
@@ -128,8 +133,8 @@ def train(
     progress : bool, optional
         A progress bar on stderr: always, never, or (None) after two seconds on a terminal.
     on_interrupt : {"raise", "return"}
-        What Ctrl-C leads to, once the step under way is done: KeyboardInterrupt, or the result so
-        far, with stop_reason "interrupted".
+        What Ctrl-C leads to, once the step under way is done, or left and undone where it is long:
+        KeyboardInterrupt, or the result so far, with stop_reason "interrupted".
 
     Returns
     -------
@@ -155,6 +160,7 @@ def train(
     array([[3.],
            [5.]])
     """
+    deadline = deadline_of(time_limit)
     of_loss = loss, classes, sample_weight
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
     activation = options.activation(activation, len(problem.sizes) - 2)
@@ -183,9 +189,15 @@ def train(
     loop = problem.backend.training_loop(problem.first_params(plan.seed), method)
     if problem.given is not None:
         data.finite(loop.params)
-    outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, shown, looks)
+    outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, deadline, shown, looks)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, loop.state, arithmetic, method, plan, 0, interrupted, returns)
+    return ended(outcome, arithmetic, method, plan, 0, interrupted, returns)
+
+
+def deadline_of(time_limit: Any) -> float | None:
+    """When, on the clock of `time.perf_counter`, a run that begins now is to end, if it is."""
+    seconds = options.time_limit(time_limit)
+    return None if seconds is None else time.perf_counter() + seconds
 
 
 def looks_at(
@@ -206,6 +218,7 @@ def run_loop(
     plan: Plan,
     first: int,
     stop: int,
+    deadline: float | None,
     progress: bool | None,
     looks: Looks | None,
 ) -> tuple[Outcome, bool]:
@@ -225,7 +238,7 @@ def run_loop(
             plan,
             first,
             stop,
-            interrupted=interrupted,
+            ending=ending(interrupted, deadline),
             advanced=advanced,
             looks=looks,
         )
@@ -234,7 +247,6 @@ def run_loop(
 
 def ended(
     outcome: Outcome,
-    state: State,
     arithmetic: str,
     method: Method,
     plan: Plan,
@@ -250,7 +262,7 @@ def ended(
     if interrupted and not returns:
         raise KeyboardInterrupt
     if outcome.diverged_at is not None:
-        raise DivergenceError(outcome.diverged_at, state.params)
+        raise DivergenceError(outcome.diverged_at, outcome.state.params)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
     outcome = outcome._replace(stop_reason=stop_reason)
-    return result_of(outcome, state, arithmetic, method, plan, first)
+    return result_of(outcome, arithmetic, method, plan, first)

@@ -23,7 +23,7 @@ from fcbackends.maths.schedules import Rate
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.runs import deadline_of, ended, looks_at, run_loop
 from fcbackends.training.validation import apart
 
 
@@ -326,6 +326,7 @@ class Trainer:
         sample_weight: Any = None,
         batch_size: int = 1,
         max_steps: int = 100_000,
+        time_limit: float | None = None,
         tol: float | None = None,
         tol_on: LossScope = "batch",
         sampling: Sampling = "replacement",
@@ -347,6 +348,7 @@ class Trainer:
         the optimizer's state and the number of steps as they were there. Where `callback` raises
         an exception other than StopIteration, the Trainer is back where the run began.
         """
+        deadline = deadline_of(time_limit)
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
@@ -379,14 +381,12 @@ class Trainer:
             before = self._loop.state
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown, looks
+                    self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks
                 )
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            state, arithmetic = self._loop.state, self._backend.arithmetic
-            return ended(
-                outcome, state, arithmetic, self._method, plan, first, interrupted, returns
-            )
+            arithmetic = self._backend.arithmetic
+            return ended(outcome, arithmetic, self._method, plan, first, interrupted, returns)
