@@ -5,6 +5,7 @@ training, `fcbackends.backends` for the choice of a backend and `fcbackends.agre
 comparison. The contract that all of them keep: docs/contract.md of the source distribution.
 """
 
+from fcbackends import _program as _program
 from fcbackends.agreement import Agreement, compare, digest
 from fcbackends.api.layers import fc_backward, fc_forward, relu, relu_backward
 from fcbackends.api.losses import (
