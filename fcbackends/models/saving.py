@@ -7,18 +7,14 @@ them; and `inputs.mean`, `inputs.scale`, `outputs.mean` and `outputs.scale` of t
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fcbackends import arrays, files
+from fcbackends import arrays, files, tensor_files
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data, options
 from fcbackends.errors import ArgumentError, ArgumentTypeError
@@ -33,7 +29,8 @@ from fcbackends.training.results import TrainResult
 from fcbackends.training.trainer import Trainer
 
 FORMAT = "fcbackends"
-VERSION = 2
+VERSION = 3
+_WITHOUT_CHECKSUM = range(1, 3)
 FIRST_CONTRACT = 1
 """Of the files that do not name theirs; their weights mean the same."""
 
@@ -84,10 +81,8 @@ def save(
     >>> loaded.predict([[10.0]]).round(6)
     array([[21.]])
     """
-    _require_safetensors()
-    from safetensors.numpy import save as serialized
-
-    target = files.writable(os.fspath(path), "path", ())
+    tensor_files.require_safetensors()
+    target = files.writable(options.path("path", path), "path", ())
     saved = _record(model, activation, loss)
     if inputs is not None or outputs is not None:
         saved = replace(saved, inputs=inputs, outputs=outputs)
@@ -108,14 +103,7 @@ def save(
         "steps": saved.steps,
         "table": saved.table,
     }
-    plain = {
-        name: np.require(tensor, tensor.dtype.newbyteorder("="), "C")
-        for name, tensor in tensors.items()
-    }
-    # One entry of metadata only: the order of several is not the same in every run.
-    content = serialized(plain, metadata={FORMAT: json.dumps(about)})
-    with files.replacing(target) as temporary:
-        temporary.write_bytes(content)
+    tensor_files.write(target, FORMAT, about, tensors)
 
 
 def load(path: str | os.PathLike[str]) -> SavedModel:
@@ -133,33 +121,15 @@ def load(path: str | os.PathLike[str]) -> SavedModel:
     --------
     See `save`.
     """
-    name = os.fspath(path)
+    name = options.path("path", path)
     required = "be a file written by `fcbackends.save` or `fcbackends train --out`"
-    with understood(name, "path", required) as file:
+    with tensor_files.understood(name, "path", required) as file:
         return read(file)
-
-
-@contextlib.contextmanager
-def understood(name: str, argument: str, required: str) -> Iterator[Path]:
-    """A file to be read in a with-block: whatever goes wrong there is an ArgumentError of it."""
-    _require_safetensors()
-    path = files.readable(name, argument)
-    try:
-        yield path
-    except Exception as error:
-        # A foreign file can go wrong in any line that reads it.
-        reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
-        raise ArgumentError(argument, required, f"{name!r}: {reason}") from None
 
 
 def read(path: Path) -> SavedModel:
     """What a model file holds; any exception, where it is no such file."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads((file.metadata() or {})[FORMAT])
-        names = file.keys()
-        tensors = {name: file.get_tensor(name) for name in names}
+    about, tensors = tensor_files.read(path, FORMAT, _WITHOUT_CHECKSUM)
     version = about["version"]
     if version not in range(1, VERSION + 1):
         raise ValueError(f"version {version!r}, and this is for version {VERSION}")
@@ -189,14 +159,6 @@ def read(path: Path) -> SavedModel:
         params, activation, loss, arithmetic, inputs, outputs, optimizer, slots, steps, contract,
         table,
     )  # fmt: skip
-
-
-def _require_safetensors() -> None:
-    try:
-        import safetensors  # noqa: F401
-    except ImportError as error:
-        text = "model files need safetensors: install `fcbackends[cli]`"
-        raise ImportError(text, name="safetensors") from error
 
 
 def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
