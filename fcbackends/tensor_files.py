@@ -74,7 +74,9 @@ def read(
     header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
     about = json.loads(header["__metadata__"][entry])
     sha = about.pop("sha256", None)
-    if sha is None and about["version"] in unsigned:
+    if sha is None:
+        if about["version"] not in unsigned:
+            raise ValueError(f"version {about['version']!r} without a checksum")
         return about, load(content)
     zeroed = content.replace(str(sha).encode(), _ZEROS.encode(), 1)
     if hashlib.sha256(zeroed).hexdigest() != sha:

@@ -51,8 +51,8 @@ def _run(argv: Sequence[str]) -> int:
         sides = "inputs" if any("cross_entropy" in word for word in argv) else "both"
         return _fail(
             1,
-            f"the loss is not finite at step {error.step}: lower `--lr`, "
-            f"or scale the data with `--standardize {sides}`",
+            f"{error.what}; lower `--lr`, or scale the data with `--standardize {sides}`"
+            + "".join(f"; {note}" for note in getattr(error, "__notes__", ())),
         )
     except ImportError as error:
         package = (error.name or "").partition(".")[0]

@@ -14,6 +14,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fcbackends import arrays, files, tensor_files
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data, options
@@ -21,7 +23,7 @@ from fcbackends.errors import ArgumentError, ArgumentTypeError
 from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.losses import LOSSES
-from fcbackends.maths.network import Params
+from fcbackends.maths.network import Params, is_finite
 from fcbackends.maths.optimizers import SGD, UPDATES, Adam, Optimizer
 from fcbackends.models.saved import NumpyParams, SavedModel
 from fcbackends.models.scaling import Floats, Scaling
@@ -87,6 +89,8 @@ def save(
     if inputs is not None or outputs is not None:
         saved = replace(saved, inputs=inputs, outputs=outputs)
     _check_scalings(saved)
+    if not is_finite(np, saved.params):
+        raise ArgumentError("model", "hold finite numbers", "NaN or infinity among its parameters")
     tensors = dict(_named(saved.params))
     for number, slot in enumerate(saved.slots):
         tensors |= {f"slot{number}.{name}": array for name, array in _named(slot)}
@@ -223,6 +227,8 @@ def _scaling(tensors: Mapping[str, Floats], side: str, columns: int) -> Scaling 
     scaling = Scaling(tensors[f"{side}.mean"], tensors[f"{side}.scale"])
     if {scaling.mean.shape, scaling.scale.shape} != {(columns,)}:
         raise ValueError(f"{scaling.mean.shape} scales for {columns} columns")
+    if not (np.isfinite(scaling.mean).all() and (scaling.scale > 0).all()):
+        raise ValueError("scales that are not finite and > 0")
     return scaling
 
 
@@ -244,6 +250,8 @@ def _check(params: NumpyParams) -> None:
         raise ValueError(f"layers of shapes {sizes} do not chain")
     if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
+    if not is_finite(np, params):
+        raise ValueError("parameters that are not finite")
 
 
 def _check_scalings(saved: SavedModel) -> None:

@@ -62,10 +62,13 @@ class Asked(NamedTuple):
         _OF_EACH are lists of one for each run.
     form : Form
         The shape of what the runs hold.
+    of_trainer : bool
+        Whether steps may come before the run.
     """
 
     options: Mapping[str, Any]
     form: Form
+    of_trainer: bool = False
 
 
 def asked_for(
@@ -104,7 +107,6 @@ def asked_for(
         "tol_on": plan.tol_on,
         "sampling": plan.sampling,
         "seed": [each.seed for each in plans],
-        "record_every": [each.record_every for each in plans],
         "patience": patience,
         "validation": validation if isinstance(validation, float) else _digest(validation),
         "callback": calls_back,
@@ -113,6 +115,8 @@ def asked_for(
         "sample_weight": _digest(weights),
         "params": _digest(params),
         "rows": [_digest_of_rows(each) for each in rows],
+        # Last, since others choose it where the caller does not.
+        "record_every": [each.record_every for each in plans],
     }
     every = [each.record_every for each in plans]
     steps, is_looked_at = max_steps, validation is not None or calls_back
@@ -280,6 +284,8 @@ def _read(
         runs = list(about["runs"])
     _compare(name, kept, asked.options)
     with tensor_files.understood(name, "resume", required):
+        if first and not asked.of_trainer:
+            raise ValueError(f"a run of a Trainer that had taken {first} steps")
         if (first + asked.form.steps) * asked.options["batch_size"] >= 2**63:
             raise ValueError(f"{first} steps before it")
         form = asked.form._replace(first=first)

@@ -403,7 +403,7 @@ class Trainer:
                     calls_back=callback is not None,
                     x=all_x,
                     t=all_t,
-                )
+                )._replace(of_trainer=True)
 
             runs = opened(checkpoint, checkpoint_every, resume, 1, asked, self._own)
             first = first if runs.first is None else runs.first

@@ -231,7 +231,7 @@ CASES = {
     "predict cut.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'cut.safetensors': ",
     "predict bare.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'bare.safetensors': no entry "
     "'fcbackends'",
-    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 3, "
+    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 4 "
     "and this is for version 2",
     "predict contract.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'contract.safetensors': "
     f"contract version {fcb.CONTRACT_VERSION + 1}; this fcbackends knows {fcb.CONTRACT_VERSION}",
