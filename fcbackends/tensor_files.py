@@ -72,7 +72,7 @@ def read(
     if length > min(len(content) - _LENGTH_BYTES, _MOST_HEADER_BYTES):
         raise ValueError(f"a header of {length} bytes in a file of {len(content)}")
     header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
-    about = json.loads(header["__metadata__"][entry])
+    about = json.loads(header.get("__metadata__", {})[entry])
     sha = about.pop("sha256", None)
     if sha is None:
         if about["version"] not in unsigned:
@@ -96,7 +96,8 @@ def _memory() -> int:
 def understood(name: str, argument: str, required: str) -> Iterator[Path]:
     """A file to be read in a with-block: whatever goes wrong there is an ArgumentError of it."""
     require_safetensors()
-    if Path(name).exists() and not Path(name).is_file():
+    # A pipe would be waited for.
+    if Path(name).exists() and not (Path(name).is_file() or Path(name).is_dir()):
         raise ArgumentError(argument, required, f"{name!r}: no regular file")
     path = files.readable(name, argument)
     try:

@@ -69,11 +69,8 @@ def test_a_file_cut_short_anywhere_is_recognised(path, kind):
     read(path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "flip",
-    [0x01, "another", *(pytest.param(flip, marks=pytest.mark.slow) for flip in (0x80, 0xFF))],
-)
+@pytest.mark.parametrize("kind", ["model", pytest.param("checkpoint", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("flip", [0x01, 0x80, "another"])
 def test_any_byte_that_is_another_is_recognised(path, kind, flip):
     write, read, required = KINDS[kind]
     write(path)
@@ -318,4 +315,4 @@ def test_a_run_survives_kills_at_any_moment(tmp_path):
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_run_survives_many_kills_at_any_moment(tmp_path, seed):
-    print(survive_kills(tmp_path, seed, 100))
+    assert survive_kills(tmp_path, seed, 100)["kills"] == 100

@@ -275,6 +275,7 @@ BEGUN = dict(
         (dict(patience=8), "patience"),
         (dict(validation=0.3), "validation"),
         (dict(validation=(CASE.x, CASE.t)), "validation"),
+        (dict(validation=None, patience=None), "patience"),
         (dict(validation=None, patience=None, callback=print), "patience"),
         (dict(callback=print), "callback"),
         (dict(sample_weight=2 * WEIGHTS), "sample_weight"),

@@ -156,7 +156,8 @@ def train_file(
         model = trained(result.params)
         found = outcomes(model, parts, chosen, result)
     except fcb.ArgumentError as error:
-        raise error.renamed(dict.fromkeys(("x", "t", "params"), "DATA")) from None
+        arrays = ("x", "t", "validation[0]", "validation[1]", "params")
+        raise error.renamed(dict.fromkeys(arrays, "DATA")) from None
     except fcb.DivergenceError as error:
         if keep_diverged and model_path:
             trained(error.params).save(model_path)

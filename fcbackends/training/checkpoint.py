@@ -39,7 +39,7 @@ _VERSION = 1
 _OF_EACH = ("lr", "seed", "record_every", "rows")
 """Options of which each run has its own."""
 
-_DATA = ("x", "t", "sample_weight", "validation", "params", "rows")
+_DATA = ("x", "t", "sample_weight", "validation[0]", "validation[1]", "params", "rows")
 """Options that are arrays: a file holds their digests."""
 
 FileName: TypeAlias = "str | os.PathLike[str]"
@@ -92,6 +92,7 @@ def asked_for(
     method, plan, outputs = methods[0], plans[0], sizes[-1]
     optimizer = {"name": type(method.optimizer).__name__, **asdict(method.optimizer)}
     weights = t[:, outputs:] if method.weighted else None
+    own = validation if isinstance(validation, tuple) else ()
     asked = {
         "arithmetic": arithmetic,
         "hidden": sizes[1:-1],
@@ -108,11 +109,12 @@ def asked_for(
         "sampling": plan.sampling,
         "seed": [each.seed for each in plans],
         "patience": patience,
-        "validation": validation if isinstance(validation, float) else _digest(validation),
+        "validation": "(x, t)" if isinstance(validation, tuple) else validation,
         "callback": calls_back,
         "x": _digest(x),
         "t": _digest(t[:, :outputs]),
         "sample_weight": _digest(weights),
+        **{f"validation[{i}]": _digest(array) for i, array in enumerate(own)},
         "params": _digest(params),
         "rows": [_digest_of_rows(each) for each in rows],
         # Last, since others choose it where the caller does not.
@@ -254,8 +256,9 @@ def opened(
         resume, beside = resume
     if isinstance(checkpoint, CheckpointFile):
         checkpoint, beside = checkpoint
+    others = {name: value for name, value in wanted.options.items() if name not in beside}
     # As a file gives it back: with lists, and no tuples.
-    wanted = wanted._replace(options=json.loads(json.dumps({**beside, **wanted.options})))
+    wanted = wanted._replace(options=json.loads(json.dumps({**beside, **others})))
     path = None
     if checkpoint is not None:
         path = files.writable(options.path("checkpoint", checkpoint), "checkpoint", ())
