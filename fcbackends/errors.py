@@ -18,6 +18,22 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
+def printable(text: str) -> str:
+    r"""The text in one line, with escapes for what a terminal would obey or not show.
+
+    Those are control characters, line ends, marks that turn the direction of writing, characters
+    of no width, and what is no character.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[31mb\n\u202ec"))
+    a\x1b[31mb\n\u202ec
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def one_of(choices: Any) -> str:
     """What is required where there are choices."""
     return f"be one of {', '.join(map(repr, choices))}"

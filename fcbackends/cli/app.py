@@ -15,7 +15,7 @@ from fcbackends import __version__
 from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, printable
 from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.losses import LOSSES
@@ -371,4 +371,4 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print("fcbackends:", " ".join(str(message).split()), file=sys.stderr)
+    print("fcbackends:", printable(" ".join(str(message).split())), file=sys.stderr)

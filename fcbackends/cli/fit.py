@@ -86,7 +86,7 @@ def train_file(
     KeyboardInterrupt
         At the end, if the training was: what there was by then is written and reported.
     """
-    model_path = writable(out, "--out", [".safetensors"]) if out else None
+    model_path = None if out is None else writable(out, "--out", [".safetensors"])
     picture = _picture_path(plot)
     descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
     apart([("--out", out), ("--plot", plot), ("--checkpoint", checkpoint)], [("DATA", data)])
@@ -205,7 +205,7 @@ def train_file(
 
 
 def _picture_path(name: str | None) -> Path | None:
-    if not name:
+    if name is None:
         return None
     # Loaded before the training: it takes longer than Ctrl-C may.
     from fcbackends.cli.plot import SUFFIXES
