@@ -124,7 +124,7 @@ def _data_loss(network, data, team):
 @kernel(lambda real, arithmetic: (network_type(real, arithmetic), data_type(real), TEAM))
 def data_loss(network, data, team):
     """The loss of the whole data."""
-    return _data_loss(network, data, team)
+    return float(_data_loss(network, data, team))
 
 
 @functools.cache
@@ -273,11 +273,11 @@ def single_step(rule: Rule) -> Callable[..., Any]:
         loss = mean_loss(network, samples)
         if guarded:
             if not is_finite(loss):
-                return loss
+                return float(loss)
             _write_down(network)
         backward(network, samples, alone)
         descend(network, samples, alone)
-        return loss
+        return float(loss)
 
     take_step.__name__ += suffix(rule)
     made = kernel(
