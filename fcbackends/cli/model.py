@@ -180,7 +180,7 @@ def load(name: str) -> Model:
         width, features = _width_and_features(table, targets, saved)
         model = Model(
             saved.params,
-            None if table["names"] is None else tuple(map(str, table["names"])),
+            None if table["names"] is None else _texts(table["names"]),
             targets,
             features,
             width,
@@ -226,4 +226,13 @@ def _width_and_features(
 
 def _classes(table: Mapping[str, Any]) -> Classes | None:
     kept = table.get("classes")
-    return None if kept is None else tuple(tuple(map(str, names)) for names in kept)
+    return None if kept is None else tuple(map(_texts, kept))
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """Names that a table can have: each once, of characters that a file can hold."""
+    texts = tuple(map(str, values))
+    if len(set(texts)) < len(texts):
+        raise ValueError("a name that is there twice")
+    "".join(texts).encode()
+    return texts
