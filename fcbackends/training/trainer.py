@@ -24,7 +24,7 @@ from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.runs import deadline_of, ended, looks_at, run_loop
 from fcbackends.training.validation import apart
 
 
@@ -332,6 +332,7 @@ class Trainer:
         sample_weight: Any = None,
         batch_size: int = 1,
         max_steps: int = 100_000,
+        time_limit: float | None = None,
         tol: float | None = None,
         tol_on: LossScope = "batch",
         sampling: Sampling = "replacement",
@@ -357,6 +358,7 @@ class Trainer:
         an exception other than StopIteration, the Trainer is back where the run began. With
         `resume` it goes on where that run stood, which counts its own `steps`.
         """
+        deadline = deadline_of(time_limit)
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
@@ -409,7 +411,7 @@ class Trainer:
             first = first if runs.first is None else runs.first
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown, looks,
+                    self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks,
                     runs.keeper(0), runs.begun[0],
                 )  # fmt: skip
             except BaseException:
@@ -417,7 +419,5 @@ class Trainer:
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            state, arithmetic = self._loop.state, self._backend.arithmetic
-            return ended(
-                outcome, state, arithmetic, self._method, plan, first, interrupted, returns
-            )
+            arithmetic = self._backend.arithmetic
+            return ended(outcome, arithmetic, self._method, plan, first, interrupted, returns)
