@@ -184,3 +184,18 @@ def test_markup_in_names_is_text(markup, capsys):
     assert all(link in ("data:,",) or link.startswith("#") for link in links)
     text = Path("named.md").read_text("utf-8")
     assert "<script" not in text.replace("\\<script", "")
+
+
+def test_names_that_are_no_text_are_shown_in_escapes(capsys):
+    name = "run\udce9.json"  # a byte that is no UTF-8
+    samples.write(Path("run.json"), samples.full_run())
+    try:
+        Path(name).write_bytes(Path("run.json").read_bytes())
+    except OSError:
+        pytest.skip("names are UTF-8 here")
+    outs = [f"r.{kind}" for kind in ("md", "html", "json")]
+    written = [word for out in outs for word in ("--out", out)]
+    assert main(["compare", "run.json", name, *written]) == 0
+    assert capsys.readouterr().err == ""
+    assert r"run\udce9.json" in Path("r.html").read_text("utf-8")
+    assert json.loads(Path("r.json").read_text("utf-8"))[0]["new"]["name"] == r"run\udce9.json"
