@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 _SHOWN_CHARACTERS = 80
+_LISTED = 50
 
 Got: TypeAlias = "str | Mapping[str, Any]"
 """What came: in words, or for each argument what it is."""
@@ -14,7 +16,15 @@ Got: TypeAlias = "str | Mapping[str, Any]"
 
 def shown(value: object) -> str:
     """The value as an error text shows it: in one line, and no more than a glance's worth."""
-    text = " ".join(repr(value).split())
+    return _cut(" ".join(repr(value).split()))
+
+
+def quoted(text: str) -> str:
+    """The text in quotation marks as an error text shows it: its beginning, if it is long."""
+    return _cut(repr(text))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -32,6 +42,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names as an error text lists them: each as `quoted`, and no more than some."""
+    first = [quoted(name) for name in itertools.islice(names, _LISTED + 1)]
+    return ", ".join(first if len(first) <= _LISTED else [*first[:_LISTED], "..."])
 
 
 def one_of(choices: Any) -> str:
