@@ -13,7 +13,7 @@ import numba
 import fcbackends as fcb
 from fcbackends.checks import options
 from fcbackends.cli.descent import optimizer_of
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, printable
 from fcbackends.kernels import small, training
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.elements import PLAIN
@@ -91,4 +91,4 @@ def warm_up(
             else f"compiled in {seconds:.1f} s"
         )
         print(f"{name:{width}}  {done}", flush=True)
-    print(f"kept in {cache_directory()}")
+    print(printable(f"kept in {cache_directory()}"))
