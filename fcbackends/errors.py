@@ -2,19 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 _SHOWN_CHARACTERS = 80
+_SHOWN_ARGUMENTS = 8
+_MOST_CHARACTERS = 400
+"""Of what is required, and of what came."""
 
 Got: TypeAlias = "str | Mapping[str, Any]"
 """What came: in words, or for each argument what it is."""
 
 
+def _glance() -> reprlib.Repr:
+    """`repr`, but of a large value not all, and of one whose own `repr` raises its type."""
+    made = reprlib.Repr()
+    made.maxlevel = 3
+    made.maxtuple = made.maxlist = made.maxdict = made.maxset = made.maxfrozenset = 27
+    made.maxstring = made.maxlong = made.maxother = 4 * _SHOWN_CHARACTERS
+    return made
+
+
+_repr = _glance().repr
+
+
 def shown(value: object) -> str:
     """The value as an error text shows it: in one line, and no more than a glance's worth."""
-    text = " ".join(repr(value).split())
+    try:
+        text = one_line(_repr(value))
+    except Exception:  # Python refuses to write integers of some thousand digits
+        text = f"one of type {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def listed(names: Sequence[object]) -> str:
+    """Names as an error text lists them: the first of many."""
+    return ", ".join(_few([shown(name) for name in names]))
+
+
+def one_line(text: str) -> str:
+    """The text in one line, with what no terminal should get to see escaped."""
+    line = " ".join(text.split())
+    if line.isprintable():
+        return line
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return "".join(escaped)
+
+
+def _few(texts: list[str]) -> list[str]:
+    """Texts, the first of many."""
+    more = len(texts) - _SHOWN_ARGUMENTS
+    return texts if more <= 0 else [*texts[:_SHOWN_ARGUMENTS], f"... {more} more"]
+
+
+def _part(text: str) -> str:
+    """A part of an error text; of a long one both ends."""
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= 2 * half else f"{text[: half - 5]} ... {text[-half:]}"
 
 
 def one_of(choices: Any) -> str:
@@ -58,9 +103,12 @@ class ArgumentError(ValueError):
         """The text: "`argument` must ..., got ..."."""
         quoted = [f"`{argument}`" for argument in self.arguments]
         if isinstance(self.got, str):
-            return f"{' and '.join(quoted)} must {self.required}, got {self.got}"
-        came = ", ".join(f"`{argument}` {what}" for argument, what in self.got.items())
-        return f"{', '.join(quoted)} must {self.required}, got {came}"
+            between, came = " and ", self.got
+        else:
+            between = ", "
+            came = ", ".join(_few([f"`{name}` {what}" for name, what in self.got.items()]))
+        names = between.join(_few(quoted))
+        return one_line(f"{names} must {_part(self.required)}, got {_part(came)}")
 
     def renamed(self, names: Mapping[str, str]) -> ArgumentError:
         """The same refusal, for those who know the arguments by other names."""

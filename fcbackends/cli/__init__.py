@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from fcbackends.errors import ArgumentError, DivergenceError
+from fcbackends.errors import ArgumentError, DivergenceError, one_line
 
 _EXTRAS = {
     **dict.fromkeys(("click", "rich", "polars", "matplotlib", "safetensors"), "cli"),
@@ -72,5 +72,5 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _fail(status: int, text: str) -> int:
-    print("fcbackends:", " ".join(text.split()), file=sys.stderr)
+    print("fcbackends:", one_line(text), file=sys.stderr)
     return status

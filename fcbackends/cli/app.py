@@ -12,10 +12,11 @@ import numpy as np
 from click.core import ParameterSource
 
 from fcbackends import __version__
+from fcbackends.backends.registry import check_numba_settings
 from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, one_line
 from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.losses import LOSSES
@@ -265,6 +266,7 @@ def compare(names: tuple[str, ...], outs: tuple[str, ...], schema: bool, **optio
 @_cli.command()
 def info() -> None:
     """List backends, versions, CPU, BLAS and the kernel cache."""
+    check_numba_settings()
     from fcbackends.cli.info import show_info
 
     show_info()
@@ -292,6 +294,7 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     Its self-test, golden runs, and random cases to the bit; native arithmetic is held against its
     error bounds. Status 1 where it misses its class.
     """
+    check_numba_settings()
     from fcbackends.cli.verify import verify_backends
 
     return verify_backends(backend, **options)
@@ -327,6 +330,7 @@ def warmup(
 
     Kernels that are kept already are read.
     """
+    check_numba_settings()
     from fcbackends.cli.warmup import warm_up
 
     warm_up(
@@ -349,4 +353,4 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print("fcbackends:", " ".join(str(message).split()), file=sys.stderr)
+    print("fcbackends:", one_line(str(message)), file=sys.stderr)

@@ -107,7 +107,8 @@ def train_many(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        Where an argument is not of the form above; nothing has then been done.
+        Where an argument is not of the form above; nothing has then been done. So where a network
+        diverged and its data are not finite.
 
     Examples
     --------
@@ -178,6 +179,9 @@ def train_many(
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
         results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))
+    for task, result in zip(tasks, results, strict=True):
+        if result.stop_reason == "diverged":
+            data.finite_data(*(_taken(array, task.rows) for array in (problem.x, problem.t)))
     if interrupted() and not returns:
         raise KeyboardInterrupt
     return results

@@ -138,9 +138,11 @@ def train(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        Where an argument is not of the form above; nothing has then been done.
+        Where an argument is not of the form above; nothing has then been done. So where the loss
+        is not finite and neither are the data, which are looked through only then.
     DivergenceError
-        Where the loss stops being finite; it names the step and keeps the last finite parameters.
+        Where the loss stops being finite on data that are; it names the step and keeps the last
+        finite parameters.
 
     Examples
     --------
@@ -184,6 +186,8 @@ def train(
     if problem.given is not None:
         data.finite(loop.params)
     outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, shown, looks)
+    if outcome.diverged_at is not None:
+        data.finite_data(x, t)
     arithmetic = problem.backend.arithmetic
     return ended(outcome, loop.state, arithmetic, method, plan, 0, interrupted, returns)
 

@@ -259,7 +259,7 @@ class Trainer:
         Raises
         ------
         ArgumentError, ArgumentTypeError
-            Where shapes or dtypes do not fit the network.
+            Where shapes or dtypes do not fit the network, or where x or t is what is not finite.
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
@@ -282,6 +282,7 @@ class Trainer:
                 loss = loop.step(x_row, t_row, self._steps + 1)
                 # The difference of a finite number with itself, and of no other, is zero.
                 if loss - loss != 0.0:
+                    data.finite_data(x_row, t_row)
                     raise DivergenceError(self._steps + 1, loop.last_finite)
                 self._steps += 1
                 return loss
@@ -381,6 +382,8 @@ class Trainer:
                 outcome, interrupted = run_loop(
                     self._loop, x, t, plan, first, first + max_steps, shown, looks
                 )
+                if outcome.diverged_at is not None:
+                    data.finite_data(x, t)
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before
