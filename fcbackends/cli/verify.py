@@ -12,7 +12,7 @@ import fcbackends as fcb
 from fcbackends.conformance import Verdict, verify
 from fcbackends.conformance.campaign import MOST_CASES
 from fcbackends.errors import shown
-from fcbackends.files import replacing, writable
+from fcbackends.files import writable, write
 from fcbackends.report.terminal import print_table
 
 _HEADER = (
@@ -105,8 +105,7 @@ def _write(path: Path, verdicts: Sequence[Verdict], seed: int) -> None:
         "seed": seed,
         "backends": [_as_json(verdict) for verdict in verdicts],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write(path, f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:
