@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import itertools
 import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 _SHOWN_CHARACTERS = 80
+_SHOWN_ARGUMENTS = 8
 _LISTED = 50
+_MOST_CHARACTERS = 400
+"""Of what is required, and of what came."""
 
 Got: TypeAlias = "str | Mapping[str, Any]"
 """What came: in words, or for each argument what it is."""
 
 
+def _glance() -> reprlib.Repr:
+    """`repr`, but of a large value not all, and of one whose own `repr` raises its type."""
+    made = reprlib.Repr()
+    made.maxlevel = 3
+    made.maxtuple = made.maxlist = made.maxdict = made.maxset = made.maxfrozenset = 27
+    made.maxstring = made.maxlong = made.maxother = 4 * _SHOWN_CHARACTERS
+    return made
+
+
+_repr = _glance().repr
+
+
 def shown(value: object) -> str:
     """The value as an error text shows it: in one line, and no more than a glance's worth."""
-    return _cut(" ".join(repr(value).split()))
-
-
-def quoted(text: str) -> str:
-    """The text in quotation marks as an error text shows it: its beginning, if it is long."""
-    return _cut(repr(text))
-
-
-def _cut(text: str) -> str:
+    try:
+        text = _one_line(_repr(value))
+    except Exception:  # Python refuses to write integers of some thousand digits
+        text = f"one of type {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -45,9 +56,25 @@ def printable(text: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names as an error text lists them: each as `quoted`, and no more than some."""
-    first = [quoted(name) for name in itertools.islice(names, _LISTED + 1)]
+    """The names as an error text lists them: each as `shown`, and no more than some."""
+    first = [shown(name) for name in itertools.islice(names, _LISTED + 1)]
     return ", ".join(first if len(first) <= _LISTED else [*first[:_LISTED], "..."])
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _few(texts: list[str]) -> list[str]:
+    """Texts, the first of many."""
+    more = len(texts) - _SHOWN_ARGUMENTS
+    return texts if more <= 0 else [*texts[:_SHOWN_ARGUMENTS], f"... {more} more"]
+
+
+def _part(text: str) -> str:
+    """A part of an error text; of a long one both ends."""
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= 2 * half else f"{text[: half - 5]} ... {text[-half:]}"
 
 
 def one_of(choices: Any) -> str:
@@ -91,9 +118,12 @@ class ArgumentError(ValueError):
         """The text: "`argument` must ..., got ..."."""
         quoted = [f"`{argument}`" for argument in self.arguments]
         if isinstance(self.got, str):
-            return f"{' and '.join(quoted)} must {self.required}, got {self.got}"
-        came = ", ".join(f"`{argument}` {what}" for argument, what in self.got.items())
-        return f"{', '.join(quoted)} must {self.required}, got {came}"
+            between, came = " and ", self.got
+        else:
+            between = ", "
+            came = ", ".join(_few([f"`{name}` {what}" for name, what in self.got.items()]))
+        names = between.join(_few(quoted))
+        return _one_line(f"{names} must {_part(self.required)}, got {_part(came)}")
 
     def renamed(self, names: Mapping[str, str]) -> ArgumentError:
         """The same refusal, for those who know the arguments by other names."""

@@ -12,6 +12,7 @@ import numpy as np
 from click.core import ParameterSource
 
 from fcbackends import __version__
+from fcbackends.backends.registry import check_numba_settings
 from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
@@ -260,6 +261,7 @@ def compare(names: tuple[str, ...], outs: tuple[str, ...], schema: bool, **optio
 @_cli.command()
 def info() -> None:
     """List backends, versions, CPU, BLAS and the kernel cache."""
+    check_numba_settings()
     from fcbackends.cli.info import show_info
 
     show_info()
@@ -287,6 +289,7 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     Its self-test, golden runs, and random cases to the bit; native arithmetic is held against its
     error bounds. Status 1 where it misses its class.
     """
+    check_numba_settings()
     from fcbackends.cli.verify import verify_backends
 
     return verify_backends(backend, **options)
@@ -334,6 +337,7 @@ def warmup(
     Those of a training with these options are among them; activation and loss are asked for with
     --sizes alone. Kernels that are kept already are read.
     """
+    check_numba_settings()
     from fcbackends.cli.warmup import warm_up
 
     warm_up(

@@ -119,7 +119,8 @@ def train_many(
     Raises
     ------
     ArgumentError, ArgumentTypeError
-        Where an argument is not of the form above; nothing has then been done.
+        Where an argument is not of the form above; nothing has then been done. So where a network
+        diverged and its data are not finite.
 
     Examples
     --------
@@ -223,6 +224,9 @@ def train_many(
         results = tuple(_in_threads(chosen, threads, train_one, tasks, why, advanced))
     if runs.kept:
         runs.kept.write()
+    for task, result in zip(tasks, results, strict=True):
+        if result.stop_reason == "diverged":
+            data.finite_data(*(_taken(array, task.rows) for array in (problem.x, problem.t)))
     if interrupted() and not returns:
         raise KeyboardInterrupt
     return results

@@ -80,7 +80,9 @@ def checked(
     between = options.hidden_sizes(hidden)
     sizes: tuple[int, ...] = (x.shape[1], *between, t.shape[1])
     network = None
-    if params is not None:
+    if params is None:
+        options.weights_in_memory("hidden", sizes)
+    else:
         network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
         kind = dtype_of(network[0][0])
         if kind != dtype:

@@ -160,7 +160,8 @@ def train(
     ------
     ArgumentError, ArgumentTypeError
         Where an argument is not of the form above, or not as in the run that `resume` goes on
-        with; nothing has then been done.
+        with; nothing has then been done. So where the loss is not finite, and x or t is not,
+        which are looked through only then.
     DivergenceError
         Where the loss, or at a checkpoint or the end a parameter, is not finite; it names the step
         and keeps the last finite parameters.
@@ -232,6 +233,8 @@ def train(
     runs = opened(checkpoint, checkpoint_every, resume, 1, asked, problem.own)
     kept = runs.keeper(0), runs.begun[0]
     outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, deadline, shown, looks, *kept)
+    if outcome.diverged_at is not None:
+        data.finite_data(x, t)
     arithmetic = problem.backend.arithmetic
     return ended(outcome, arithmetic, method, plan, 0, interrupted, returns)
 
