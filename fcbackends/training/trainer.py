@@ -20,6 +20,7 @@ from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
+from fcbackends.training.forks import refuse_in_children
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
@@ -95,6 +96,7 @@ class Trainer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_backend",
         "_dtype",
         "_like",
@@ -143,6 +145,7 @@ class Trainer:
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
         self._lock = threading.RLock()
+        refuse_in_children(self)
 
     @property
     def backend(self) -> Backend:
