@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -15,6 +16,22 @@ def shown(value: object) -> str:
     """The value as an error text shows it: in one line, and no more than a glance's worth."""
     text = " ".join(repr(value).split())
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+
+
+def printable(text: str) -> str:
+    r"""The text in one line, with escapes for what a terminal would obey or not show.
+
+    Those are control characters, line ends, marks that turn the direction of writing, characters
+    of no width, and what is no character.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[31mb\n\u202ec"))
+    a\x1b[31mb\n\u202ec
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def one_of(choices: Any) -> str:
@@ -76,24 +93,50 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class DivergenceError(ArithmeticError):
-    """The loss, or at the end of a run a parameter, stopped being finite.
+    """The loss or a parameter stopped being finite.
 
     Attributes
     ----------
     step : int
-        The step, counted from 1, whose loss is not finite; where only parameters are not, the
-        first step after which.
+        The step, counted from 1, whose loss is not finite, or after which a parameter is not,
+        whichever comes first. Single steps of a Trainer look at the loss alone.
     params : tuple of (w, b)
         The last parameters whose values are all finite.
+    loss : float
+        The loss at that step: infinite or NaN, or finite where only a parameter is not.
+    lr : float
+        The learning rate of that step.
+    slots : tuple of tuple of (w, b)
+        What the optimizer kept beside `params`.
     """
 
-    def __init__(self, step: int, params: tuple[tuple[Any, Any], ...]) -> None:
-        super().__init__(
-            f"the loss is not finite at step {step}: lower `lr`, or scale the data; "
-            "the last finite parameters are kept in `.params` of this error"
-        )
+    def __init__(
+        self,
+        step: int,
+        params: tuple[tuple[Any, Any], ...],
+        loss: float,
+        lr: float,
+        slots: tuple[tuple[tuple[Any, Any], ...], ...] = (),
+    ) -> None:
+        super().__init__(step, params, loss, lr, slots)
         self.step = step
         self.params = params
+        self.loss = loss
+        self.lr = lr
+        self.slots = slots
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.params)
+    @property
+    def what(self) -> str:
+        """What is not finite, at which step and rate, in words."""
+        if math.isfinite(self.loss):
+            what = f"a parameter is not finite after step {self.step}, whose loss is {self.loss:g}"
+        else:
+            what = f"the loss is not finite at step {self.step}: {self.loss:g}"
+        return f"{what}, at a learning rate of {self.lr:g}"
+
+    def __str__(self) -> str:
+        """The text: what is not finite, what to try, and what is kept."""
+        return (
+            f"{self.what}; lower `lr`, or scale the data; the last finite parameters and what the "
+            "optimizer kept beside them are in `.params` and `.slots` of this error"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Collection
 from typing import Any
 
@@ -45,6 +46,17 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     if isinstance(value, bool) or number < low or (high is not None and number > high):
         raise ArgumentError(name, required, shown(value))
     return number
+
+
+def path(name: str, value: Any) -> str:
+    """The name of a file."""
+    try:
+        found = os.fsdecode(value)
+    except TypeError:
+        raise ArgumentTypeError(name, "be a path", shown(value)) from None
+    if not found or "\0" in found:
+        raise ArgumentError(name, "be the name of a file", shown(value))
+    return found
 
 
 def _real(name: str, value: Any, required: str) -> float:

@@ -7,12 +7,13 @@ one line on stderr.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
-from fcbackends.errors import ArgumentError, DivergenceError
+from fcbackends.errors import ArgumentError, DivergenceError, printable
 
 _EXTRAS = {
     **dict.fromkeys(("click", "rich", "polars", "matplotlib", "safetensors"), "cli"),
@@ -31,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _run(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What its encoding lacks is shown in ASCII, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     status = _run(sys.argv[1:])
     # All is said: a Ctrl-C that still comes ends the process, with no word of what it ended in.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -51,8 +55,8 @@ def _run(argv: Sequence[str]) -> int:
         sides = "inputs" if any("cross_entropy" in word for word in argv) else "both"
         return _fail(
             1,
-            f"the loss is not finite at step {error.step}: lower `--lr`, "
-            f"or scale the data with `--standardize {sides}`",
+            f"{error.what}; lower `--lr`, or scale the data with `--standardize {sides}`"
+            + "".join(f"; {note}" for note in getattr(error, "__notes__", ())),
         )
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
@@ -68,9 +72,9 @@ def _run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(1, f"{error.strerror}: {error.filename or 'stdout'}")
+        return _fail(1, f"{error.strerror or error}: {error.filename or 'stdout'}")
 
 
 def _fail(status: int, text: str) -> int:
-    print("fcbackends:", " ".join(text.split()), file=sys.stderr)
+    print("fcbackends:", printable(" ".join(text.split())), file=sys.stderr)
     return status

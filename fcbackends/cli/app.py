@@ -15,7 +15,7 @@ from fcbackends import __version__
 from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, printable
 from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.losses import LOSSES
@@ -148,7 +148,29 @@ def _cli(ctx: click.Context) -> None:
 )
 @click.option("--backend", metavar="NAME", help="One that `fcbackends info` lists.")
 @_arithmetic
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="Keep the run in this file as it goes, whatever ends the process.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=types.COUNT,
+    metavar="STEPS",
+    help="Steps between two checkpoints.  [default: as many as take ten seconds]",
+)
+@click.option(
+    "--resume",
+    metavar="FILE",
+    help="Go on from this checkpoint, with the other options as they were: to the same bits as a "
+    "run that never stopped.",
+)
 @click.option("--out", metavar="MODEL", help="Write the model: a .safetensors file.")
+@click.option(
+    "--keep-diverged",
+    is_flag=True,
+    help="Where the loss stops being finite, write the last finite network to --out.",
+)
 @click.option("--plot", metavar="PICTURE", help="Draw the loss: a .png, .svg or .pdf file.")
 @click.pass_context
 def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
@@ -349,4 +371,4 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    print("fcbackends:", " ".join(str(message).split()), file=sys.stderr)
+    print("fcbackends:", printable(" ".join(str(message).split())), file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 
 import fcbackends as fcb
 from fcbackends.conformance import Verdict, verify
-from fcbackends.files import replacing, writable
+from fcbackends.files import writable, write
 from fcbackends.report.terminal import print_table
 
 _HEADER = (
@@ -101,8 +101,7 @@ def _write(path: Path, verdicts: Sequence[Verdict], seed: int) -> None:
         "seed": seed,
         "backends": [_as_json(verdict) for verdict in verdicts],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write(path, f"{json.dumps(content, indent=2)}\n".encode())
 
 
 def _as_json(verdict: Verdict) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numba
 
 import fcbackends as fcb
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, printable
 from fcbackends.kernels import small
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.elements import PLAIN
@@ -72,4 +72,4 @@ def warm_up(
             else f"compiled in {seconds:.1f} s"
         )
         print(f"{name:{width}}  {done}", flush=True)
-    print(f"kept in {cache_directory()}")
+    print(printable(f"kept in {cache_directory()}"))

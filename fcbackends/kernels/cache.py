@@ -1,8 +1,9 @@
 """Compiled kernels on disk, in a form that can slow a run down but never fail it.
 
 Numba's own cache does not see a changed callee in another file, raises where no directory is
-writable, and raises on a truncated file. Here one file holds one kernel, its folder's name is a
-hash of everything that shapes the machine code, and its content is checked before it is read.
+writable, raises on a truncated file, and unpickles what anybody has put there. Here one file holds
+one kernel, its folder's name is a hash of everything that shapes the machine code, and owner, mode
+and content are checked before it is read.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
             self.trouble = getattr(error, "strerror", None) or repr(error)
 
     def is_kept(self) -> bool:
-        """Whether there is a file for the kernel, whole or not."""
+        """Whether there is a file for the kernel that may be read, whole or not."""
         try:
-            return self._file(cpu_target.target_context.codegen()).exists()
+            return storage.is_there(self._file(cpu_target.target_context.codegen()))
         except OSError:
             return False
 
@@ -134,7 +135,7 @@ def warn_once(reason: str) -> None:
     _warned = True
     warnings.warn(
         f"compiled kernels are not kept in {cache_directory() or '~'} ({reason}): "
-        "each process compiles them anew; set NUMBA_CACHE_DIR to a writable folder",
+        "each process compiles them anew; set NUMBA_CACHE_DIR to a writable folder of your own",
         CacheWarning,
         stacklevel=3,
     )

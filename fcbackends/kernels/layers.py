@@ -44,6 +44,8 @@ def forward(arithmetic, x, w, b, activation, y, team):
         outputs,
         Operand(_new_panel(flat(y)), 0, 0, 1),
         Epilogue(flat(b), 0, activation),
+        team,
+        False,
     )
     if waits_for_rows(activation):
         activate(activation, row(flat(y), first * outputs, (last - first) * outputs))
@@ -76,6 +78,8 @@ def backward(arithmetic, dy, x, w_transposed, dw, db, dx, team):
         outputs,
         panel,
         as_it_is,
+        team,
+        False,
     )
     if team.thread == 0:
         for m in range(outputs):
@@ -94,6 +98,8 @@ def backward(arithmetic, dy, x, w_transposed, dw, db, dx, team):
         inputs,
         panel,
         as_it_is,
+        team,
+        False,
     )
 
 

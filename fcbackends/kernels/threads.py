@@ -3,7 +3,8 @@
 All threads run the same code on the same numbers and decide alike; an element of a result is
 computed by one of them from first term to last, so that its bits do not depend on their number.
 They meet at `barrier`, which takes no lock: its state counts, in a cache line for each thread,
-how often that has arrived.
+how often that has arrived. Called off, they leave the work in hand, and at their next barrier agree
+to go on no further.
 """
 
 from __future__ import annotations
@@ -29,6 +30,14 @@ _Result = TypeVar("_Result")
 _LINE = 8
 """Words of 8 bytes in a cache line."""
 
+_LAST = 1
+"""Where a thread's line has the number of the barrier at which it was called off."""
+
+_MISSING, _CALLED_OFF = 0, 1
+"""Where the last line has what all are told."""
+
+_SECONDS_BETWEEN_QUESTIONS = 0.02
+
 _PRODUCTS_A_THREAD = 4_000_000
 """Multiply-adds, some 0.1 ms of them, that are worth a further thread."""
 
@@ -48,7 +57,11 @@ TEAM = types.NamedTuple((types.int64, types.int64, types.int64[::1]), Team)
 
 
 def new_barrier_state(threads: int) -> NDArray[np.int64]:
-    """Counters for so many threads, and a word that calls the whole thing off."""
+    """A line for each of so many threads, and one for what all are told.
+
+    A thread writes how often it has arrived and, from when on it was called off, the number of that
+    barrier. All are told that some of them are missing, and that they are called off.
+    """
     return np.zeros((threads + 1) * _LINE, np.int64)
 
 
@@ -90,27 +103,48 @@ def threads_for(products: int) -> int:
     return worth if worth == 1 else min(worth, get_threads())
 
 
-def run_in_threads(work: Callable[..., _Result], threads: int, *arguments: Any) -> _Result:
-    """Let `work(*arguments, team)` run in so many threads; returns what the caller's own returns.
+def run_in_threads(
+    work: Callable[..., _Result],
+    threads: int,
+    *arguments: Any,
+    called_off: Callable[[], bool] | None = None,
+) -> _Result:
+    """Let `work(*arguments, team)` run in so many threads; returns what the first one's returns.
 
-    `work` is to release the GIL, and not to raise. Where a thread cannot be started, those that
-    were are called off at their next barrier.
+    `work` is to release the GIL, and not to raise. Where `called_off` is given, the caller's own
+    thread does no work, but asks it from time to time: Python's handlers of signals run there, and
+    none would before the work's end. Where a thread cannot be started, or the caller is
+    interrupted, those that were are called off.
     """
-    if threads == 1:
+    if threads == 1 and called_off is None:
         return work(*arguments, ALONE)
     barrier_state = new_barrier_state(threads)
-    teams = [Team(thread, threads, barrier_state) for thread in range(threads)]
-    others = [threading.Thread(target=work, args=(*arguments, team)) for team in teams[1:]]
-    started = []
+    told = threads * _LINE
+    results: list[_Result] = []
+
+    def work_first() -> None:
+        results.append(work(*arguments, Team(0, threads, barrier_state)))
+
+    teams = [Team(thread, threads, barrier_state) for thread in range(1, threads)]
+    others = [threading.Thread(target=work, args=(*arguments, team)) for team in teams]
+    if called_off is not None:
+        others.insert(0, threading.Thread(target=work_first))
+    started: list[threading.Thread] = []
     try:
         for other in others:
             other.start()
             started.append(other)
-        return work(*arguments, teams[0])
+        if called_off is None:
+            work_first()
+        while called_off is not None and started[0].is_alive():
+            started[0].join(_SECONDS_BETWEEN_QUESTIONS)
+            if called_off():
+                barrier_state[told + _CALLED_OFF] = 1
     finally:
-        barrier_state[threads * _LINE] = 1
+        barrier_state[told + _MISSING] = barrier_state[told + _CALLED_OFF] = 1
         for other in started:
             other.join()
+    return results[0]
 
 
 @inlined
@@ -122,23 +156,36 @@ def share(count, unit, team):
     return smaller(first, count), smaller(last, count)
 
 
+@inlined
+def is_called_off(team):
+    """Whether a thread may leave the work in hand: the next barrier will be the last."""
+    return _observe(team.barrier_state, team.threads * _LINE + _CALLED_OFF) != 0
+
+
 @called
 def barrier(team):
-    """Wait until all threads are here; False where it is called off."""
+    """Wait until all threads are here; False, for all, where one of them had been called off."""
     if team.threads == 1:
-        return True
-    state = team.barrier_state
-    arrived = state[team.thread * _LINE] + 1
-    _publish(state, team.thread * _LINE, arrived)
+        return not is_called_off(team)
+    state, own = team.barrier_state, team.thread * _LINE
+    arrived = state[own] + 1
+    if is_called_off(team) and state[own + _LAST] == 0:
+        state[own + _LAST] = arrived
+    _publish(state, own, arrived)
     for other in range(team.threads):
         turns = 0
         while _observe(state, other * _LINE) < arrived:
-            if _observe(state, team.threads * _LINE) != 0:
+            if _observe(state, team.threads * _LINE + _MISSING) != 0:
                 return False
             turns += 1
             if turns == _TURNS_BEFORE_YIELDING:
                 turns = 0
                 _yield_core()
+    for other in range(team.threads):
+        # A thread that is already at the next one may be called off there.
+        last = _observe(state, other * _LINE + _LAST)
+        if last != 0 and last <= arrived:
+            return False
     return True
 
 

@@ -20,6 +20,7 @@ from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
+from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
 from fcbackends.training.interruption import OnInterrupt, interruptible
 from fcbackends.training.looks import Looks
 from fcbackends.training.pacing import Outcome, run_segments
@@ -65,6 +66,9 @@ def train_many(
     patience: int | None = None,
     progress: bool | None = None,
     on_interrupt: OnInterrupt = "raise",
+    checkpoint: FileName | None = None,
+    checkpoint_every: int | None = None,
+    resume: FileName | None = None,
 ) -> tuple[TrainResult, ...]:
     """Train many networks of one shape, on all cores that the backend may use.
 
@@ -97,6 +101,9 @@ def train_many(
     on_interrupt : {"raise", "return"}
         As for `train`. Networks whose turn had not come when Ctrl-C came are returned with their
         first parameters, no steps and a loss of NaN.
+    checkpoint, checkpoint_every, resume
+        As for `train`; one file holds all networks, and is written after so many steps of all of
+        them together.
 
     Returns
     -------
@@ -158,14 +165,43 @@ def train_many(
     def loop_of(task: _Task) -> Loop:
         return chosen.training_loop(problem.first_params(task.plan.seed), task.method)
 
-    def train_one(task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
+    def asked() -> Asked:
+        return asked_for(
+            chosen.arithmetic,
+            problem.sizes,
+            problem.dtype,
+            [task.method for task in tasks],
+            [task.plan for task in tasks],
+            first=0,
+            max_steps=max_steps,
+            patience=patience,
+            validation=held,
+            x=problem.x,
+            t=problem.t,
+            params=problem.given,
+            rows=[task.rows for task in tasks],
+        )
+
+    runs = opened(checkpoint, checkpoint_every, resume, len(tasks), asked, problem.own)
+
+    def train_one(number: int, task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
+        begun = runs.begun[number]
         loop = loop_of(task)
         outcome = Outcome(0, math.nan, np.empty(0), "interrupted")
-        if not interrupted():
+        if begun or not interrupted():
             own_x, own_t = (_taken(array, task.rows) for array in (problem.x, problem.t))
             looks = held and Looks(held, patience, None, task.method.lr)
             outcome = run_segments(
-                loop, own_x, own_t, task.plan, 0, max_steps, interrupted=interrupted, looks=looks
+                loop,
+                own_x,
+                own_t,
+                task.plan,
+                0,
+                max_steps,
+                interrupted=interrupted,
+                looks=looks,
+                keeper=runs.keeper(number),
+                begun=begun,
             )
         return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
 
@@ -180,6 +216,8 @@ def train_many(
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
         results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))
+    if runs.kept:
+        runs.kept.write()
     if interrupted() and not returns:
         raise KeyboardInterrupt
     return results
@@ -188,15 +226,15 @@ def train_many(
 def _in_threads(
     backend: Backend,
     threads: int,
-    train_one: Callable[[_Task, Callable[[], bool]], TrainResult],
+    train_one: Callable[[int, _Task, Callable[[], bool]], TrainResult],
     tasks: Sequence[_Task],
     interrupted: Callable[[], bool],
     advanced: Callable[[int], object],
 ) -> Iterator[TrainResult]:
     """The tasks' results in their order, each task on one thread of so many."""
     if threads == 1:
-        for task in tasks:
-            yield train_one(task, interrupted)
+        for number, task in enumerate(tasks):
+            yield train_one(number, task, interrupted)
             advanced(1)
         return
     # Imported here: it is a third of the time that importing fcbackends takes.
@@ -213,7 +251,11 @@ def _in_threads(
                 number, task = waiting.popleft()
             except IndexError:
                 return
-            results[number] = train_one(task, interrupted)
+            try:
+                results[number] = train_one(number, task, interrupted)
+            except BaseException:
+                waiting.clear()
+                raise
             with lock:
                 advanced(1)
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fcbackends.backends.loop import Loop, Plan
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Params
-from fcbackends.training.divergence import Checkpoint
+from fcbackends.maths.network import Params, State
+from fcbackends.training.divergence import LastFinite, loss_at
+from fcbackends.training.keeping import Keeper, Standing
 from fcbackends.training.looks import Looks
 
 # A segment is one call into the backend's loop: Ctrl-C and the progress bar wait for its end.
@@ -21,11 +22,11 @@ _SEGMENT_SECONDS = 0.05
 _SEGMENT_GROWTH = 8
 
 _LOOKS_APART = 20
-"""Checkpoints take at most one part in so many of a run's time."""
+"""Looks for values that are not finite take at most one part in so many of a run's time."""
 
 
 class Outcome(NamedTuple):
-    """How a run ended: see `TrainResult`, or, where a loss was not finite, `DivergenceError`."""
+    """How a run ended: see `TrainResult` or, where it diverged, `DivergenceError`."""
 
     steps: int
     loss: float
@@ -46,6 +47,8 @@ def run_segments(
     interrupted: Callable[[], bool],
     advanced: Callable[[int, float], object] = lambda steps, loss: None,
     looks: Looks | None = None,
+    keeper: Keeper | None = None,
+    begun: Standing | None = None,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
@@ -53,53 +56,80 @@ def run_segments(
     loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
     all parameters are; before the first they are to be. There are `looks` at each multiple of
     `record_every` and after the last step.
+
+    A `keeper` keeps where the run stands, now and then and at its end, unless it diverges. One that
+    was `begun`, and kept, goes on from there as if it had never stopped.
     """
-    steps, loss = first, math.nan
-    parts = [np.empty(0)]
-    stop_reason = "max_steps"
-    checkpoint = Checkpoint(first, loop.state)
+    steps, loss, parts, stop_reason = first, math.nan, [np.empty(0)], ""
+    if begun:
+        steps, loss, stop_reason = begun.step, begun.loss, begun.stop_reason
+        parts.append(begun.losses)
+        loop.state = begun.state
+        if looks and begun.seen:
+            looks.seen = begun.seen
+    finite = LastFinite(steps, loop.state)
     looked, look_seconds = time.perf_counter(), 0.0
-    length = _first_length(plan.batch_size, checkpoint.state.params)
-    while steps < stop:
+    length = _first_length(plan.batch_size, finite.state.params)
+
+    def keep(state: State) -> None:
+        if keeper and not (begun and begun.stop_reason):
+            losses = np.concatenate(parts)
+            seen = looks.seen if looks else None
+            keeper.keep(Standing(steps, state, loss, losses, stop_reason, seen))
+
+    while steps < stop and not stop_reason:
         begin = time.perf_counter()
-        if steps > first and begin - looked >= _LOOKS_APART * look_seconds:
-            checkpoint = checkpoint.moved_on(loop, steps)
+        if steps > finite.step and begin - looked >= _LOOKS_APART * look_seconds:
+            finite = finite.moved_on(loop, steps)
             looked = time.perf_counter()
             look_seconds, begin = looked - begin, looked
         end = min(stop, steps + length)
         if looks:
             end = min(end, (steps // plan.record_every + 1) * plan.record_every)
+        if keeper:
+            end = min(end, keeper.next_after(steps))
         segment = loop.run(x, t, plan, steps, end)
         taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
         parts.append(segment.losses)
         if segment.diverged_at is not None:
-            steps = checkpoint.go_back(loop, x, t, plan, steps)
-            losses, at = np.concatenate(parts), segment.diverged_at
-            return Outcome(steps, loss, losses, "diverged", at, looks)
+            last = finite.go_back(loop, x, t, plan, steps)
+            at = min(last + 1, segment.diverged_at)
+            loss = loss_at(loop, x, t, plan, at, last)
+            return Outcome(last, loss, np.concatenate(parts), "diverged", at, looks)
         advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
             break
         length = _next_length(taken, time.perf_counter() - begin)
         if looks and steps < stop and steps % plan.record_every == 0:
-            stop_reason = looks.look(loop, steps, loss) or stop_reason
-            if stop_reason != "max_steps":
+            stop_reason = looks.look(loop, steps, loss) or ""
+            if stop_reason:
                 break
-        if interrupted():
+        is_interrupted = interrupted()
+        if keeper and (is_interrupted or (steps < stop and keeper.is_due(steps))):
+            finite = finite.moved_on(loop, steps)
+            if finite.step < steps:
+                break
+            keep(finite.state)
+        if is_interrupted:
             stop_reason = "interrupted"
             break
-    losses = np.concatenate(parts)
     if plan.tol_on == "data" and steps % plan.record_every != 0:
         loss = loop.loss(x, t)
-    last = checkpoint.go_back(loop, x, t, plan, steps)
+    last = finite.go_back(loop, x, t, plan, steps)
+    losses = np.concatenate(parts)
     if last < steps or not math.isfinite(loss):
-        return Outcome(last, loss, losses, "diverged", min(last + 1, steps), looks)
+        at = min(last + 1, steps)
+        loss = loss_at(loop, x, t, plan, at, last)
+        return Outcome(last, loss, losses, "diverged", at, looks)
     if looks:
         reason = looks.look(loop, steps, loss)
-        if stop_reason == "max_steps":
-            stop_reason = reason or stop_reason
-        if looks.best and looks.best.state:
-            loop.state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
+        stop_reason = stop_reason or reason or ""
+    if stop_reason != "interrupted":
+        stop_reason = stop_reason or "max_steps"
+        keep(loop.state)
+    if looks and looks.best and looks.best.state:
+        loop.state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
     return Outcome(steps, loss, losses, stop_reason, None, looks)
 
 

@@ -50,8 +50,11 @@ class Problem(NamedTuple):
         """The parameters to begin with, of the backend's library and beside the data."""
         if self.given is not None:
             return self.given
-        made = he_uniform(self.sizes, seed, self.dtype)
-        return data.params(self.backend, made, beside={"x": self.x})
+        return self.own(he_uniform(self.sizes, seed, self.dtype))
+
+    def own(self, params: Params) -> Params:
+        """Parameters of NumPy's as arrays of the backend's, beside the data."""
+        return data.params(self.backend, params, beside={"x": self.x})
 
 
 def checked(
