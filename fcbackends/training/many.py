@@ -14,6 +14,7 @@ from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
+from fcbackends.environment import warn_if_disturbed
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
@@ -211,6 +212,7 @@ def train_many(
             )
         return result_of(outcome, chosen.arithmetic, task.method, task.plan, 0)
 
+    warn_if_disturbed()
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     forms = {task.method.form: task for task in tasks}
     for task in forms.values():

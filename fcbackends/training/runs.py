@@ -9,6 +9,7 @@ from typing import Any
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
+from fcbackends.environment import warn_if_disturbed
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
@@ -270,6 +271,7 @@ def run_loop(
     begun: Standing | None = None,
 ) -> tuple[Outcome, bool]:
     """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came."""
+    warn_if_disturbed()
     # What has to be compiled is compiled before Ctrl-C is held back.
     loop.prepare(x, t, plan, stop - first)
     if looks:

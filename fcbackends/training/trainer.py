@@ -21,6 +21,7 @@ from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate, rate_at
 from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.forks import refuse_in_children
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
@@ -96,6 +97,7 @@ class Trainer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_backend",
         "_dtype",
         "_like",
@@ -144,6 +146,7 @@ class Trainer:
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
         self._lock = threading.RLock()
+        refuse_in_children(self)
 
     @property
     def backend(self) -> Backend:
