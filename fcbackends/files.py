@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,10 +22,13 @@ def readable(name: str, argument: str, suffixes: Sequence[str] = ()) -> Path:
     """
     path = _suffixed(name, argument, suffixes)
     try:
-        with path.open("rb"):
-            return path
-    except OSError as error:
-        raise ArgumentError(argument, "be a readable file", f"{name!r}: {error.strerror}") from None
+        # A FIFO that is closed again has ended for its writer.
+        if not stat.S_ISFIFO(path.stat().st_mode):
+            path.open("rb").close()
+    except (OSError, ValueError) as error:
+        came = f"{name!r}: {_reason(error)}"
+        raise ArgumentError(argument, "be a readable file", came) from None
+    return path
 
 
 def writable(name: str, argument: str, suffixes: Sequence[str]) -> Path:
@@ -33,12 +37,24 @@ def writable(name: str, argument: str, suffixes: Sequence[str]) -> Path:
     Raises
     ------
     ArgumentError
-        Where it has another suffix or is a folder, or its folder is not there or takes no files.
+        Where it has another suffix, is no regular file or one that may not be written, or cannot
+        be one, or its folder is not there or takes no files.
     """
-    path = Path(os.path.realpath(_suffixed(name, argument, suffixes)))
-    if path.is_dir():
+    path = _suffixed(name, argument, suffixes)
+    try:
+        path = Path(os.path.realpath(path))
+        there = _status(path)
+        in_folder = path.parent.is_dir()
+    except (OSError, ValueError) as error:
+        came = f"{name!r}: {_reason(error)}"
+        raise ArgumentError(argument, "be a file that can be written", came) from None
+    if there and stat.S_ISDIR(there.st_mode):
         raise ArgumentError(argument, "be a file", f"{name!r}: a folder")
-    if not path.parent.is_dir():
+    if there and not stat.S_ISREG(there.st_mode):
+        raise ArgumentError(argument, "be a file", f"{name!r}: a FIFO, socket or device")
+    if there and not os.access(path, os.W_OK):
+        raise ArgumentError(argument, "be a file that can be written", f"{name!r}: read-only")
+    if not in_folder:
         raise ArgumentError(argument, "be in a folder that exists", repr(name))
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise ArgumentError(argument, "be in a writable folder", repr(name))
@@ -75,13 +91,69 @@ def _is_same(one: str, other: str) -> bool:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`: at the end it becomes `path`, on any error it vanishes."""
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}-{path.name}")
+    """An empty file to write beside `path`: at the end it becomes `path`, on any error it vanishes.
+
+    It keeps the mode and, where that is allowed, the owner of a file that was there. What has
+    become `path` is on the disk, and stays there if the machine stops.
+
+    Raises
+    ------
+    OSError
+        Of `path`, wherever writing fails.
+    """
+    # As short for any name, so that none becomes too long by it.
+    temporary = path.with_name(f".fcbackends-{secrets.token_hex(8)}")
     try:
+        there = _status(path)
+        mode = 0o600 if there else 0o666
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         yield temporary
+        if there:
+            _take_over(temporary, there)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, whole or not at all, as `replacing` does."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """What there is; None for nothing."""
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _take_over(temporary: Path, there: os.stat_result) -> None:
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):  # not everybody may
+            os.chown(temporary, there.st_uid, there.st_gid)
+    temporary.chmod(there.st_mode & 0o777)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every system can
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _suffixed(name: str, argument: str, suffixes: Sequence[str]) -> Path:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_a_folder_in_a_kernels_place(cache):
 def test_a_disk_that_is_full(tmp_path):
     full = """
 import errno, os
-def replace(source, target):
+def replace(source, target, **_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), source)
 os.replace = replace
 """
@@ -218,6 +219,85 @@ def test_a_file_that_cannot_be_written_whole(tmp_path):
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
     run_with_one_warning(tmp_path, limited + CODE, reason="File too large", cwd=tmp_path)
     assert files(tmp_path) == {}
+
+
+@posix
+def test_kernels_are_the_users_alone(cache):
+    mask = os.umask(0)
+    try:
+        run_without_a_word(cache / "new")
+    finally:
+        os.umask(mask)
+    made = [cache / "new/fcbackends", *(cache / "new/fcbackends").rglob("*")]
+    assert len(made) == 4
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+
+
+def places(cache):
+    """The folder of all builds, that of a build, and a kernel."""
+    (build,) = (cache / "fcbackends").iterdir()
+    return cache / "fcbackends", build, min(build.iterdir())
+
+
+def as_link(path):
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+NOT_PRIVATE = {
+    "the group may write": lambda path: path.chmod(path.stat().st_mode | 0o020),
+    "all may write": lambda path: path.chmod(path.stat().st_mode | 0o002),
+    "another owner": lambda path: os.chown(path, 65534, -1),
+    "a link": as_link,
+}
+
+
+@posix
+@pytest.mark.parametrize("place", range(3), ids=["folder", "build", "kernel"])
+@pytest.mark.parametrize("how", NOT_PRIVATE)
+def test_what_is_not_the_users_alone_is_not_read(cache, place, how):
+    path = places(cache)[place]
+    file = places(cache)[2]
+    assert storage.is_there(file)
+    assert storage.read(file)
+    if how == "another owner" and os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    NOT_PRIVATE[how](path)
+    assert storage.read(file) is None
+    assert not storage.is_there(file)
+    if path.is_dir():
+        with pytest.raises(OSError, match=r"may write|somebody else|a link|directory"):
+            storage.write(file, b"a program")
+        return
+    # In a folder that is private, a kernel of others is replaced.
+    storage.write(file, b"a program")
+    assert storage.read(file) == b"a program"
+
+
+@posix
+@pytest.mark.parametrize("how", quick_first(["all may write", "the group may write", "a link"], 1))
+def test_a_shared_folder_of_kernels_is_warned_of_and_not_used(cache, how):
+    folder = cache / "fcbackends"
+    evil = b"cos\nsystem\n(S'touch " + bytes(cache / "run") + b"'\ntR."
+    for path in files(folder):
+        storage.write(path, evil)
+    NOT_PRIVATE[how](folder)
+    before = list(cache.rglob("*"))
+    reason = "it is a link" if how == "a link" else "others may write to it"
+    run_with_one_warning(cache, CODE, reason=reason)
+    assert list(cache.rglob("*")) == before
+
+
+@posix
+def test_a_shared_folder_has_a_private_one_in_it(filled, tmp_path):
+    """Where everybody may write, as in /tmp, the first to come makes a folder of their own."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    run_without_a_word(shared)
+    run_without_a_word(shared)
+    assert stat.S_IMODE((shared / "fcbackends").stat().st_mode) == 0o700
 
 
 @posix

@@ -173,7 +173,7 @@ class StepLoop:
         self._constants_of = constants_by_step(method.optimizer, method.lr, method.clip_norm)
         first = network.first_state(arithmetic, params, self._form.rule)
         self._state = self._copy(first)
-        self._last_finite = self._state.params
+        self._last_finite = self._state
 
     def _step_by(self, arithmetic: Arithmetic) -> Callable[..., tuple[State, Array]]:
         return functools.partial(network.step, arithmetic)
@@ -219,10 +219,10 @@ class StepLoop:
         return self.state.params
 
     @property
-    def last_finite(self) -> Params:
-        """A copy of the last parameters that `step` saw and whose values are all finite."""
+    def last_finite(self) -> State:
+        """A copy of the last state that `step` saw and whose parameters are all finite."""
         finite = network.is_finite(self._xp, self._state.params)
-        return self._copy(State(self._state.params if finite else self._last_finite)).params
+        return self._copy(self._state if finite else self._last_finite)
 
     def _copy(self, state: State) -> State:
         copied = functools.partial(self._xp.asarray, copy=True)
@@ -241,7 +241,7 @@ class StepLoop:
         if x.ndim == 1:
             x, t = x[None, :], t[None, :]
         if network.is_finite(self._xp, self._state.params):
-            self._last_finite = self._state.params
+            self._last_finite = self._state
         return self._advance(self._step, x, t, number)
 
     def _advance(

@@ -172,8 +172,7 @@ class FusedLoop:
         """A copy of all that steps change."""
         if self._small:
             return self._small.state
-        params, *slots = map(layout.read, self._copies)
-        return State(params, tuple(slots))
+        return self._read()
 
     @state.setter
     def state(self, state: State) -> None:
@@ -184,6 +183,10 @@ class FusedLoop:
         for views, pairs in zip(self._copies[1:], state.slots, strict=True):
             layout.write(views, pairs)
 
+    def _read(self) -> State:
+        params, *slots = map(layout.read, self._copies)
+        return State(params, tuple(slots))
+
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
@@ -192,18 +195,18 @@ class FusedLoop:
         return layout.read(self._copies[0])
 
     @property
-    def last_finite(self) -> Params:
-        """A copy of the last parameters that `step` saw and whose values are all finite."""
+    def last_finite(self) -> State:
+        """A copy of the last state that `step` saw and whose parameters are all finite."""
         self._hand_to(None)
         shared, memory = self._shared, self._network.memory
-        params = layout.read(self._copies[0])
-        if is_finite(np, params):
-            return params
+        state = self._read()
+        if is_finite(np, state.params):
+            return state
         # The steps since the copy was made are taken again, from there to where values overflow.
         now = memory[: self._layout.lasting].copy()
         self._state[:] = memory[shared.previous : shared.previous + shared.state_size]
-        params = layout.read(self._copies[0])
-        self._write(params)
+        state = self._read()
+        self._write(state.params)
         inputs, size = self._sizes[0], self._sizes[0] + shared.target_size
         taken = int(memory[shared.taken])
         samples = memory[shared.taken + 2 :][: taken * size]
@@ -213,12 +216,12 @@ class FusedLoop:
             if self._is_paced:
                 self._write_constants(number)
             self._take_step(self._network, sample[:inputs], sample[inputs:], 1, False, ALONE)
-            moved = layout.read(self._copies[0])
-            if not is_finite(np, moved):
+            moved = self._read()
+            if not is_finite(np, moved.params):
                 break
-            params = moved
+            state = moved
         memory[: len(now)] = now
-        return params
+        return state
 
     def step(self, x: Array, t: Array, number: int, *, guarded: bool = True) -> float:
         """Take the step of this number on a batch or one sample; returns the loss before it."""

@@ -61,8 +61,8 @@ class Loop(Protocol):
         """A copy of the parameters."""
 
     @property
-    def last_finite(self) -> Params:
-        """A copy of the last parameters that `step` saw and whose values are all finite."""
+    def last_finite(self) -> State:
+        """A copy of the last state that `step` saw and whose parameters are all finite."""
 
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
         """Compile, or warm, what `run` needs for about so many steps, taken by all loops alike."""

@@ -8,12 +8,13 @@ fails says so in one line on stderr.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 
 from fcbackends.cli import interruption
-from fcbackends.errors import ArgumentError, DivergenceError
+from fcbackends.errors import ArgumentError, DivergenceError, printable
 
 _EXTRAS = {
     **dict.fromkeys(("click", "rich", "polars", "matplotlib", "safetensors"), "cli"),
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv)
     try:
         interruption.begin()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # What its encoding lacks is shown in ASCII, as on stderr.
+            sys.stdout.reconfigure(errors="backslashreplace")
         status = _run(sys.argv[1:])
         interruption.end()
     except KeyboardInterrupt:
@@ -63,8 +67,8 @@ def _run(argv: Sequence[str]) -> int:
         sides = "inputs" if any("cross_entropy" in word for word in argv) else "both"
         return _fail(
             1,
-            f"the loss is not finite at step {error.step}: lower `--lr`, "
-            f"or scale the data with `--standardize {sides}`",
+            f"{error.what}; lower `--lr`, or scale the data with `--standardize {sides}`"
+            + "".join(f"; {note}" for note in getattr(error, "__notes__", ())),
         )
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
@@ -80,7 +84,7 @@ def _run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(1, f"{error.strerror}: {error.filename or 'stdout'}")
+        return _fail(1, f"{error.strerror or error}: {error.filename or 'stdout'}")
 
 
 def _interrupted() -> int:
@@ -88,5 +92,5 @@ def _interrupted() -> int:
 
 
 def _fail(status: int, text: str) -> int:
-    print("fcbackends:", " ".join(text.split()), file=sys.stderr)
+    print("fcbackends:", printable(" ".join(text.split())), file=sys.stderr)
     return status

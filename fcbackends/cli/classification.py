@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fcbackends.cli.model import Model
 from fcbackends.cli.outcome import Outcome, Outcomes, each, says_one_thing, try_instead
+from fcbackends.errors import printable
 from fcbackends.report.terminal import table_text
 
 _MOST_COLUMNS = 12
@@ -45,7 +46,8 @@ def tables(model: Model, found: Outcomes) -> list[str]:
     ):
         counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
         np.add.at(counts, (t, said), 1)
-        title = f"{target}: {name} rows by their class, across by the class they are taken for"
+        of = f"{printable(target)}: {name} rows"
+        title = f"{of} by their class, across by the class they are taken for"
         written.append(f"{title}\n{_table(classes, counts)}")
     return written
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import safetensors  # noqa: F401
 from numpy.typing import NDArray
 
 import fcbackends as fcb
+from fcbackends import tensor_files
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features
 from fcbackends.cli.scaling import cast
 from fcbackends.cli.targets import Classes
+from fcbackends.errors import listed
 from fcbackends.maths.activations import Activations
 from fcbackends.models import saving
 from fcbackends.models.saved import NumpyParams, SavedModel
@@ -82,11 +84,12 @@ class Model:
         """
         if self.names and table.names:
             wanted = [self.names[column] for column in self.features.columns]
-            if missing := [name for name in wanted if name not in table.names]:
-                lacking, there = (", ".join(map(repr, n)) for n in (missing, table.names))
+            places = {name: place for place, name in enumerate(table.names)}
+            if missing := [name for name in wanted if name not in places]:
+                lacking, there = map(listed, (missing, table.names))
                 got = f"none named {lacking} (there are {there})"
                 raise fcb.ArgumentError("DATA", "have the model's columns", got)
-            return tuple(table.names.index(name) for name in wanted)
+            return tuple(places[name] for name in wanted)
         if table.width == self.width:
             return self.features.columns
         if table.width == len(self.features.columns):
@@ -172,14 +175,14 @@ def load(name: str) -> Model:
         Where it is not there, damaged, not such a file, or of a contract that is not known yet.
     """
     required = "be a file written by `fcbackends train --out`"
-    with saving.understood(name, "MODEL", required) as path:
+    with tensor_files.understood(name, "MODEL", required) as path:
         saved = saving.read(path)
         table = saved.table or _without_table(saved)
         targets = tuple(map(int, table["targets"]))
         width, features = _width_and_features(table, targets, saved)
         model = Model(
             saved.params,
-            None if table["names"] is None else tuple(map(str, table["names"])),
+            None if table["names"] is None else _texts(table["names"]),
             targets,
             features,
             width,
@@ -196,9 +199,20 @@ def load(name: str) -> Model:
         one = model.classes and model.loss == "cross_entropy"
         wanted = len(model.classes[0]) if model.classes and one else len(targets)
         fit = sum(features.widths) == inputs and wanted == outputs
-        if not fit or {*targets, *features.columns} - {*range(width)}:
+        if not fit or not all(place in range(width) for place in (*targets, *features.columns)):
             raise ValueError(f"targets {model.targets} of {model.width} columns")
+        if features.fill is not None and len(features.fill) != inputs:
+            raise ValueError(f"{len(features.fill)} values to fill {inputs} inputs in")
+        for names in (model.names, *features.categories, *(model.classes or ())):
+            _check_names(names or ())
         return model
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """ValueError where two are the same, or one is no text that a table can hold."""
+    if len({*names}) < len(names):
+        raise ValueError("the same name twice")
+    "".join(names).encode()
 
 
 def _without_table(saved: SavedModel) -> Mapping[str, Any]:
@@ -225,4 +239,13 @@ def _width_and_features(
 
 def _classes(table: Mapping[str, Any]) -> Classes | None:
     kept = table.get("classes")
-    return None if kept is None else tuple(tuple(map(str, names)) for names in kept)
+    return None if kept is None else tuple(map(_texts, kept))
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """Names that a table can have: each once, of characters that a file can hold."""
+    texts = tuple(map(str, values))
+    if len(set(texts)) < len(texts):
+        raise ValueError("a name that is there twice")
+    "".join(texts).encode()
+    return texts

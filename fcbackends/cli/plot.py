@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 import fcbackends as fcb
-from fcbackends.files import replacing
+from fcbackends.files import write
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -23,5 +24,6 @@ def plot_loss(history: fcb.History, label: str, path: Path) -> None:
     if (history.losses > 0).any():
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:].lower(), dpi=150)
+    write(path, drawn.getbuffer())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +15,8 @@ from fcbackends.cli.data import Table, read_table
 from fcbackends.cli.form import Form
 from fcbackends.cli.model import Model, load
 from fcbackends.cli.targets import named
-from fcbackends.errors import ArgumentError
-from fcbackends.files import apart, replacing, writable
+from fcbackends.errors import ArgumentError, printable
+from fcbackends.files import apart, writable, write
 
 SUFFIXES = (".csv", ".parquet", ".npy")
 
@@ -30,7 +32,7 @@ def predict_file(
     out: str | None,
 ) -> None:
     """Write the predictions, in the targets' own units or classes, to a file or to stdout."""
-    path = writable(out, "--out", SUFFIXES) if out else None
+    path = None if out is None else writable(out, "--out", SUFFIXES)
     suffix = path.suffix.lower() if path else ".csv"
     if keep and suffix == ".npy":
         raise ArgumentError("--keep", "come with a .csv or .parquet file", repr(out))
@@ -43,25 +45,38 @@ def predict_file(
     carried = _carried(table, keep)
     x = model.inputs_in(table, zeros=unknown == "zeros")
     predicted = _predicted(model, x, probabilities)
+    # What writes into a file itself hides that the disk is full in errors of its own.
+    written = io.BytesIO()
     if path and suffix == ".npy":
         held = list(predicted.values())
         held = held[len(model.targets) :] if probabilities else held
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.column_stack([_plain(series) for series in held]))
+        np.save(written, np.column_stack([_plain(series) for series in held]))
+        write(path, written.getbuffer())
         return
     columns = {f"predicted_{n}" if n in carried else n: s for n, s in predicted.items()}
     for name in columns:
         if name in carried:
             raise ArgumentError("--keep", "name no column that a prediction is called", repr(name))
     frame = pl.DataFrame({**carried, **columns})
-    if path is None:
-        print(frame.write_csv(), end="")
-        return
-    with replacing(path) as temporary:
-        if suffix == ".csv":
-            frame.write_csv(temporary)
-        else:
-            frame.write_parquet(temporary)
+    if suffix == ".csv":
+        frame.write_csv(written)
+    else:
+        frame.write_parquet(written)
+    if path:
+        write(path, written.getbuffer())
+    else:
+        _show(written.getvalue())
+
+
+def _show(csv: bytes) -> None:
+    """Write to stdout, to a pipe or a file the very bytes that `--out` writes."""
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream is None or sys.stdout.isatty():
+        print("\n".join(map(printable, csv.decode().splitlines())))
+    else:
+        sys.stdout.flush()
+        stream.write(csv)
+        stream.flush()
 
 
 def _predicted(model: Model, x: NDArray[np.float64], probabilities: bool) -> dict[str, pl.Series]:

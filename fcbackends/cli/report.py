@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from fcbackends.errors import ArgumentError
-from fcbackends.files import apart, replacing, writable
+from fcbackends.errors import ArgumentError, printable
+from fcbackends.files import apart, writable, write
 from fcbackends.report import comparison, documents, runs, summary, terminal
 from fcbackends.report.interleave import compare_revisions as interleaved
 from fcbackends.report.layout import Document
@@ -62,7 +62,8 @@ def compare_runs(
     failures = [change for one in found for change in one.failures(fail_slower)]
     for change in failures:
         why = "lost agreement" if change.bits == "lost" else f"slower: {change.corrected:.3f}"
-        print(f"failed: {change.workload}, {change.label}: {why}", file=sys.stderr)
+        text = f"failed: {change.workload}, {change.label}: {why}"
+        print(printable(text), file=sys.stderr)
     return 1 if failures else 0
 
 
@@ -88,5 +89,4 @@ def _write(path: Path, document: Document, data: Any) -> None:
         from fcbackends.report.html import to_html
 
         text = to_html(document)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write(path, text.encode())

@@ -1,8 +1,9 @@
 """Compiled kernels on disk, in a form that can slow a run down but never fail it.
 
 Numba's own cache does not see a changed callee in another file, raises where no directory is
-writable, and raises on a truncated file. Here one file holds one kernel, its folder's name is a
-hash of everything that shapes the machine code, and its content is checked before it is read.
+writable, raises on a truncated file, and unpickles what anybody has put there. Here one file holds
+one kernel, its folder's name is a hash of everything that shapes the machine code, and owner, mode
+and content are checked before it is read.
 """
 
 from __future__ import annotations
@@ -89,18 +90,17 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
         return kernel
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write the compiled kernel; where that fails, warn and go on."""
+        """Write the compiled kernel; where that fails, `trouble` says why."""
         try:
             storage.write(self._file(data.codegen), serialize.dumps(data._reduce()))
         except Exception as error:
             # Whatever stands in the way, the kernel in hand is right.
             self.trouble = getattr(error, "strerror", None) or repr(error)
-            _warn_once(self.trouble)
 
     def is_kept(self) -> bool:
-        """Whether there is a file for the kernel, whole or not."""
+        """Whether there is a file for the kernel that may be read, whole or not."""
         try:
-            return self._file(cpu_target.target_context.codegen()).exists()
+            return storage.is_there(self._file(cpu_target.target_context.codegen()))
         except OSError:
             return False
 
@@ -127,14 +127,15 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
 _warned = False
 
 
-def _warn_once(reason: str) -> None:
+def warn_once(reason: str) -> None:
+    """Warn that compiled kernels are not kept, for the first of all reasons."""
     global _warned
     if _warned:
         return
     _warned = True
     warnings.warn(
         f"compiled kernels are not kept in {cache_directory() or '~'} ({reason}): "
-        "each process compiles them anew; set NUMBA_CACHE_DIR to a writable folder",
+        "each process compiles them anew; set NUMBA_CACHE_DIR to a writable folder of your own",
         CacheWarning,
         stacklevel=3,
     )

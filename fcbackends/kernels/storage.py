@@ -1,16 +1,19 @@
 """Files of compiled kernels, a folder for each build: whole and in their place, or not there.
 
-Other processes may write, replace and remove any of them at any time.
+Other processes may write, replace and remove any of them at any time. Kernels are programs: what
+does not belong to the user, or root, or what others may write, is neither read nor written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 MOST_BUILDS = 16
@@ -20,11 +23,20 @@ BUILD_DIGITS = 24
 _BUILD_NAME = re.compile(rf"[0-9a-f]{{{BUILD_DIGITS}}}")
 _SEAL_BYTES = hashlib.sha256().digest_size
 
+_HAS_OWNERS = hasattr(os, "geteuid") and os.open in os.supports_dir_fd
+"""Elsewhere the user's own cache folder is one that others have no access to."""
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _NO_LINK
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | _NO_LINK
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | _NO_LINK
+
 
 def read(file: Path) -> bytes | None:
-    """What `write` put there; None where the file is missing, damaged, or another one's."""
+    """What `write` put there; None where it is missing, damaged, another one's, or not private."""
     try:
-        content = file.read_bytes()
+        with _build(file.parent) as build, os.fdopen(_opened(file, build), "rb") as opened:
+            content = opened.read()
     except OSError:
         return None
     # A folder's time of change is when its build was last used.
@@ -37,13 +49,18 @@ def read(file: Path) -> bytes | None:
 def write(file: Path, payload: bytes) -> None:
     """Put the file there, whole, in its build's folder; OSError where that fails.
 
-    Where the folder is new, those of the builds that were not used for longest are removed.
+    The folder is one that only the user can open. Where it is new, those of the builds that were
+    not used for longest are removed.
     """
+    folder = file.parent
     try:
-        if not file.parent.is_dir():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _remove_old_builds(file.parent)
-        _replace(file, _seal(file, payload) + payload)
+        is_new = not folder.is_dir()
+        if is_new:
+            folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        with _build(folder, make=is_new) as build:
+            if is_new:
+                _remove_old_builds(folder)
+            _replace(file, build, _seal(file, payload) + payload)
     except OSError:
         # What another process has put there meanwhile does as well.
         if read(file) is None:
@@ -56,16 +73,77 @@ def _seal(file: Path, payload: bytes) -> bytes:
     return hashlib.sha256(place.encode() + payload).digest()
 
 
-def _replace(file: Path, content: bytes) -> None:
-    """Write beside the file and replace it, so that no reader sees half of it."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+def is_there(file: Path) -> bool:
+    """Whether there is a file that `read` trusts, whole or not."""
     try:
-        with os.fdopen(handle, "wb") as beside:
-            beside.write(content)
-        os.replace(name, file)
+        with _build(file.parent) as build:
+            os.close(_opened(file, build))
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _build(folder: Path, *, make: bool = False) -> Iterator[int | None]:
+    """A build's folder, opened through that of all builds: nobody can put another in its place.
+
+    None where there are no owners. OSError where one of the two is not there, or not private.
+    """
+    if not _HAS_OWNERS:
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        yield None
+        return
+    if folder.parent.is_symlink():
+        raise PermissionError(errno.EPERM, "it is a link")
+    with contextlib.ExitStack() as stack:
+        handle = None
+        for place in (folder.parent, folder.name):
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(place, 0o700, dir_fd=handle)
+            handle = os.open(place, _FOLDER, dir_fd=handle)
+            stack.callback(os.close, handle)
+            _require_private(handle)
+        yield handle
+
+
+def _opened(file: Path, build: int | None) -> int:
+    """The file, opened to be read; OSError where it is not there, or not private."""
+    handle = os.open(_within(file, build), _READ, dir_fd=build)
+    try:
+        if build is not None:
+            _require_private(handle)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_private(handle: int) -> None:
+    there = os.fstat(handle)
+    if there.st_uid not in (os.geteuid(), 0):
+        raise PermissionError(errno.EPERM, "it belongs to somebody else")
+    if there.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "others may write to it")
+
+
+def _within(file: Path, build: int | None) -> str:
+    """What a file is called in its build's folder, where that is open."""
+    return str(file) if build is None else file.name
+
+
+def _replace(file: Path, build: int | None, content: bytes) -> None:
+    """Write beside the file and replace it, so that no reader sees half of it."""
+    beside = _within(file.with_name(f"{secrets.token_hex(8)}.new"), build)
+    handle = os.open(beside, _WRITE, 0o600, dir_fd=build)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
+        os.replace(beside, _within(file, build), src_dir_fd=build, dst_dir_fd=build)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            os.unlink(beside, dir_fd=build)
         raise
 
 

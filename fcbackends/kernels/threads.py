@@ -19,8 +19,10 @@ import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
+from numba.np.ufunc import parallel
 from numpy.typing import NDArray
 
+from fcbackends.kernels.cpus import usable_cpus
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 
@@ -68,18 +70,32 @@ ALONE = Team(0, 1, new_barrier_state(1))
 """A thread that meets no other."""
 
 
-def get_threads() -> int:
-    """How many threads this thread's calls may use, where that pays: Numba's own setting."""
-    from numba import get_num_threads
+_of_thread = threading.local()
 
-    return int(get_num_threads())
+_IS_SET = "NUMBA_NUM_THREADS" in os.environ
+
+
+def get_threads() -> int:
+    """How many threads this thread's calls may use, where that pays.
+
+    The first of these that says anything: `set_threads`, in this thread; `numba.set_num_threads`;
+    NUMBA_NUM_THREADS; and what `usable_cpus` finds.
+    """
+    count: int | None = getattr(_of_thread, "count", None)
+    if count is not None:
+        return count
+    # Numba's function starts its own threads, which kernels do not need, before it answers; where
+    # there are none yet, nobody has set a number.
+    if getattr(parallel, "_is_initialized", True):
+        count = int(parallel.get_num_threads())
+        if count != config.NUMBA_NUM_THREADS:
+            return count
+    return int(config.NUMBA_NUM_THREADS) if _IS_SET else usable_cpus()
 
 
 def set_threads(count: int) -> None:
     """Set how many threads this thread's calls may use."""
-    from numba import set_num_threads
-
-    set_num_threads(count)
+    _of_thread.count = count
 
 
 def threads_for(products: int) -> int:

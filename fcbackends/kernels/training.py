@@ -125,7 +125,7 @@ def _data_loss(network, data, team):
 @kernel(lambda real, arithmetic: (network_type(real, arithmetic), data_type(real), TEAM))
 def data_loss(network, data, team):
     """The loss of the whole data, or NaN where the threads are called off."""
-    return _data_loss(network, data, team)[0]
+    return float(_data_loss(network, data, team)[0])
 
 
 @functools.cache
@@ -288,11 +288,11 @@ def single_step(rule: Rule) -> Callable[..., Any]:
         loss = mean_loss(network, samples)
         if guarded:
             if not is_finite(loss):
-                return loss
+                return float(loss)
             _write_down(network)
         backward(network, samples, alone)
         descend(network, samples, alone)
-        return loss
+        return float(loss)
 
     take_step.__name__ += suffix(rule)
     made = kernel(

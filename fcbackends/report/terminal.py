@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fcbackends.errors import printable
 from fcbackends.report.layout import Cell, Document
 
 _STYLES = {"good": "green", "bad": "bold red", "quiet": "dim", None: ""}
@@ -15,9 +16,9 @@ _STYLES = {"good": "green", "bad": "bold red", "quiet": "dim", None: ""}
 
 def to_text(document: Document) -> str:
     """A report's facts, and its tables one under the other."""
-    parts = [document.title, table_text(document.facts)]
+    parts = [printable(document.title), table_text(document.facts)]
     for section in document.sections:
-        parts += ["", section.title]
+        parts += ["", printable(section.title)]
         if section.table:
             columns = section.table.columns
             parts.append(
@@ -27,7 +28,7 @@ def to_text(document: Document) -> str:
                     right=[i for i, column in enumerate(columns) if column.numeric],
                 )
             )
-        parts += section.remarks
+        parts += map(printable, section.remarks)
     return "\n".join(parts)
 
 
@@ -44,10 +45,10 @@ def table_text(
     *,
     right: Collection[int] = (),
 ) -> str:
-    """Rows of text, the columns `right` flush on that side."""
+    """Rows of text, the columns `right` flush on that side; each cell as `printable` has it."""
     table = Table(box=None, show_header=bool(header), header_style="bold", pad_edge=False)
     for column, name in enumerate(header):
-        table.add_column(name, justify="right" if column in right else "left")
+        table.add_column(_text(name), justify="right" if column in right else "left")
     for row in rows:
         table.add_row(*map(_text, row))
     console = Console(markup=False, highlight=False)
@@ -60,4 +61,5 @@ def table_text(
 
 
 def _text(cell: str | Cell) -> Text:
-    return Text(cell) if isinstance(cell, str) else Text(cell.text, style=_STYLES[cell.tone])
+    text, tone = (cell, None) if isinstance(cell, str) else cell
+    return Text(printable(text), style=_STYLES[tone])

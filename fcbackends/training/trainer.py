@@ -19,7 +19,9 @@ from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
-from fcbackends.maths.schedules import Rate
+from fcbackends.maths.schedules import Rate, rate_at
+from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.forks import refuse_in_children
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
@@ -95,6 +97,7 @@ class Trainer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_backend",
         "_dtype",
         "_like",
@@ -143,6 +146,7 @@ class Trainer:
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
         self._lock = threading.RLock()
+        refuse_in_children(self)
 
     @property
     def backend(self) -> Backend:
@@ -231,13 +235,16 @@ class Trainer:
             return arrays.as_numpy(array) if foreign else array
 
         own = tuple((brought(w), brought(b)) for w, b in pairs)
-        made = data.params(self._backend, own, self._dtype, beside={"params": self._like})
+        made = self._own(own)
         came, wanted = (
             [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, now)
         )
         if came != wanted:
             raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
         return made
+
+    def _own(self, params: Params) -> Params:
+        return data.params(self._backend, params, self._dtype, beside={"params": self._like})
 
     def step(self, x: Any, t: Any, *, sample_weight: Any = None) -> float:
         """Take one step on data that has just come.
@@ -259,7 +266,7 @@ class Trainer:
         Raises
         ------
         ArgumentError, ArgumentTypeError
-            Where shapes or dtypes do not fit the network.
+            Where shapes or dtypes do not fit the network, or where x or t is what is not finite.
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
@@ -282,7 +289,10 @@ class Trainer:
                 loss = loop.step(x_row, t_row, self._steps + 1)
                 # The difference of a finite number with itself, and of no other, is zero.
                 if loss - loss != 0.0:
-                    raise DivergenceError(self._steps + 1, loop.last_finite)
+                    data.finite_data(x_row, t_row)
+                    params, slots = loop.last_finite
+                    rate = rate_at(self._method.lr, self._steps + 1)
+                    raise DivergenceError(self._steps + 1, params, loss, rate, slots)
                 self._steps += 1
                 return loss
         return self.step(x, t, sample_weight=sample_weight)
@@ -307,7 +317,7 @@ class Trainer:
         if not self._method.weighted:
             self._method = self._method._replace(weighted=True)
             state, finite = self._loop.state, self._loop.last_finite
-            self._loop = self._backend.training_loop(finite, self._method)
+            self._loop = self._backend.training_loop(finite.params, self._method)
             self._loop.state = state
             self._plain = None
 
@@ -337,6 +347,9 @@ class Trainer:
         callback: Callback | None = None,
         progress: bool | None = None,
         on_interrupt: OnInterrupt = "raise",
+        checkpoint: FileName | None = None,
+        checkpoint_every: int | None = None,
+        resume: FileName | None = None,
     ) -> TrainResult:
         """Take up to `max_steps` further steps on samples drawn from x and t.
 
@@ -346,7 +359,8 @@ class Trainer:
 
         A run with `patience` ends, and goes on later, where its validation loss was smallest, with
         the optimizer's state and the number of steps as they were there. Where `callback` raises
-        an exception other than StopIteration, the Trainer is back where the run began.
+        an exception other than StopIteration, the Trainer is back where the run began. With
+        `resume` it goes on where that run stood, which counts its own `steps`.
         """
         deadline = deadline_of(time_limit)
         loss, outputs = self._method.loss, self._sizes[1]
@@ -363,6 +377,7 @@ class Trainer:
             if self._method.weighted:
                 t = self._with_weights(t, sample_weight)
             given = self._backend, x, t, self._dtype, validation, seed
+            all_x, all_t = x, t
             x, t, held = apart(*given, loss=loss, outputs=outputs)
             looks = looks_at(self._method, held, patience, callback)
             first = self._steps
@@ -379,10 +394,32 @@ class Trainer:
                 by_epoch=held is not None,
             )
             before = self._loop.state
+
+            def asked() -> Asked:
+                return asked_for(
+                    self._backend.arithmetic,
+                    [self._sizes[0], *(b.shape[0] for _, b in before.params)],
+                    self._dtype,
+                    [self._method],
+                    [plan],
+                    first=first,
+                    max_steps=max_steps,
+                    patience=patience,
+                    validation=validation if isinstance(validation, float) else held,
+                    calls_back=callback is not None,
+                    x=all_x,
+                    t=all_t,
+                )._replace(of_trainer=True)
+
+            runs = opened(checkpoint, checkpoint_every, resume, 1, asked, self._own)
+            first = first if runs.first is None else runs.first
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks
-                )
+                    self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks,
+                    runs.keeper(0), runs.begun[0],
+                )  # fmt: skip
+                if outcome.diverged_at is not None:
+                    data.finite_data(x, t)
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before

@@ -19,7 +19,8 @@ OPTIONS = (
     "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
     "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, --clip-norm, "
     "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, "
-    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --out, --plot, --help"
+    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --checkpoint, "
+    "--checkpoint-every, --resume, --out, --keep-diverged, --plot, --help"
 )
 MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 NAMES = "`DATA` must have names in its first line"
@@ -231,8 +232,8 @@ CASES = {
     "predict cut.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'cut.safetensors': ",
     "predict bare.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'bare.safetensors': no entry "
     "'fcbackends'",
-    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 3, "
-    "and this is for version 2",
+    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 4 "
+    "without a checksum",
     "predict contract.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'contract.safetensors': "
     f"contract version {fcb.CONTRACT_VERSION + 1}; this fcbackends knows {fcb.CONTRACT_VERSION}",
     "predict layerless.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'layerless.safetensors': ",
