@@ -14,6 +14,7 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
         "`python -X gil=1`"
     )
 
+from fcbackends import _program as _program
 from fcbackends.agreement import Agreement, compare, digest
 from fcbackends.api.layers import fc_backward, fc_forward, relu, relu_backward
 from fcbackends.api.losses import (

@@ -28,7 +28,11 @@ _arithmetic = click.option(
 )
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__)
 @click.pass_context
 def _cli(ctx: click.Context) -> None:
