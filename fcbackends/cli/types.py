@@ -65,6 +65,13 @@ PERCENT = Parsed(
     lambda text: float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan,
     lambda share: 0 <= share < math.inf,
 )
+_SECONDS_IN = {"s": 1.0, "m": 60.0, "h": 3600.0}
+DURATION = Parsed(
+    "DURATION",
+    "be a finite time > 0 in seconds, or with its unit, such as 90, 90s, 10m or 2h",
+    lambda text: float(text.rstrip("smh")) * _SECONDS_IN[(text.lstrip("+.0123456789") or "s")],
+    lambda seconds: 0 < seconds < math.inf,
+)
 SHAPE = Parsed(
     "SIZES",
     "be two or more whole numbers of at least 1, such as 2-3 or 8-16-1",
