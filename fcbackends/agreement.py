@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import as_numpy
-from fcbackends.errors import ArgumentError, ArgumentTypeError
+from fcbackends.arrays import as_numpy, check_dense, is_foreign
+from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
+
+_MOST_NESTED = 64
+"""Sequences inside each other; one that holds itself has no end."""
 
 _UNSIGNED = {"float32": np.uint32, "float64": np.uint64}
 
@@ -127,9 +130,13 @@ def digest(params: Any) -> str:
 
 def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tuple[Any, Any]]:
     if isinstance(values, tuple | list):
+        if len(path) == _MOST_NESTED:
+            raise ArgumentError(name, f"be nested at most {_MOST_NESTED} deep", shown(values))
         for i, value in enumerate(values):
             yield from _leaves(value, name, (*path, i))
         return
+    if is_foreign(values):
+        check_dense(name, values)
     array = as_numpy(values)
     if array.dtype.name not in _UNSIGNED:
         got = f"dtype {array.dtype.name}"

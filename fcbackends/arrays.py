@@ -36,6 +36,21 @@ def is_foreign(value: Any) -> bool:
     return array_api_compat.is_array_api_obj(value) and not array_api_compat.is_numpy_array(value)
 
 
+def check_dense(name: str, array: Array) -> None:
+    """Check that a foreign array has a number in memory for each of its elements.
+
+    PyTorch's sparse and nested tensors, and those without values, are tensors by their type, and
+    fail in most of what is done to them.
+    """
+    import array_api_compat
+
+    if not array_api_compat.is_torch_array(array):
+        return
+    if array.is_nested or array.is_meta or str(array.layout) != "torch.strided":
+        kind = "nested" if array.is_nested else f"of {array.layout} on {array.device}"
+        raise ArgumentTypeError(name, "be a dense array, with values", f"one {kind}")
+
+
 def namespace_of(array: Array) -> Any:
     """The functions of the array's library, as the array API names them."""
     if isinstance(array, np.ndarray):

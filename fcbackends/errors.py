@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 _SHOWN_CHARACTERS = 80
+_SHOWN_ARGUMENTS = 8
 _LISTED = 50
+_REQUIRED_CHARACTERS = 600
+_GOT_CHARACTERS = 300
+"""Of what came; all options of a command fit into what is required."""
 
 Got: TypeAlias = "str | Mapping[str, Any]"
 """What came: in words, or for each argument what it is."""
 
 
+def _glance() -> reprlib.Repr:
+    """`repr`, but of a large value not all, and of one whose own `repr` raises its type."""
+    made = reprlib.Repr()
+    made.maxlevel = 3
+    made.maxtuple = made.maxlist = made.maxdict = made.maxset = made.maxfrozenset = 27
+    made.maxstring = made.maxlong = made.maxother = 4 * _SHOWN_CHARACTERS
+    return made
+
+
+_repr = _glance().repr
+
+
 def shown(value: object) -> str:
     """The value as an error text shows it: in one line, and no more than a glance's worth."""
-    return _cut(" ".join(repr(value).split()))
-
-
-def quoted(text: str) -> str:
-    """The text in quotation marks as an error text shows it: its beginning, if it is long."""
-    return _cut(repr(text))
-
-
-def _cut(text: str) -> str:
+    try:
+        text = _one_line(_repr(value))
+    except Exception:  # Python refuses to write integers of some thousand digits
+        text = f"one of type {type(value).__name__}"
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
 
 
@@ -44,9 +57,25 @@ def printable(text: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """The names as an error text lists them: each as `quoted`, and no more than some."""
-    first = [quoted(name) for name in itertools.islice(names, _LISTED + 1)]
+    """The names as an error text lists them: each as `shown`, and no more than some."""
+    first = [shown(name) for name in itertools.islice(names, _LISTED + 1)]
     return ", ".join(first if len(first) <= _LISTED else [*first[:_LISTED], "..."])
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _few(texts: list[str]) -> list[str]:
+    """Texts, the first of many."""
+    more = len(texts) - _SHOWN_ARGUMENTS
+    return texts if more <= 0 else [*texts[:_SHOWN_ARGUMENTS], f"... {more} more"]
+
+
+def _part(text: str, most: int) -> str:
+    """A part of an error text; of a long one both ends."""
+    half = most // 2
+    return text if len(text) <= 2 * half else f"{text[: half - 5]} ... {text[-half:]}"
 
 
 def one_of(choices: Any) -> str:
@@ -90,9 +119,13 @@ class ArgumentError(ValueError):
         """The text: "`argument` must ..., got ..."."""
         quoted = [f"`{argument}`" for argument in self.arguments]
         if isinstance(self.got, str):
-            return f"{' and '.join(quoted)} must {self.required}, got {self.got}"
-        came = ", ".join(f"`{argument}` {what}" for argument, what in self.got.items())
-        return f"{', '.join(quoted)} must {self.required}, got {came}"
+            between, came = " and ", self.got
+        else:
+            between = ", "
+            came = ", ".join(_few([f"`{name}` {what}" for name, what in self.got.items()]))
+        names = between.join(_few(quoted))
+        required = _part(self.required, _REQUIRED_CHARACTERS)
+        return _one_line(f"{names} must {required}, got {_part(came, _GOT_CHARACTERS)}")
 
     def renamed(self, names: Mapping[str, str]) -> ArgumentError:
         """The same refusal, for those who know the arguments by other names."""
@@ -108,24 +141,50 @@ class ArgumentTypeError(ArgumentError, TypeError):
 
 
 class DivergenceError(ArithmeticError):
-    """The loss, or at the end of a run a parameter, stopped being finite.
+    """The loss or a parameter stopped being finite.
 
     Attributes
     ----------
     step : int
-        The step, counted from 1, whose loss is not finite; where only parameters are not, the
-        first step after which.
+        The step, counted from 1, whose loss is not finite, or after which a parameter is not,
+        whichever comes first. Single steps of a Trainer look at the loss alone.
     params : tuple of (w, b)
         The last parameters whose values are all finite.
+    loss : float
+        The loss at that step: infinite or NaN, or finite where only a parameter is not.
+    lr : float
+        The learning rate of that step.
+    slots : tuple of tuple of (w, b)
+        What the optimizer kept beside `params`.
     """
 
-    def __init__(self, step: int, params: tuple[tuple[Any, Any], ...]) -> None:
-        super().__init__(
-            f"the loss is not finite at step {step}: lower `lr`, or scale the data; "
-            "the last finite parameters are kept in `.params` of this error"
-        )
+    def __init__(
+        self,
+        step: int,
+        params: tuple[tuple[Any, Any], ...],
+        loss: float,
+        lr: float,
+        slots: tuple[tuple[tuple[Any, Any], ...], ...] = (),
+    ) -> None:
+        super().__init__(step, params, loss, lr, slots)
         self.step = step
         self.params = params
+        self.loss = loss
+        self.lr = lr
+        self.slots = slots
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.step, self.params)
+    @property
+    def what(self) -> str:
+        """What is not finite, at which step and rate, in words."""
+        if math.isfinite(self.loss):
+            what = f"a parameter is not finite after step {self.step}, whose loss is {self.loss:g}"
+        else:
+            what = f"the loss is not finite at step {self.step}: {self.loss:g}"
+        return f"{what}, at a learning rate of {self.lr:g}"
+
+    def __str__(self) -> str:
+        """The text: what is not finite, what to try, and what is kept."""
+        return (
+            f"{self.what}; lower `lr`, or scale the data; the last finite parameters and what the "
+            "optimizer kept beside them are in `.params` and `.slots` of this error"
+        )

@@ -68,10 +68,16 @@ def test_divergence_names_the_step_and_keeps_the_last_finite_parameters(name, ba
     step, last, last_step = diverging_by_hand(case, lr)
     assert name != "hidden" or step - last_step == 3
     assert name != "late" or step > 5000
-    with pytest.raises(fcb.DivergenceError, match=rf"\bstep {step}\b") as caught:
+    spoiled = min(step, last_step + 1)
+    with pytest.raises(fcb.DivergenceError, match=rf"\bstep {spoiled}\b") as caught:
         fcb.train(case.x, case.t, lr=lr, max_steps=20_000, backend=backend, **settings(case))
-    assert caught.value.step == step
-    assert_same_bits(caught.value.params, last)
+    error = caught.value
+    assert (error.step, error.lr) == (spoiled, lr)
+    row = sample_indices(len(case.x), spoiled, 1, "replacement", 0)[-1]
+    _, loss = fast.sgd_step(last, case.x[row], case.t[row], lr)
+    assert_same_bits(np.array(error.loss), np.array(float(loss)))
+    assert np.isfinite(loss) == (spoiled < step)
+    assert_same_bits(error.params, last)
 
     trainer = fcb.Trainer(case.params, lr=lr, backend=backend)
     with pytest.raises(fcb.DivergenceError):
@@ -181,23 +187,76 @@ def test_divergence_of_the_whole_datas_loss(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_value_of_the_data_that_is_not_finite_diverges_where_it_is_drawn(backend):
+def test_a_value_of_the_data_that_is_too_large_diverges_where_it_is_drawn(backend):
     case = problem(5, (2, 2), 6, "float64")
     trainer = fcb.Trainer(case.params, lr=0.1, backend=backend)
     trainer.step(case.x[0], case.t[0])
     before = trainer.params
-    for bad in (np.nan, np.inf, 1e200):
-        with pytest.raises(fcb.DivergenceError) as caught:
+    for bad in (np.nan, np.inf):  # to blame, and not the learning rate
+        with pytest.raises(fcb.ArgumentError, match=f"^`x` must be finite in float64, got {bad} "):
             trainer.step(np.array([1.0, bad]), case.t[0])
-        assert caught.value.step == 2
         assert_same_bits(trainer.params, before)
-        assert_same_bits(caught.value.params, before)
+    with pytest.raises(fcb.DivergenceError) as caught:
+        trainer.step(np.array([1.0, 1e200]), case.t[0])
+    assert caught.value.step == 2
+    assert_same_bits(trainer.params, before)
+    assert_same_bits(caught.value.params, before)
     trainer.step(case.x[1], case.t[1])
     assert trainer.steps == 2
 
 
 def test_a_divergence_travels_between_processes():
-    error = fcb.DivergenceError(7, fcb.init_params((2, 1)))
+    slots = (fcb.init_params((2, 1), seed=1),)
+    error = fcb.DivergenceError(7, fcb.init_params((2, 1)), math.inf, 0.5, slots)
     copy = pickle.loads(pickle.dumps(error))
-    assert (copy.step, str(copy)) == (7, str(error))
+    assert (copy.step, copy.loss, copy.lr, str(copy)) == (7, math.inf, 0.5, str(error))
+    assert_same_bits(copy.slots, slots)
     assert_same_bits(copy.params, error.params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", DIVERGING)
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_divergence_is_the_same_in_runs_of_any_length(name, backend, chunk):
+    case, lr = DIVERGING[name]
+    with pytest.raises(fcb.DivergenceError) as whole:
+        fcb.train(case.x, case.t, lr=lr, max_steps=20_000, backend=backend, **settings(case))
+    trainer = fcb.Trainer(case.params, lr=lr, backend=backend)
+    if whole.value.step > 50:
+        trainer.run(case.x, case.t, max_steps=whole.value.step - 20)
+
+    def go_on():
+        for _ in range(200):
+            trainer.run(case.x, case.t, max_steps=chunk)
+
+    with pytest.raises(fcb.DivergenceError) as caught:
+        go_on()
+    for field in ("step", "lr"):
+        assert getattr(caught.value, field) == getattr(whole.value, field)
+    assert_same_bits(np.array(caught.value.loss), np.array(whole.value.loss))
+    assert_same_bits(caught.value.params, whole.value.params)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_the_optimizer_kept_goes_with_the_last_finite_parameters(backend):
+    case = problem(6, (3, 4, 2), 10, "float64")
+    how = dict(optimizer=fcb.SGD(momentum=0.9), backend=backend)
+    with pytest.raises(fcb.DivergenceError) as caught:
+        fcb.train(case.x, case.t, lr=2.0, max_steps=5000, params=case.params, **how)
+    trainer = fcb.Trainer(case.params, lr=2.0, **how)
+    trainer.run(case.x, case.t, max_steps=caught.value.step - 1)
+    assert_same_bits(caught.value.params, trainer.params)
+    assert_same_bits(caught.value.slots, trainer.state.slots)
+
+    alone = fcb.Trainer(case.params, lr=2.0, **how)
+    rows = sample_indices(len(case.x), 5000, 1, "replacement", 0)[:, 0]
+
+    def go_on():
+        for row in rows:
+            alone.step(case.x[row], case.t[row])
+
+    with pytest.raises(fcb.DivergenceError) as single:
+        go_on()
+    assert_same_bits(single.value.params, trainer.params)
+    assert_same_bits(single.value.slots, trainer.state.slots)
+    assert not math.isfinite(single.value.loss)

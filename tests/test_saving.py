@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import fcbackends as fcb
+from fcbackends import tensor_files
 from tests.cases import BACKENDS, DTYPES, environment, problem
 from tests.oracle import assert_same_bits
 from tests.test_optimizers import OPTIMIZERS
@@ -240,7 +241,7 @@ REQUIRED = "`path` must be a file written by `fcbackends.save` or `fcbackends tr
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (dict(version=3), "version 3, and this is for version 2"),
+        (dict(version=4), "version 4, and this is for version 3"),
         (dict(contract=99), f"contract version 99; this fcbackends knows {fcb.CONTRACT_VERSION}"),
         (dict(arithmetic="exact"), "arithmetic 'exact'"),
         (dict(loss="hinge"), "loss 'hinge'"),
@@ -255,7 +256,8 @@ REQUIRED = "`path` must be a file written by `fcbackends.save` or `fcbackends tr
 def test_a_file_that_is_not_understood_is_refused(path, change, text):
     fcb.save(path, fcb.init_params((2, 1)))
     about, tensors = about_and_tensors(path)
-    save_file(tensors, path, metadata={"fcbackends": json.dumps(about | change)})
+    del about["sha256"]
+    tensor_files.write(path, "fcbackends", about | change, tensors)
     with pytest.raises(fcb.ArgumentError) as raised:
         fcb.load(path)
     assert str(raised.value).startswith(f"{REQUIRED} '{path}': {text}")
@@ -350,7 +352,8 @@ def test_without_the_extra(path, monkeypatch):
     for call in (lambda: fcb.save(path, PARAMS), lambda: fcb.load(path)):
         with pytest.raises(ImportError) as raised:
             call()
-        assert str(raised.value) == "model files need safetensors: install `fcbackends[cli]`"
+        text = "model files and checkpoints need safetensors: install `fcbackends[cli]`"
+        assert str(raised.value) == text
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,7 @@ class _ComputedLoop(StepLoop):
     @property
     def state(self) -> State:
         """A copy of all that steps change."""
-        state = super().state
-        return State(_lazy(state.params), tuple(map(_lazy, state.slots)))
+        return _lazy_state(super().state)
 
     @state.setter
     def state(self, state: State) -> None:
@@ -93,14 +92,18 @@ class _ComputedLoop(StepLoop):
         self._state = self._copy(State(*computed))
 
     @property
-    def last_finite(self) -> Params:
-        """A copy of the last parameters that `step` saw and whose values are all finite."""
-        return _lazy(super().last_finite)
+    def last_finite(self) -> State:
+        """A copy of the last state that `step` saw and whose parameters are all finite."""
+        return _lazy_state(super().last_finite)
 
     def step(self, x: Array, t: Array, number: int) -> float:
         """Take the step of this number on a batch or one sample; returns the loss before it."""
         x, t = dask.compute(x, t)
         return super().step(x, t, number)
+
+
+def _lazy_state(state: State) -> State:
+    return State(_lazy(state.params), tuple(map(_lazy, state.slots)))
 
 
 def _lazy(params: Params) -> Params:

@@ -33,6 +33,14 @@ from fcbackends.maths.schedules import Schedule, rates
 _RATES_AT_ONCE = 2**14
 """Steps of a schedule whose rates are computed for one call of a kernel: they fit the cache."""
 
+_LONG_PRODUCTS = 100_000_000
+"""Multiply-adds of a step, or of a loss, that are worth asking whether they are called off: some
+milliseconds. To start the threads for it takes 0.1 ms."""
+
+_LONG_DESCENT_PRODUCTS, _LONG_DESCENT_ROWS = 1_000_000_000, 64
+"""Multiply-adds and rows of a batch from which on weights move when all of the gradient is there.
+To sum that takes longer than it may take to leave a step; to keep it, little beside it."""
+
 _ROWS_OF_DATA = 64
 """Rows that go at once where the loss of the whole data is computed, if a batch has fewer."""
 
@@ -65,6 +73,8 @@ class FusedLoop:
 
     _small: SmallNetwork | None = None
     _is_linked = False
+    _moves_at_last = False
+    called_off: Callable[[], bool] | None = None
     _written_down = 0
     _source: tuple[str, int, int] = "", 0, 0
     _epochs = new_epochs(0, 0)
@@ -110,6 +120,7 @@ class FusedLoop:
             weighted=self._form.weighted,
             slots=self._slots,
             clipped=self._form.rule.clipped,
+            kept=self._form.rule.clipped or self._moves_at_last,
         )
         self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
@@ -146,11 +157,12 @@ class FusedLoop:
             to[...] = w.T
         self._network.memory[self._shared.taken + 1] = False
 
-    def _make_room(self, rows: int, threads: int) -> None:
-        """Make room for so many rows and threads, where there is less."""
+    def _make_room(self, rows: int, threads: int, *, at_last: bool = False) -> None:
+        """Make room for so many rows and threads, or to move weights at last, if it lacks."""
         most_rows, most_threads = self._shared.capacity, self._layout.threads
-        if rows <= most_rows and threads <= most_threads:
+        if rows <= most_rows and threads <= most_threads and at_last <= self._moves_at_last:
             return
+        self._moves_at_last |= at_last
         lasting = self._network.memory[: self._layout.lasting]
         self._lay_out(max(rows, most_rows), max(threads, most_threads))
         self._network.memory[: len(lasting)] = lasting
@@ -160,8 +172,7 @@ class FusedLoop:
         """A copy of all that steps change."""
         if self._small:
             return self._small.state
-        params, *slots = map(layout.read, self._copies)
-        return State(params, tuple(slots))
+        return self._read()
 
     @state.setter
     def state(self, state: State) -> None:
@@ -172,6 +183,10 @@ class FusedLoop:
         for views, pairs in zip(self._copies[1:], state.slots, strict=True):
             layout.write(views, pairs)
 
+    def _read(self) -> State:
+        params, *slots = map(layout.read, self._copies)
+        return State(params, tuple(slots))
+
     @property
     def params(self) -> Params:
         """A copy of the parameters."""
@@ -180,18 +195,18 @@ class FusedLoop:
         return layout.read(self._copies[0])
 
     @property
-    def last_finite(self) -> Params:
-        """A copy of the last parameters that `step` saw and whose values are all finite."""
+    def last_finite(self) -> State:
+        """A copy of the last state that `step` saw and whose parameters are all finite."""
         self._hand_to(None)
         shared, memory = self._shared, self._network.memory
-        params = layout.read(self._copies[0])
-        if is_finite(np, params):
-            return params
+        state = self._read()
+        if is_finite(np, state.params):
+            return state
         # The steps since the copy was made are taken again, from there to where values overflow.
         now = memory[: self._layout.lasting].copy()
         self._state[:] = memory[shared.previous : shared.previous + shared.state_size]
-        params = layout.read(self._copies[0])
-        self._write(params)
+        state = self._read()
+        self._write(state.params)
         inputs, size = self._sizes[0], self._sizes[0] + shared.target_size
         taken = int(memory[shared.taken])
         samples = memory[shared.taken + 2 :][: taken * size]
@@ -201,12 +216,12 @@ class FusedLoop:
             if self._is_paced:
                 self._write_constants(number)
             self._take_step(self._network, sample[:inputs], sample[inputs:], 1, False, ALONE)
-            moved = layout.read(self._copies[0])
-            if not is_finite(np, moved):
+            moved = self._read()
+            if not is_finite(np, moved.params):
                 break
-            params = moved
+            state = moved
         memory[: len(now)] = now
-        return params
+        return state
 
     def step(self, x: Array, t: Array, number: int, *, guarded: bool = True) -> float:
         """Take the step of this number on a batch or one sample; returns the loss before it."""
@@ -238,12 +253,29 @@ class FusedLoop:
         rule = self._form.rule._replace(scheduled=False)
         return entry(training.single_step(rule)(*self._names))
 
-    def _work_together(self, rows: int, products: int) -> int:
+    def _work_together(self, rows: int, products: int, *, at_last: bool = False) -> int:
         """Have what general kernels need for so many rows; returns how many threads."""
         threads = threads_for(products)
         self._link()
-        self._make_room(max(rows, _ROWS_OF_DATA), threads)
+        self._make_room(max(rows, _ROWS_OF_DATA), threads, at_last=at_last)
         return threads
+
+    def _work_on_batches(self, rows: int) -> int:
+        at_last = self._is_long_descent(rows)
+        return self._work_together(rows, 3 * self._products(rows), at_last=at_last)
+
+    def _asked(self, products: int) -> Callable[[], bool] | None:
+        """What is asked whether work of so many multiply-adds is called off, if it is long."""
+        return self.called_off if products >= _LONG_PRODUCTS else None
+
+    def _stepping(self, rows: int) -> Callable[..., Any]:
+        """The kernel that takes steps on batches of so many rows."""
+        at_last = self._is_long_descent(rows)
+        return training.stepping(self._form.rule, at_last=at_last)(*self._names)
+
+    def _is_long_descent(self, rows: int) -> bool:
+        products = self._products(rows)
+        return rows >= _LONG_DESCENT_ROWS and products >= _LONG_DESCENT_PRODUCTS
 
     def _products(self, rows: int) -> int:
         return rows * sum(k * m for k, m in itertools.pairwise(self._sizes))
@@ -263,10 +295,11 @@ class FusedLoop:
         samples = x.shape[0]
         small, network = self._small, self._network
         self._hand_to(None)
-        threads = self._work_together(min(samples, self._shared.capacity), self._products(samples))
+        products = self._products(samples)
+        threads = self._work_together(min(samples, self._shared.capacity), products)
         kernel = entry(training.data_loss(*self._names))
-        data = Data(_row(x), _row(t), samples)
-        loss = run_in_threads(kernel, threads, self._network, data)
+        what = self._network, Data(_row(x), _row(t), samples)
+        loss = run_in_threads(kernel, threads, *what, called_off=self._asked(products))
         if self._network is network:
             # It has the state still: to make another took a third of a look's 57 us.
             self._small = small
@@ -291,13 +324,14 @@ class FusedLoop:
             self.state = state
 
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
-        """Compile, or read from the cache, what `run` needs.
+        """Compile, or read from the cache, what `run` needs, and make room for it.
 
         Where so many steps, which all loops take together, are worth it, that is a kernel for the
         shape of this network; other loops of the shape use it as well.
         """
         if not small_kernels.make(self._shape(plan.batch_size), steps):
-            training.stepping(self._form.rule)(*self._names)
+            self._stepping(plan.batch_size)
+            self._work_on_batches(plan.batch_size)
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
@@ -311,7 +345,8 @@ class FusedLoop:
             losses.append(segment.losses)
             if plan.tol_on == "data" and not len(segment.losses):  # no look
                 segment = segment._replace(loss=before.loss)
-            if segment.reached or segment.diverged_at is not None:
+            left = segment.steps < first + count
+            if segment.reached or segment.diverged_at is not None or left:
                 break
         return segment._replace(losses=np.concatenate(losses))
 
@@ -355,10 +390,12 @@ class FusedLoop:
         losses: NDArray[np.float64],
     ) -> Seen:
         batch_size = watch.batch_size
-        threads = self._work_together(batch_size, 3 * self._products(batch_size))
+        threads = self._work_on_batches(batch_size)
         self._network.memory[self._shared.taken + 1] = False
-        kernel = entry(training.stepping(self._form.rule)(*self._names))
+        kernel = entry(self._stepping(batch_size))
+        products = self._products(max(3 * batch_size, data.samples if watch.on_data else 0))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)
         what = data, pace, watch, losses, order, *epochs
-        return run_in_threads(kernel, threads, self._network, *what)
+        called_off = self._asked(products)
+        return run_in_threads(kernel, threads, self._network, *what, called_off=called_off)

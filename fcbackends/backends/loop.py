@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from fcbackends.maths.arithmetic import Array
@@ -44,6 +45,10 @@ class Loop(Protocol):
     All arrays are of the backend's library and of the network's dtype, in any memory layout.
     """
 
+    called_off: Callable[[], bool] | None
+    """Asked, where it is there, in work that takes long. Once it says so, `run` leaves the step in
+    hand and undoes it, and returns; and `loss` may return NaN. A loop may also never ask."""
+
     @property
     def state(self) -> State:
         """A copy of all that steps change; setting it takes the loop back, or on from there."""
@@ -56,8 +61,8 @@ class Loop(Protocol):
         """A copy of the parameters."""
 
     @property
-    def last_finite(self) -> Params:
-        """A copy of the last parameters that `step` saw and whose values are all finite."""
+    def last_finite(self) -> State:
+        """A copy of the last state that `step` saw and whose parameters are all finite."""
 
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
         """Compile, or warm, what `run` needs for about so many steps, taken by all loops alike."""
@@ -73,4 +78,4 @@ class Loop(Protocol):
         """The loss of the whole data under the parameters as they stand."""
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
-        """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
+        """Take the steps `start` + 1 to `stop`, or fewer where `plan` or a call off stops them."""

@@ -26,6 +26,7 @@ Loader: TypeAlias = Callable[[], "Backend | Sequence[Backend]"]
 
 ENTRY_POINT_GROUP = "fcbackends.backends"
 ENVIRONMENT_VARIABLES = {"backend": "FCBACKENDS_BACKEND", "arithmetic": "FCBACKENDS_ARITHMETIC"}
+_THREADS = "NUMBA_NUM_THREADS"
 _KEYS = frozenset(map(os.environ.encodekey, ENVIRONMENT_VARIABLES.values()))
 DEFAULT = "numba"
 """What computes with NumPy's arrays, and with what is no array."""
@@ -48,6 +49,18 @@ def _load_module(name: str) -> Sequence[Backend]:
     return importlib.import_module(f"fcbackends.backends.{name}").load()
 
 
+def _load_numba() -> Sequence[Backend]:
+    check_numba_settings()
+    return _load_module("numba")
+
+
+def check_numba_settings() -> None:
+    """Check what Numba reads from the environment as it is imported, and fails or warns of."""
+    setting = os.environ.get(_THREADS, "1").strip()
+    if not (setting.isascii() and setting.isdecimal() and setting.strip("0")):
+        raise ArgumentError(_THREADS, "be a whole number of at least 1", shown(setting))
+
+
 def _load_namespace(name: str) -> Sequence[Backend]:
     """The backends of a library that needs nothing but the array-API code."""
     return namespace_backends(importlib.import_module(name), name)
@@ -65,7 +78,7 @@ _libraries = {
 
 _loaders: dict[str, Loader] = {
     "numpy": functools.partial(_load_namespace, "numpy"),
-    "numba": functools.partial(_load_module, "numba"),
+    "numba": _load_numba,
     "array_api_strict": functools.partial(_load_namespace, "array_api_strict"),
     "torch": functools.partial(_load_module, "torch"),
     "jax": functools.partial(_load_module, "jax"),
@@ -181,6 +194,21 @@ def backend_for(backend: str | Backend | None, arithmetic: str | None, **named: 
     if not isinstance(backend, str):
         raise ArgumentTypeError("backend", "be a name or a Backend", shown(backend))
     return _of_arithmetic(_load(backend, argument), backend, arithmetic, how)
+
+
+def name_of(backend: Backend) -> tuple[str, str]:
+    """The name and arithmetic by which `get_backend` gives this very backend.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Where it gives another, or none.
+    """
+    known = _loaded.get(backend.name, ())
+    if not any(backend is one for one in known):
+        required = "be known by its name where a Trainer is copied or pickled"
+        raise ArgumentTypeError("backend", required, f"another one than {shown(backend.name)} is")
+    return backend.name, backend.arithmetic
 
 
 def library_backend(**named: Any) -> Backend:
@@ -299,7 +327,11 @@ def _load(name: str, argument: str) -> tuple[Backend, ...]:
             "be one whose loader returns a Backend or a sequence of them",
             f"{shown(result)} from that of {name!r}",
         )
-    _loaded[name] = backends
+    # Of several threads that load it, all get what the first loaded.
+    backends = _loaded.setdefault(name, backends)
+    if _loaders.get(name, loader) is not loader:  # replaced meanwhile
+        _loaded.pop(name, None)
+        return _load(name, argument)
     return backends
 
 

@@ -54,7 +54,9 @@ def together(
         native = getattr(array.dtype, "isnative", True)
         if kind == target and native and backend.owns(array):
             return array
-        return arrays.on_device(backend.asarray(array, target), device)
+        # What becomes infinite is refused, or shows in the result.
+        with np.errstate(over="ignore"):
+            return arrays.on_device(backend.asarray(array, target), device)
 
     return [cast(array, kinds[name]) for name, array in brought.items()]
 
@@ -103,6 +105,7 @@ def bring(backend: Backend, name: str, value: Any) -> Array:
     if type(value) is np.ndarray and value.dtype.kind in "fiu":
         return value
     if arrays.is_foreign(value):
+        arrays.check_dense(name, value)
         if not backend.owns(value):
             required = f"be an array of backend {backend.name!r} or of NumPy"
             raise ArgumentTypeError(name, required, f"one of {arrays.library_of(value)}")
@@ -114,7 +117,7 @@ def bring(backend: Backend, name: str, value: Any) -> Array:
         raise ArgumentTypeError(name, "be an array without a mask", "a masked array")
     try:
         plain = np.asarray(value)
-    except ValueError:
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(name, "be an array of numbers", shown(value)) from None
     if plain.dtype.kind not in "fiu":
         raise ArgumentTypeError(name, _HOLD_NUMBERS, f"dtype {plain.dtype}")
@@ -192,9 +195,9 @@ def rows(backend: Backend, values: Any, x: Array) -> Array:
     required = f"be a non-empty sequence of integers from 0 to {samples - 1} for each network"
     try:
         indices = arrays.as_numpy(values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         indices = np.empty(0)
-    if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+    if not (indices.ndim == 1 and 0 < indices.size <= MAX_SAMPLES and indices.dtype.kind in "iu"):
         raise ArgumentError("rows", required, shown(values))
     if indices.min() < 0 or indices.max() >= samples:
         outside = indices[(indices < 0) | (indices >= samples)]
@@ -256,6 +259,17 @@ def not_empty(network: Params) -> None:
     for layer, (w, _) in enumerate(network):
         if 0 in w.shape:
             raise ArgumentError(f"params[{layer}].w", "be not empty", f"shape {tuple(w.shape)}")
+
+
+def finite_data(x: Array, t: Array) -> None:
+    """Check that data are finite: only where a loss is not, since it is a pass over all of them."""
+    for name, array in (("x", x), ("t", t)):
+        xp = arrays.namespace_of(array)
+        if not bool(xp.all(xp.isfinite(array))):
+            values = arrays.as_numpy(as_batch(array))
+            row = int(np.argmin(np.isfinite(values).all(axis=1)))
+            wrong = values[row][~np.isfinite(values[row])][0]
+            raise ArgumentError(name, f"be finite in {dtype_of(array)}", f"{wrong} in row {row}")
 
 
 def finite(network: Params) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,15 @@ from fcbackends.arrays import DTYPES
 from fcbackends.backends.loop import LossScope, Plan
 from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
 from fcbackends.maths.activations import ACTIVATIONS, Activations
+from fcbackends.maths.fields import real
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.sampling import MAX_SAMPLES, Sampling
 from fcbackends.maths.schedules import Rate, Schedule
 
 _MAX_POSITION = 2**63 - 1
+
+_MOST_WEIGHTS = 2**59
+"""Of a layer: so many are the most that NumPy makes an array of, and more than there is memory."""
 
 _RATES = {
     "float64": (0.0, math.inf),
@@ -47,13 +53,15 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     return number
 
 
-def _real(name: str, value: Any, required: str) -> float:
-    if not isinstance(value, str | bytes):
-        try:
-            return float(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    raise ArgumentTypeError(name, required, shown(value))
+def path(name: str, value: Any) -> str:
+    """The name of a file."""
+    try:
+        found = os.fsdecode(value)
+    except TypeError:
+        raise ArgumentTypeError(name, "be a path", shown(value)) from None
+    if not found or "\0" in found:
+        raise ArgumentError(name, "be the name of a file", shown(value))
+    return found
 
 
 def dtype_name(dtype: Any) -> str:
@@ -75,30 +83,46 @@ def seed(value: Any) -> int:
 def layer_sizes(sizes: Any) -> tuple[int, ...]:
     """The sizes of a network's layers, inputs first."""
     required = "be a sequence of at least two positive integers, inputs first and outputs last"
-    if isinstance(sizes, str) or not hasattr(sizes, "__iter__"):
-        raise ArgumentTypeError("sizes", required, shown(sizes))
-    sizes = tuple(sizes)
+    sizes = _entries("sizes", sizes, required)
     if len(sizes) < 2:
         raise ArgumentError("sizes", required, shown(sizes))
-    return tuple(integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
+    made = tuple(integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes))
+    weights_in_memory("sizes", made)
+    return made
 
 
 def hidden_sizes(hidden: Any) -> tuple[int, ...]:
     """The sizes of the layers between inputs and outputs."""
-    if isinstance(hidden, str) or not hasattr(hidden, "__iter__"):
-        required = "be a sequence of positive integers, one a hidden layer"
-        raise ArgumentTypeError("hidden", required, shown(hidden))
-    return tuple(integer(f"hidden[{i}]", size, 1) for i, size in enumerate(hidden))
+    required = "be a sequence of positive integers, one a hidden layer"
+    sizes = _entries("hidden", hidden, required)
+    return tuple(integer(f"hidden[{i}]", size, 1) for i, size in enumerate(sizes))
+
+
+def weights_in_memory(name: str, sizes: Sequence[int]) -> None:
+    """Check that arrays of so many weights could be: whether there is memory, only a try tells."""
+    for inputs, outputs in itertools.pairwise(sizes):
+        if inputs * outputs > _MOST_WEIGHTS:
+            required = "be such that no layer has more than 2**59 weights"
+            raise ArgumentError(name, required, f"one of {shown(inputs)} x {shown(outputs)}")
+
+
+def _entries(name: str, values: Any, required: str) -> tuple[Any, ...]:
+    """What a sequence holds; texts are none."""
+    if not isinstance(values, str | bytes):
+        try:
+            return tuple(values)
+        except TypeError:
+            pass
+    raise ArgumentTypeError(name, required, shown(values))
 
 
 def activation(value: Any, hidden: int) -> Activations:
     """The name of the activation of so many hidden layers, or a tuple of one for each."""
     if isinstance(value, str):
         return choice("activation", value, ACTIVATIONS)
-    if not hasattr(value, "__iter__"):
-        required = f"{one_of(ACTIVATIONS)}, or a sequence of them, one a hidden layer"
-        raise ArgumentTypeError("activation", required, shown(value))
-    names = tuple(choice(f"activation[{i}]", name, ACTIVATIONS) for i, name in enumerate(value))
+    required = f"{one_of(ACTIVATIONS)}, or a sequence of them, one a hidden layer"
+    given = enumerate(_entries("activation", value, required))
+    names = tuple(choice(f"activation[{i}]", name, ACTIVATIONS) for i, name in given)
     if len(names) != hidden:
         required = f"be one name, or a sequence of {hidden}, one a hidden layer"
         raise ArgumentError("activation", required, shown(names))
@@ -130,7 +154,7 @@ def entries(**named: Any) -> list[tuple[Any, ...]]:
 def learning_rate(lr: Any, dtype: str) -> float:
     """A learning rate that stays finite and positive in `dtype`."""
     required = f"be a finite number > 0 in {dtype}"
-    rate = _real("lr", lr, required)
+    rate = real("lr", lr, required)
     low, high = _RATES[dtype]
     if not low < rate < high:
         raise ArgumentError("lr", required, shown(lr))
@@ -153,7 +177,7 @@ def clip_norm(value: Any, dtype: str) -> float | None:
     if value is None:
         return None
     required = f"be None or a finite number > 0 in {dtype}"
-    norm = _real("clip_norm", value, required)
+    norm = real("clip_norm", value, required)
     low, high = _RATES[dtype]
     if not low < norm < high:
         raise ArgumentError("clip_norm", required, shown(value))
@@ -188,7 +212,7 @@ def plan(
     tolerance = None
     if tol is not None:
         required = "be None or a finite number >= 0"
-        tolerance = _real("tol", tol, required)
+        tolerance = real("tol", tol, required)
         if not (math.isfinite(tolerance) and tolerance >= 0):
             raise ArgumentError("tol", required, shown(tol))
     scope: LossScope = choice("tol_on", tol_on, ("batch", "data"))  # type: ignore[assignment]
@@ -203,6 +227,17 @@ def plan(
     return Plan(size, way, number, tolerance, scope, every)
 
 
+def time_limit(value: Any) -> float | None:
+    """The most seconds that a run may take, if there are such."""
+    if value is None:
+        return None
+    required = "be None or a finite number of seconds > 0"
+    seconds = real("time_limit", value, required)
+    if not 0 < seconds < math.inf:
+        raise ArgumentError("time_limit", required, shown(value))
+    return seconds
+
+
 def validation(value: Any, *, shares: bool = True) -> tuple[Any, Any] | float | None:
     """Validation data or, where `shares` allows it, the share of the rows held out for it."""
     if value is None:
@@ -213,7 +248,7 @@ def validation(value: Any, *, shares: bool = True) -> tuple[Any, Any] | float | 
     if not shares or isinstance(value, bool | tuple | list):
         required = required if shares else "be a pair (x, t)"
         raise ArgumentTypeError("validation", required, shown(value))
-    return _real("validation", value, required)
+    return real("validation", value, required)
 
 
 def patience(value: Any, *, validates: bool) -> int | None:
@@ -264,5 +299,5 @@ def _batches(
         raise ArgumentError("batch_size", required, shown(batch_size))
     if (start + steps) * size > _MAX_POSITION:
         required = "be such that all draws (steps times batch size) number at most 2**63 - 1"
-        raise ArgumentError(name, required, f"{start + steps} steps of {size}")
+        raise ArgumentError(name, required, f"{shown(start + steps)} steps of {shown(size)}")
     return size, way

@@ -12,13 +12,12 @@ import numpy as np
 from click.core import ParameterSource
 
 from fcbackends import __version__
+from fcbackends.backends.registry import check_numba_settings
 from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
 from fcbackends.errors import ArgumentError, printable
-from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
-from fcbackends.maths.losses import LOSSES
 
 _arithmetic = click.option(
     "--arithmetic",
@@ -29,7 +28,11 @@ _arithmetic = click.option(
 )
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__)
 @click.pass_context
 def _cli(ctx: click.Context) -> None:
@@ -43,32 +46,7 @@ def _cli(ctx: click.Context) -> None:
 @options.form
 @options.columns
 @click.option("--hidden", type=types.SIZES, help="Sizes of the hidden layers: 64,32.")
-@click.option(
-    "--activation",
-    type=types.ACTIVATION,
-    default="relu",
-    show_default=True,
-    help="What goes between the layers, or one for each hidden layer with commas between them: "
-    f"{', '.join(ACTIVATIONS)}.",
-)
-@click.option(
-    "--loss",
-    type=types.choice(*LOSSES),
-    default="mean_squared",
-    show_default=True,
-    help="What is made small. With cross_entropy the target is one column of classes, names or "
-    "numbers; with binary_cross_entropy each target has two values.",
-)
-@click.option(
-    "--optimizer",
-    type=types.choice("sgd", "adam", "adamw"),
-    default="sgd",
-    show_default=True,
-    help="How parameters move; adamw decays them by themselves, the others through the gradient.",
-)
-@click.option("--momentum", type=types.NUMBER, help="Momentum of sgd, below 1.")
-@click.option("--nesterov", is_flag=True, help="Nesterov's momentum.")
-@click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters.")
+@options.recipe
 @click.option("--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate.")
 @click.option(
     "--schedule",
@@ -148,7 +126,29 @@ def _cli(ctx: click.Context) -> None:
 )
 @click.option("--backend", metavar="NAME", help="One that `fcbackends info` lists.")
 @_arithmetic
+@click.option(
+    "--checkpoint",
+    metavar="FILE",
+    help="Keep the run in this file as it goes, whatever ends the process.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=types.COUNT,
+    metavar="STEPS",
+    help="Steps between two checkpoints.  [default: as many as take ten seconds]",
+)
+@click.option(
+    "--resume",
+    metavar="FILE",
+    help="Go on from this checkpoint, with the other options as they were: to the same bits as a "
+    "run that never stopped.",
+)
 @click.option("--out", metavar="MODEL", help="Write the model: a .safetensors file.")
+@click.option(
+    "--keep-diverged",
+    is_flag=True,
+    help="Where the loss stops being finite, write the last finite network to --out.",
+)
 @click.option("--plot", metavar="PICTURE", help="Draw the loss: a .png, .svg or .pdf file.")
 @click.pass_context
 def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
@@ -265,6 +265,7 @@ def compare(names: tuple[str, ...], outs: tuple[str, ...], schema: bool, **optio
 @_cli.command()
 def info() -> None:
     """List backends, versions, CPU, BLAS and the kernel cache."""
+    check_numba_settings()
     from fcbackends.cli.info import show_info
 
     show_info()
@@ -292,6 +293,7 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     Its self-test, golden runs, and random cases to the bit; native arithmetic is held against its
     error bounds. Status 1 where it misses its class.
     """
+    check_numba_settings()
     from fcbackends.cli.verify import verify_backends
 
     return verify_backends(backend, **options)
@@ -320,19 +322,33 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     type=types.choice(*(name for name in ARITHMETICS if name != "native")),
     help="Kernels of this arithmetic, and not the ordered ones; may be given more than once.",
 )
+@options.recipe
+@click.option(
+    "--schedule",
+    type=types.choice(*SCHEDULES),
+    default="constant",
+    show_default=True,
+    help="How the learning rate falls.",
+)
 def warmup(
-    dtypes: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], arithmetics: tuple[str, ...]
+    dtypes: tuple[str, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    arithmetics: tuple[str, ...],
+    **recipe: Any,
 ) -> None:
     """Compile the kernels now, and keep them for later processes.
 
-    Kernels that are kept already are read.
+    Those of a training with these options are among them; activation and loss are asked for with
+    --sizes alone. Kernels that are kept already are read.
     """
+    check_numba_settings()
     from fcbackends.cli.warmup import warm_up
 
     warm_up(
         dict.fromkeys(dtypes or ("float64", "float32")),
         dict.fromkeys(shapes),
         dict.fromkeys(arithmetics or ("ordered",)),
+        **recipe,
     )
 
 

@@ -67,7 +67,7 @@ class Commands(_Refusing, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that these arguments begin with."""
-        if args[0] not in self.commands and not args[0].startswith("-"):
+        if args[0] not in self.commands and (args[0] == "-" or not args[0].startswith("-")):
             raise ArgumentError("COMMAND", one_of(self.commands), repr(args[0]))
         return super().resolve_command(ctx, args)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from fcbackends.cli.form import WHITESPACE, Form
-from fcbackends.errors import ArgumentError, quoted
+from fcbackends.errors import ArgumentError, shown
 
 _SEPARATORS = ("\t", ";", "|", ",")
 """Those that are recognised. A comma comes last: it may be a decimal comma as well."""
@@ -54,13 +54,13 @@ def read_delimited(content: bytes, form: Form) -> tuple[pl.DataFrame, tuple[str,
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         required = "have a name of its own for each column"
-        raise ArgumentError("DATA", required, f"{quoted(twice)} twice")
+        raise ArgumentError("DATA", required, f"{shown(twice)} twice")
     return frame.slice(1), names
 
 
 def label(names: Sequence[str] | None, column: int) -> str:
     """What error texts call a column."""
-    return f"column {quoted(names[column])}" if names else f"column {column} (the first is 0)"
+    return f"column {shown(names[column])}" if names else f"column {column} (the first is 0)"
 
 
 def as_number(text: str, decimal: str = ".") -> float | None:
@@ -138,7 +138,7 @@ def _refuse_unless_names(cells: Sequence[str], decimal: str) -> None:
     if not doubtful:
         return
     first = cells[doubtful[0]]
-    got = f"{quoted(first) if first else 'no value'} in {label(None, doubtful[0])}"
+    got = f"{shown(first) if first else 'no value'} in {label(None, doubtful[0])}"
     if all(numbers):
         got = "numbers"
     raise ArgumentError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fcbackends.cli.preparing import Prepared, prepare
 from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
 from fcbackends.report.terminal import print_table
+from fcbackends.training.checkpoint import CheckpointFile
 
 DEFAULT_BATCH = 32
 DEFAULT_EPOCHS = 100
@@ -63,7 +64,11 @@ def train_file(
     dtype: str,
     backend: str | None,
     arithmetic: str | None,
+    checkpoint: str | None,
+    checkpoint_every: int | None,
+    resume: str | None,
     out: str | None,
+    keep_diverged: bool,
     plot: str | None,
     **how: Any,
 ) -> None:
@@ -77,14 +82,17 @@ def train_file(
         Where an option or the file is refused; nothing has then been done.
     DivergenceError
         Where the loss, at last also that of all rows trained on or held out, is not finite:
-        nothing is written.
+        nothing is written but, with `keep_diverged`, the last finite network.
     KeyboardInterrupt
         At the end, if the training was: what there was by then is written and reported.
     """
     model_path = None if out is None else writable(out, "--out", [".safetensors"])
     picture = _picture_path(plot)
     descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
-    apart([("--out", out), ("--plot", plot)], [("DATA", data)])
+    apart([("--out", out), ("--plot", plot), ("--checkpoint", checkpoint)], [("DATA", data)])
+    apart([("--out", out), ("--plot", plot)], [("--resume", resume)])
+    if keep_diverged and not out:
+        raise fcb.ArgumentError("--keep-diverged", "come with `--out`", "it without")
     if patience is not None and validation is None:
         raise fcb.ArgumentError("--patience", "come with `--validation`", f"{patience} without")
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
@@ -106,31 +114,55 @@ def train_file(
     rate = rate_of(lr, schedule, decay_every, decay_factor, warmup, steps)
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
     first_loss = evaluate(untrained, part, chosen).loss
-    started = time.perf_counter()
-    result = fcb.train(
-        part.x,
-        part.t,
-        params=untrained.params,
-        activation=activation,
-        loss=loss,
-        optimizer=descent,
-        lr=rate,
-        clip_norm=clip_norm,
-        batch_size=batch,
-        max_steps=steps,
-        seed=seed,
-        dtype=dtype,
-        validation=(held.x, held.t) if held else None,
-        patience=patience,
-        backend=chosen,
-        on_interrupt="return",
-        **how,
-    )
-    seconds = time.perf_counter() - started
+    prepared_by = {
+        **asdict(columns),
+        "standardize": standardize,
+        "holdout": holdout,
+        "validation": validation,
+    }
 
-    params = tuple((as_numpy(w), as_numpy(b)) for w, b in result.params)
-    model = replace(untrained, params=params, arithmetic=result.arithmetic)
-    found = outcomes(model, parts, chosen, result)
+    def named(path: str | None) -> Any:
+        return None if path is None else CheckpointFile(path, prepared_by)
+
+    def trained(params: Any) -> Model:
+        own = tuple((as_numpy(w), as_numpy(b)) for w, b in params)
+        return replace(untrained, params=own, arithmetic=chosen.arithmetic)
+
+    started = time.perf_counter()
+    try:
+        result = fcb.train(
+            part.x,
+            part.t,
+            params=untrained.params,
+            activation=activation,
+            loss=loss,
+            optimizer=descent,
+            lr=rate,
+            clip_norm=clip_norm,
+            batch_size=batch,
+            max_steps=steps,
+            seed=seed,
+            dtype=dtype,
+            validation=(held.x, held.t) if held else None,
+            patience=patience,
+            backend=chosen,
+            on_interrupt="return",
+            checkpoint=named(checkpoint),
+            checkpoint_every=checkpoint_every,
+            resume=named(resume),
+            **how,
+        )
+        seconds = time.perf_counter() - started
+        model = trained(result.params)
+        found = outcomes(model, parts, chosen, result)
+    except fcb.ArgumentError as error:
+        arrays = ("x", "t", "validation[0]", "validation[1]", "params")
+        raise error.renamed(dict.fromkeys(arrays, "DATA")) from None
+    except fcb.DivergenceError as error:
+        if keep_diverged and model_path:
+            trained(error.params).save(model_path)
+            error.add_note(f"the last finite network is in {out}")
+        raise
     if model.classes:
         said = classification.describe(model, found)
         tables = classification.tables(model, found)
@@ -158,7 +190,7 @@ def train_file(
             ("initial loss", f"{first_loss:.6g}"),
             *said,
             ("digest", fcb.digest(model.params)),
-            *(("written", path) for path in (out, plot) if path),
+            *(("written", path) for path in (out, plot, checkpoint) if path),
         ]
     )
     if prepared.notes:

@@ -56,8 +56,10 @@ def outcomes(
         Where a loss is not finite.
     """
     found = {name: evaluate(model, part, backend) for name, part in parts.items()}
-    if not all(math.isfinite(outcome.loss) for outcome in found.values()):
-        raise fcb.DivergenceError(result.steps, result.params)
+    for outcome in found.values():
+        if not math.isfinite(outcome.loss):
+            rate = float(result.history.rates[-1])
+            raise fcb.DivergenceError(result.steps, result.params, outcome.loss, rate, result.slots)
     return found
 
 

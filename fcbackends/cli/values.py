@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fcbackends.cli.data import Table
-from fcbackends.errors import ArgumentError, quoted
+from fcbackends.errors import ArgumentError, shown
 
 Kind: TypeAlias = Literal["number", "boolean", "text"]
 
@@ -143,7 +143,7 @@ def _numbers(table: Table, column: int) -> NDArray[np.float64]:
     if wrong.any():
         if not _are_booleans(present):
             row = int(wrong.arg_max() or 0)
-            refuse(table, column, row, quoted(present[row]))
+            refuse(table, column, row, shown(present[row]))
         values = (present.str.to_lowercase() == "true").cast(pl.Float64)
     return values.to_numpy()
 

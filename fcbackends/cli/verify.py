@@ -10,6 +10,8 @@ from typing import Any
 
 import fcbackends as fcb
 from fcbackends.conformance import Verdict, verify
+from fcbackends.conformance.campaign import MOST_CASES
+from fcbackends.errors import shown
 from fcbackends.files import writable, write
 from fcbackends.report.terminal import print_table
 
@@ -35,6 +37,8 @@ def verify_backends(
     path = None if out is None else writable(out, "--json", (".json",))
     if case is not None:
         cases = 1
+        if case >= MOST_CASES:
+            raise fcb.ArgumentError("--case", "be below 2**63", shown(case))
     if processes is None:
         processes = min(os.cpu_count() or 1, 1 + cases // _CASES_WORTH_A_PROCESS)
     if not names:

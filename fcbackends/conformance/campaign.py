@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,10 +21,14 @@ from fcbackends.conformance.golden import differing_runs, golden_runs
 from fcbackends.conformance.running import run_cases
 from fcbackends.conformance.selftest import self_test, taken_dtypes
 from fcbackends.conformance.tally import Finding, Level, Tally
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, shown
 from fcbackends.training.progress import progress_bar
 
 _CASES_A_PART = 8 * CASES_A_FORM
+MOST_CASES = 2**63
+"""Below this are the indices of cases; from it on, what their forms are drawn from."""
+
+_MOST_PROCESSES = 1024
 _PARTS_A_PROCESS = 60
 """Then a process makes room for a new one: JAX keeps what it compiles, 8.8 GB after ten minutes."""
 
@@ -134,8 +141,8 @@ def verify(
     first : int
         The index of the first case.
     processes : int
-        How many processes share the cases; with more than one, `backend` must be a name that is
-        known in a new process. What is found does not depend on their number.
+        How many processes, up to 1024, share the cases; with more than one, `backend` must be a
+        name that is known in a new process. What is found does not depend on their number.
     progress : bool or None
         Whether a progress bar is shown; None: on a terminal.
 
@@ -146,11 +153,14 @@ def verify(
     Raises
     ------
     ArgumentError
-        Where there is no such backend, for numbers below 0 (`processes`: 1), and for several
-        processes with a Backend.
+        Where there is no such backend, for numbers below 0 (`processes`: 1), for indices of
+        cases from 2**63 on, and for several processes with a Backend.
     """
     chosen = get_backend(backend, arithmetic=arithmetic)
     cases, first = options.integer("cases", cases, 0), options.integer("first", first, 0)
+    if first + cases > MOST_CASES:
+        required = "end at an index below 2**63"
+        raise ArgumentError("cases", required, f"{shown(cases)} from {shown(first)} on")
     seed, processes = options.seed(seed), options.integer("processes", processes, 1)
     if processes > 1 and not isinstance(backend, str):
         required = "be 1 for a Backend, which other processes do not know by a name"
@@ -160,14 +170,13 @@ def verify(
     runs = golden_runs(chosen.arithmetic, dtypes)
     golden = differing_runs(runs, chosen)
     total = Tally()
-    parts = [
-        range(start, min(start + _CASES_A_PART, first + cases))
-        for start in range(first, first + cases, _CASES_A_PART)
-    ]
+    all_cases = range(first, first + cases)
     if processes == 1:
+        parts = _parts(all_cases)
         tallies: Iterator[Tally] = (run_cases(chosen, seed, part, dtypes) for part in parts)
     else:
-        tallies = _in_processes(processes, chosen, seed, parts, dtypes)
+        few = min(processes, _MOST_PROCESSES)
+        tallies = _in_processes(few, chosen, seed, all_cases, dtypes)
     with progress_bar(cases, " cases", progress) as advanced:
         for tally in tallies:
             total += tally
@@ -184,13 +193,19 @@ def verify(
     )
 
 
+def _parts(cases: range) -> Iterator[range]:
+    for start in range(0, len(cases), _CASES_A_PART):
+        yield cases[start : start + _CASES_A_PART]
+
+
 def _in_processes(
-    processes: int, backend: Backend, seed: int, parts: Sequence[range], dtypes: tuple[str, ...]
+    processes: int, backend: Backend, seed: int, cases: range, dtypes: tuple[str, ...]
 ) -> Iterator[Tally]:
     # Not the pool's own max_tasks_per_child, which hangs on Python 3.11.
-    together = processes * _PARTS_A_PROCESS
-    for start in range(0, len(parts), together):
-        yield from _in_pool(processes, backend, seed, parts[start : start + together], dtypes)
+    together = processes * _PARTS_A_PROCESS * _CASES_A_PART
+    for start in range(0, len(cases), together):
+        parts = list(_parts(cases[start : start + together]))
+        yield from _in_pool(processes, backend, seed, parts, dtypes)
 
 
 def _in_pool(
@@ -198,7 +213,7 @@ def _in_pool(
 ) -> Iterator[Tally]:
     # Libraries with threads of their own, such as JAX, do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(processes, context, initializer=_live_with_the_parent)
     left = {}
     try:
         with _interrupts_held_back():
@@ -237,8 +252,17 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _live_with_the_parent() -> None:
+    """Leave Ctrl-C to the parent process, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run_part(name: str, arithmetic: str, seed: int, part: range, dtypes: tuple[str, ...]) -> Tally:

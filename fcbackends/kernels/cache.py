@@ -90,13 +90,12 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
         return kernel
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Write the compiled kernel; where that fails, warn and go on."""
+        """Write the compiled kernel; where that fails, `trouble` says why."""
         try:
             storage.write(self._file(data.codegen), serialize.dumps(data._reduce()))
         except Exception as error:
             # Whatever stands in the way, the kernel in hand is right.
             self.trouble = getattr(error, "strerror", None) or repr(error)
-            _warn_once(self.trouble)
 
     def is_kept(self) -> bool:
         """Whether there is a file for the kernel that may be read, whole or not."""
@@ -128,7 +127,8 @@ class KernelCache(caching._Cache):  # type: ignore[misc]
 _warned = False
 
 
-def _warn_once(reason: str) -> None:
+def warn_once(reason: str) -> None:
+    """Warn that compiled kernels are not kept, for the first of all reasons."""
     global _warned
     if _warned:
         return

@@ -20,7 +20,7 @@ from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.matmul import NO_BIAS, Epilogue, multiply, panel_width
 from fcbackends.kernels.network import input_of, panel_of, part, scratch_of
-from fcbackends.kernels.threads import barrier, share
+from fcbackends.kernels.threads import barrier, no_stop_word, share, stop_word
 from fcbackends.kernels.tiles import VECTOR_BYTES, Operand, transpose_block, transpose_edge
 from fcbackends.kernels.views import matrix, row
 
@@ -31,17 +31,18 @@ FEW = 4
 def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
     """A thread goes through its part of all weights: it sums the gradient, moves them, or both.
 
-    Where it does both, a gradient lasts for a pass; otherwise it is kept, and scaled before weights
-    move.
+    Where it does both, a gradient lasts for a pass; otherwise it is kept and, where the rule is
+    clipped, scaled before weights move. Where no weight moves, it can be called off.
     """
     update, way, decays_bias = moving((rule[0], *PLAIN[1:])), DECAYS[rule[1]], int(rule[2])
-    decays, at_once = way != 0, sums and moves
+    decays, at_once, clips = way != 0, sums and moves, rule[4]
 
     def descend(network, rows, team):
         memory, shared = network.memory, network.shared[0]
         constants = row(memory, shared.constants, MOST_CONSTANTS)
         scratch = scratch_of(network, team.thread)
         itemsize = memory.itemsize
+        stop = no_stop_word(team) if moves else stop_word(team)
         for number in range(network.layers.shape[0]):
             layer = network.layers[number]
             inputs, outputs, dy = layer.inputs, layer.outputs, layer.gradient
@@ -72,6 +73,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 count,
                                 panel_of(network, team),
                                 Epilogue(memory, NO_BIAS, 0),
+                                stop,
                             )
                             for m in range(outputs if outputs > 1 else 0):
                                 for i in range(count):
@@ -87,10 +89,11 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 width,
                                 panel_of(network, team),
                                 Epilogue(memory, NO_BIAS, 0),
+                                stop,
                             )
                     if moves:
                         gradient = row(memory, to, count * width)
-                        if not at_once:
+                        if clips:
                             scale = memory[scratch]
                             for i in range(count * width):
                                 gradient[i] *= scale
@@ -101,6 +104,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                 if moves and number > 0:
                     to = layer.transposed + column * inputs
                     _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
+        return True
 
     return _named(descend, f"{suffix(rule)}_{sums}_{moves}")
 
@@ -116,14 +120,21 @@ def _named(function: Any, more: str) -> Any:
 
 
 @functools.cache
-def descending(rule: Rule) -> Any:
+def descending(rule: Rule, *, at_last: bool) -> Any:
     """The descent by a rule: chosen where it is compiled, it costs others no time there.
 
     It is a function (network, rows, team): a thread's part of all weights moves down the gradient,
-    summed over so many rows. Where the rule is clipped, the threads wait for each other on the way.
+    summed over so many rows. Where the rule is clipped, or weights move `at_last`, when all of the
+    gradient is there, the threads wait for each other on the way. False where they have agreed to
+    go on no further, and no weight has moved.
     """
-    if not rule[4]:
-        return _through_weights(rule, sums=True, moves=True)
+    if rule[4] or at_last:
+        return _descending_at_last(rule)
+    return _through_weights(rule, sums=True, moves=True)
+
+
+def _descending_at_last(rule: Rule) -> Any:
+    clips = rule[4]
     sum_gradient = _through_weights(rule, sums=True, moves=False)
     move = _through_weights(rule, sums=False, moves=True)
 
@@ -131,14 +142,16 @@ def descending(rule: Rule) -> Any:
         memory = network.memory
         sum_gradient(network, rows, team)
         if not barrier(team):
-            return
-        _sum_squares(network, team)
-        if not barrier(team):
-            return
-        most = memory[network.shared[0].constants + MOST_CONSTANTS]
-        # Scratch room is free: the gradient is kept elsewhere.
-        memory[scratch_of(network, team.thread)] = scale_to(most, _sum_of_squares(network))
+            return False
+        if clips:
+            _sum_squares(network, team)
+            if not barrier(team):
+                return False
+            most = memory[network.shared[0].constants + MOST_CONSTANTS]
+            # Scratch room is free: the gradient is kept elsewhere.
+            memory[scratch_of(network, team.thread)] = scale_to(most, _sum_of_squares(network))
         move(network, rows, team)
+        return True
 
     return _named(descend, suffix(rule))
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+from llvmlite import binding
 from numba import njit, typeof, types
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 
 from fcbackends.kernels.arithmetic import ARITHMETICS, warn_if_slow
-from fcbackends.kernels.cache import KernelCache
+from fcbackends.kernels.cache import KernelCache, warn_once
 
 # nogil: other Python threads run while a kernel does.
 # error_model: no ZeroDivisionError branch in the loops.
@@ -85,8 +87,8 @@ called = _part()
 
 REALS = {"float32": types.float32, "float64": types.float64}
 
-_made: set[tuple[Callable[..., Any], str, str]] = set()
-"""What was asked for in this process."""
+_made: dict[tuple[Callable[..., Any], str, str], Callable[..., Any]] = {}
+"""The kernels of this process, by family, dtype and arithmetic."""
 
 FAMILIES: dict[str, Callable[..., Callable[..., Any]]] = {}
 """The families of kernels that serve networks of any shape, by name: "module.function"."""
@@ -109,6 +111,29 @@ def _imported_once() -> contextlib.AbstractContextManager[None]:
     from fcbackends.kernels import lowering
 
     return lowering.imported_once()
+
+
+def _fork_without_compiling() -> None:
+    """A process that is forked while another thread compiles would wait for that thread for ever.
+
+    So a fork waits until nothing is compiled, and the new process finds Numba's lock open, and the
+    one that llvmlite takes for each call.
+    """
+    if hasattr(os, "register_at_fork"):
+        lock_of_llvm = getattr(binding.ffi.lib, "_lock", contextlib.nullcontext())
+
+        def close() -> None:
+            global_compiler_lock.acquire()
+            lock_of_llvm.__enter__()
+
+        def open_again() -> None:
+            lock_of_llvm.__exit__(None, None, None)
+            global_compiler_lock.release()
+
+        os.register_at_fork(before=close, after_in_parent=open_again, after_in_child=open_again)
+
+
+_fork_without_compiling()
 
 
 @contextlib.contextmanager
@@ -138,22 +163,31 @@ def kernel(
         name = _name(function)
 
         def family(dtype: str, arithmetic: str = "ordered") -> Callable[..., Any]:
-            return compiled(dtype, arithmetic)
+            key = family, dtype, arithmetic
+            if key not in _made:
+                # Threads that want the same kernel wait for the one that makes it.
+                with global_compiler_lock:
+                    if key not in _made:
+                        make(dtype, arithmetic)
+            return _made[key]
 
-        @functools.cache
-        def compiled(dtype: str, arithmetic: str) -> Callable[..., Any]:
-            _made.add((family, dtype, arithmetic))
+        def make(dtype: str, arithmetic: str) -> None:
+            key = family, dtype, arithmetic
             if numba.config.DISABLE_JIT:
-                return function
+                _made[key] = function
+                return
             warn_if_slow(arithmetic)
             cache = _cache(name, dtype, arithmetic)
             arguments = signature(REALS[dtype], typeof(ARITHMETICS[arithmetic]))
             try:
-                return _compile(function, arguments, cache)
+                _made[key] = _compile(function, arguments, cache)
             except Exception:
                 # Another Numba, with other internals: slower, and the same code.
                 _compile_as_numba_does()
-                return _compile(function, arguments, cache)
+                _made[key] = _compile(function, arguments, cache)
+            if cache.trouble:
+                # Where warnings are errors, it is an error, and the kernel is there all the same.
+                warn_once(cache.trouble)
 
         if of_any_shape:
             FAMILIES[name] = family

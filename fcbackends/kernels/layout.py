@@ -72,9 +72,9 @@ class Shared(NamedTuple):
     the targets, of each sample's weight and loss, of room for as many numbers as there are targets,
     and of the threads' scratch room. What the optimizer keeps beside each weight stands after all
     weights, copy after copy of `theta_size`; `state_size` is that of all. Each thread has room of
-    `input_size` for an input of the first layer, and of `scratch_size` for scratch. Where the
-    gradient's norm is bounded, at `gradients` stand those of all weights, as the weights do, and at
-    `squares` a sum for each column of theirs.
+    `input_size` for an input of the first layer, and of `scratch_size` for scratch. Where they are
+    kept, at `gradients` stand those of all weights, as the weights do; where their norm is bounded,
+    at `squares` a sum for each column of theirs.
 
     At `taken` stands how many steps were written down, then whether they are all that were taken
     since the copy was made, and then the sample of each, x and t.
@@ -153,12 +153,14 @@ def lay_out(
     weighted: bool,
     slots: int,
     clipped: bool,
+    kept: bool,
 ) -> Layout:
     """Find a place for everything, where numbers have so many bytes.
 
     `sizes` are the layers', inputs first; `capacity` is the most samples that are gone through at
     once, `threads` how many need room of their own, `slots` how many numbers are kept beside each
-    weight, and `clipped` whether the gradient's norm is bounded. `between` and `loss` are names in
+    weight, `clipped` whether the gradient's norm is bounded, and `kept` whether all of it is there
+    before a weight moves. `between` and `loss` are names in
     the tables of `fcbackends.kernels.activations`, one for each layer but the last, and of
     `fcbackends.kernels.losses`. Where samples are `weighted`, the weight stands behind their
     targets.
@@ -222,7 +224,7 @@ def lay_out(
         room,
         scratch=place(threads * scratch_size),
         scratch_size=scratch_size,
-        gradients=place(theta_size if clipped else 0),
+        gradients=place(theta_size if kept else 0),
         squares=place(sum(sizes[1:]) if clipped else 0),
     )
     return Layout(between, loss, tuple(layers), shared, threads, lasting, size)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from fcbackends.kernels.activations import relu_at_once
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
+from fcbackends.kernels.threads import is_set
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
 from fcbackends.kernels.views import row
 
@@ -69,8 +70,10 @@ def from_row(operand, row):
 
 
 @called
-def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue):
+def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop):
     """c = a b, for rows x terms and terms x columns, and what `epilogue` makes of it.
+
+    Where the word at the address `stop` is set, the product is left unfinished.
 
     The matrices are Operands; c's columns stand side by side, b's in panels, and `panel` has room
     for PANEL_BYTES. Without terms, the sums are zero.
@@ -88,6 +91,8 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue):
         # One row has no other that hides its additions' latency: it takes more columns at once.
         long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
+            if is_set(stop):
+                return
             place = b.at + start // width * b.column
             _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, False, 0)
             _finish(c, start, rows, long, epilogue)
@@ -96,6 +101,8 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue):
     for first in range(0, rows, ROWS_A_BLOCK):
         block = smaller(ROWS_A_BLOCK, rows - first)
         for term in range(0, terms, _TERMS_A_BLOCK):
+            if is_set(stop):
+                return
             depth = smaller(_TERMS_A_BLOCK, terms - term)
             a_here = at(a, a.at + first * a.row + term * a.column)
             for column in range(start, columns, width):

@@ -18,8 +18,15 @@ from fcbackends.kernels.activations import (
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.losses import losses_of_rows
-from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
-from fcbackends.kernels.threads import barrier, share
+from fcbackends.kernels.matmul import (
+    NO_BIAS,
+    PANEL_BYTES,
+    ROWS_A_BLOCK,
+    Epilogue,
+    multiply,
+    panel_width,
+)
+from fcbackends.kernels.threads import barrier, is_set, share, stop_word
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import row
 
@@ -65,13 +72,15 @@ def panel_of(network, team):
 def forward_and_loss(network, rows, factor, team):
     """Each layer's output on the first `rows` rows, their losses, and the output's gradient.
 
-    That is multiplied by `factor`. False where the threads are called off. Of the last layer's
-    output, and of all that follows from it, each thread has only its own rows.
+    That is multiplied by `factor`. False where the threads have agreed to go on no further; where
+    they are called off, what is there is of no use, and their next barrier says so. Of the last
+    layer's output, and of all that follows from it, each thread has only its own rows.
     """
     layers, memory = network.layers, network.memory
     depth = layers.shape[0]
     itemsize = memory.itemsize
     width = panel_width(itemsize)
+    stop = stop_word(team)
     for number in range(depth):
         layer = layers[number]
         inputs, outputs = layer.inputs, layer.outputs
@@ -84,10 +93,10 @@ def forward_and_loss(network, rows, factor, team):
         terms = inputs + 1 if inputs > 0 else 0
         # All whole panels, and then the last one, whose rows are shorter.
         whole = smaller(right, outputs // width * width)
-        for start, stop in ((left, whole), (whole, right)):
-            if start >= stop:
+        for start, end in ((left, whole), (whole, right)):
+            if start >= end:
                 continue
-            used = smaller(width, stop - start)
+            used = smaller(width, end - start)
             panels = layer.weights + (inputs + 1) * start
             multiply(
                 network.arithmetic,
@@ -96,15 +105,22 @@ def forward_and_loss(network, rows, factor, team):
                 Operand(memory, panels, used, (inputs + 1) * used),
                 last - first,
                 terms,
-                stop - start,
+                end - start,
                 panel_of(network, team),
                 Epilogue(memory, NO_BIAS if terms > 0 else panels, layer.activation),
+                stop,
             )
         if waits_for_rows(layer.activation):
             if right - left == outputs:
-                activate_rows(layer.activation, memory, out + first * stride, last - first, outputs)
+                for n in range(first, last, ROWS_A_BLOCK):
+                    if is_set(stop):
+                        break
+                    count = smaller(ROWS_A_BLOCK, last - n)
+                    activate_rows(layer.activation, memory, out + n * stride, count, outputs)
             else:
                 for n in range(first, last):
+                    if is_set(stop):
+                        break
                     activate(layer.activation, row(memory, out + n * stride + left, right - left))
         # A thread goes on with rows of which it has all columns, or waits for the others'.
         wide_next = not is_last and is_wide(layers[number + 1].outputs, itemsize, team)
@@ -113,18 +129,21 @@ def forward_and_loss(network, rows, factor, team):
     shared = network.shared[0]
     outputs = layers[depth - 1].outputs
     first, last = share(rows, ROWS, team)
-    count, at = last - first, first * outputs
-    losses_of_rows(
-        shared.loss,
-        row(memory, layers[depth - 1].gradient + at, count * outputs),
-        row(memory, shared.targets + at, count * outputs),
-        row(memory, shared.weights + first, count),
-        row(memory, shared.losses + first, count),
-        row(memory, shared.room + at, count * outputs),
-        count,
-        outputs,
-        factor,
-    )
+    for n in range(first, last, ROWS_A_BLOCK):
+        if is_set(stop):
+            break
+        count, at = smaller(ROWS_A_BLOCK, last - n), n * outputs
+        losses_of_rows(
+            shared.loss,
+            row(memory, layers[depth - 1].gradient + at, count * outputs),
+            row(memory, shared.targets + at, count * outputs),
+            row(memory, shared.weights + n, count),
+            row(memory, shared.losses + n, count),
+            row(memory, shared.room + at, count * outputs),
+            count,
+            outputs,
+            factor,
+        )
     return True
 
 
@@ -142,6 +161,7 @@ def mean_loss(network, rows):
 def backward(network, rows, team):
     """A thread's rows of the gradient of each layer's output, from the last layer's."""
     layers, memory = network.layers, network.memory
+    stop = stop_word(team)
     first, last = share(rows, ROWS, team)
     for number in range(layers.shape[0] - 1, 0, -1):
         layer, before = layers[number], layers[number - 1]
@@ -156,8 +176,12 @@ def backward(network, rows, team):
             inputs,
             panel_of(network, team),
             Epilogue(memory, NO_BIAS, 0),
+            stop,
         )
-        count = last - first
-        dh = row(memory, before.gradient + first * inputs, count * inputs)
-        h = row(memory, layer.input + first * (inputs + 1), count * (inputs + 1))
-        activation_backward(before.activation_backward, dh, h, count, inputs)
+        for n in range(first, last, ROWS_A_BLOCK):
+            if is_set(stop):
+                break
+            count = smaller(ROWS_A_BLOCK, last - n)
+            dh = row(memory, before.gradient + n * inputs, count * inputs)
+            h = row(memory, layer.input + n * (inputs + 1), count * (inputs + 1))
+            activation_backward(before.activation_backward, dh, h, count, inputs)

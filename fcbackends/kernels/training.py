@@ -33,7 +33,7 @@ from fcbackends.kernels.network import (
     part,
 )
 from fcbackends.kernels.sampling import draw_samples
-from fcbackends.kernels.threads import TEAM, barrier
+from fcbackends.kernels.threads import TEAM, barrier, is_called_off
 from fcbackends.kernels.views import row
 from fcbackends.kernels.watch import (
     WATCH,
@@ -41,6 +41,7 @@ from fcbackends.kernels.watch import (
     begin,
     diverge,
     goes_on,
+    leave,
     look_up,
     next_look,
     wants_data,
@@ -99,7 +100,7 @@ def _rows_to_take(network, rows, team):
 def _data_loss(network, data, team):
     """The loss of the whole data, whose sums over the samples run on from block to block.
 
-    All threads return it, or NaN where they are called off.
+    All threads return it, and True, or NaN and False where they are called off.
     """
     memory, capacity = network.memory, network.shared[0].capacity
     losses = network.shared[0].losses
@@ -111,26 +112,32 @@ def _data_loss(network, data, team):
         for n in range(first, last):
             _take_sample(network, h_at, n, data, start + n)
         if not forward_and_loss(network, rows, zero, team):
-            return called_off
+            return called_off, False
         if not barrier(team):
-            return called_off
+            return called_off, False
         for n in range(rows):
             total = total + memory[losses + n] if start + n > 0 else memory[losses + n]
         if not barrier(team):
-            return called_off
-    return total * memory.dtype.type(1.0 / data.samples)
+            return called_off, False
+    return total * memory.dtype.type(1.0 / data.samples), True
 
 
 @kernel(lambda real, arithmetic: (network_type(real, arithmetic), data_type(real), TEAM))
 def data_loss(network, data, team):
-    """The loss of the whole data."""
-    return _data_loss(network, data, team)
+    """The loss of the whole data, or NaN where the threads are called off."""
+    return float(_data_loss(network, data, team)[0])
 
 
 @functools.cache
-def stepping(rule: Rule) -> Callable[..., Any]:
-    """The family of kernels that take steps by a rule of descent."""
-    descend, paced, set_pace = descending(rule), is_paced(rule), setting_pace(rule)
+def stepping(rule: Rule, *, at_last: bool = False) -> Callable[..., Any]:
+    """The family of kernels that take steps by a rule of descent.
+
+    Called off, they leave a step and undo it, unless its weights have begun to move. They do so
+    `at_last`, when all of the gradient is there, or else, which saves to write it down, as each
+    part of it is there.
+    """
+    descend = descending(rule, at_last=at_last)
+    paced, set_pace = is_paced(rule), setting_pace(rule)
 
     def train_steps(network, data, pace, watch, losses, order, epoch_words, epoch_orders, team):
         """Take the steps that `watch` asks for, or fewer; returns what was seen of them.
@@ -151,7 +158,8 @@ def stepping(rule: Rule) -> Callable[..., Any]:
         while goes_on(watch, seen):
             step, loss = seen.step, seen.loss
             look = next_look(watch, step)
-            while step < look:
+            goes_further = True
+            while step < look and goes_further:
                 if paced:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
                     # Nobody reads them before the next barrier.
@@ -163,28 +171,35 @@ def stepping(rule: Rule) -> Callable[..., Any]:
                     epoch_words[thread], epoch_orders[thread],
                 )  # fmt: skip
                 for n in range(first, last):
+                    if is_called_off(team):
+                        break
                     _take_sample(network, h_at, n, data, order[thread, n])
                 if not forward_and_loss(network, batch_size, factor, team):
-                    return seen
+                    return leave(watch, seen, step, loss)
                 backward(network, batch_size, team)
                 if not barrier(team):
-                    return seen
+                    return leave(watch, seen, step, loss)
                 batch_loss = mean_loss(network, batch_size)
                 if not is_finite(batch_loss):
                     return diverge(watch, seen, step, loss)
-                descend(network, batch_size, team)
-                if not barrier(team):
-                    return seen
+                if not descend(network, batch_size, team):
+                    return leave(watch, seen, step, loss)
+                goes_further = barrier(team)
                 step += 1
                 loss = np.float64(batch_loss)
                 if loss <= batch_tol(watch):
                     break
-            if wants_data(watch, step):
-                loss = np.float64(_data_loss(network, data, team))
+            if goes_further and wants_data(watch, step):
+                of_data, goes_further = _data_loss(network, data, team)
+                loss = np.float64(of_data)
+            if watch.on_data and not goes_further:
+                return leave(watch, seen, step, loss)
             seen = look_up(watch, seen, step, loss, losses, thread == 0)
+            if not goes_further:
+                return seen
         return seen
 
-    train_steps.__name__ += suffix(rule)
+    train_steps.__name__ += suffix(rule) + at_last * "_at_last"
     made = kernel(
         lambda real, arithmetic: (
             network_type(real, arithmetic),
@@ -197,7 +212,7 @@ def stepping(rule: Rule) -> Callable[..., Any]:
             types.uint16[:, ::1],
             TEAM,
         ),
-        of_any_shape=rule == PLAIN,
+        of_any_shape=rule == PLAIN and not at_last,
     )
     return made(train_steps)
 
@@ -243,7 +258,7 @@ def _any_row(real):
 @functools.cache
 def single_step(rule: Rule) -> Callable[..., Any]:
     """The family of kernels that take one step by a rule of descent."""
-    descend = descending(rule)
+    descend = descending(rule, at_last=False)
 
     def take_step(network, x, t, samples, guarded, alone):
         """Take one step on so many samples of flat x and t; returns the loss before it.
@@ -273,11 +288,11 @@ def single_step(rule: Rule) -> Callable[..., Any]:
         loss = mean_loss(network, samples)
         if guarded:
             if not is_finite(loss):
-                return loss
+                return float(loss)
             _write_down(network)
         backward(network, samples, alone)
         descend(network, samples, alone)
-        return loss
+        return float(loss)
 
     take_step.__name__ += suffix(rule)
     made = kernel(

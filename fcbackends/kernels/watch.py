@@ -94,6 +94,12 @@ def look_up(watch, seen, step, loss, losses, keeps):
 
 
 @inlined
+def leave(watch, seen, step, loss):
+    """After `step`, whose batch's loss was `loss`: the next is not taken, or nothing looked at."""
+    return Seen(step, seen.loss if watch.on_data else loss, seen.recorded, False, 0)
+
+
+@inlined
 def diverge(watch, seen, step, loss):
     """After `step`, whose batch's loss was `loss`: that of the next is not finite."""
     return Seen(step, seen.loss if watch.on_data else loss, seen.recorded, False, step + 1)

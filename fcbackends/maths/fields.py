@@ -16,16 +16,24 @@ def check(record: Any, read: Callable[[str, Any], Any], *names: str) -> None:
         object.__setattr__(record, name, read(name, getattr(record, name)))
 
 
+def real(name: str, value: Any, required: str) -> float:
+    """The number that a value is, and does not only hold, as arrays of one element do."""
+    if not isinstance(value, str | bytes) and not getattr(value, "ndim", 0):
+        try:
+            # A masked one has no value, of which NumPy warns.
+            return float(value) if getattr(value, "mask", None) is None else math.nan
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise ArgumentTypeError(name, required, shown(value))
+
+
 def number(required: str, allows: Callable[[float], bool]) -> Callable[[str, Any], float]:
     """A reader of numbers."""
 
     def read(name: str, value: Any) -> float:
-        try:
-            number = math.nan if isinstance(value, str | bytes | bool) else float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise ArgumentTypeError(name, required, shown(value)) from None
-        if isinstance(value, str | bytes | bool):
+        if isinstance(value, bool):
             raise ArgumentTypeError(name, required, shown(value))
+        number = real(name, value, required)
         if not allows(number):
             raise ArgumentError(name, required, shown(value))
         return number

@@ -263,6 +263,11 @@ def rates_at(lr: Rate, steps: Steps) -> Floats:
     return np.where(steps <= warmup, lr.lr * (steps / warmup), later) if warmup else later
 
 
+def rate_at(lr: Rate, step: int) -> float:
+    """That of this step."""
+    return float(rates_at(lr, np.array([step]))[0])
+
+
 def rates_after(lr: Rate, after: int) -> Iterator[float]:
     """The rate of each step after so many."""
     if not isinstance(lr, Schedule):

@@ -7,9 +7,7 @@ them; and `inputs.mean`, `inputs.scale`, `outputs.mean` and `outputs.scale` of t
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from fcbackends import arrays, files
+from fcbackends import arrays, files, tensor_files
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data, options
 from fcbackends.errors import ArgumentError, ArgumentTypeError
 from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.losses import LOSSES
-from fcbackends.maths.network import Params
+from fcbackends.maths.network import Params, is_finite
 from fcbackends.maths.optimizers import SGD, UPDATES, Adam, Optimizer
 from fcbackends.models.saved import NumpyParams, SavedModel
 from fcbackends.models.scaling import Floats, Scaling
@@ -33,7 +31,8 @@ from fcbackends.training.results import TrainResult
 from fcbackends.training.trainer import Trainer
 
 FORMAT = "fcbackends"
-VERSION = 2
+VERSION = 3
+_WITHOUT_CHECKSUM = range(1, 3)
 FIRST_CONTRACT = 1
 """Of the files that do not name theirs; their weights mean the same."""
 
@@ -84,14 +83,14 @@ def save(
     >>> loaded.predict([[10.0]]).round(6)
     array([[21.]])
     """
-    _require_safetensors()
-    from safetensors.numpy import save as serialized
-
-    target = files.writable(os.fspath(path), "path", ())
+    tensor_files.require_safetensors()
+    target = files.writable(options.path("path", path), "path", ())
     saved = _record(model, activation, loss)
     if inputs is not None or outputs is not None:
         saved = replace(saved, inputs=inputs, outputs=outputs)
     _check_scalings(saved)
+    if not is_finite(np, saved.params):
+        raise ArgumentError("model", "hold finite numbers", "NaN or infinity among its parameters")
     tensors = dict(_named(saved.params))
     for number, slot in enumerate(saved.slots):
         tensors |= {f"slot{number}.{name}": array for name, array in _named(slot)}
@@ -108,14 +107,7 @@ def save(
         "steps": saved.steps,
         "table": saved.table,
     }
-    plain = {
-        name: np.require(tensor, tensor.dtype.newbyteorder("="), "C")
-        for name, tensor in tensors.items()
-    }
-    # One entry of metadata only: the order of several is not the same in every run.
-    content = serialized(plain, metadata={FORMAT: json.dumps(about)})
-    with files.replacing(target) as temporary:
-        temporary.write_bytes(content)
+    tensor_files.write(target, FORMAT, about, tensors)
 
 
 def load(path: str | os.PathLike[str]) -> SavedModel:
@@ -133,33 +125,15 @@ def load(path: str | os.PathLike[str]) -> SavedModel:
     --------
     See `save`.
     """
-    name = os.fspath(path)
+    name = options.path("path", path)
     required = "be a file written by `fcbackends.save` or `fcbackends train --out`"
-    with understood(name, "path", required) as file:
+    with tensor_files.understood(name, "path", required) as file:
         return read(file)
-
-
-@contextlib.contextmanager
-def understood(name: str, argument: str, required: str) -> Iterator[Path]:
-    """A file to be read in a with-block: whatever goes wrong there is an ArgumentError of it."""
-    _require_safetensors()
-    path = files.readable(name, argument)
-    try:
-        yield path
-    except Exception as error:
-        # A foreign file can go wrong in any line that reads it.
-        reason = "no entry " + str(error) if isinstance(error, KeyError) else str(error)
-        raise ArgumentError(argument, required, f"{name!r}: {reason}") from None
 
 
 def read(path: Path) -> SavedModel:
     """What a model file holds; any exception, where it is no such file."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="numpy") as file:
-        about = json.loads((file.metadata() or {})[FORMAT])
-        names = file.keys()
-        tensors = {name: file.get_tensor(name) for name in names}
+    about, tensors = tensor_files.read(path, FORMAT, _WITHOUT_CHECKSUM)
     version = about["version"]
     if version not in range(1, VERSION + 1):
         raise ValueError(f"version {version!r}, and this is for version {VERSION}")
@@ -189,14 +163,6 @@ def read(path: Path) -> SavedModel:
         params, activation, loss, arithmetic, inputs, outputs, optimizer, slots, steps, contract,
         table,
     )  # fmt: skip
-
-
-def _require_safetensors() -> None:
-    try:
-        import safetensors  # noqa: F401
-    except ImportError as error:
-        text = "model files need safetensors: install `fcbackends[cli]`"
-        raise ImportError(text, name="safetensors") from error
 
 
 def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
@@ -261,6 +227,8 @@ def _scaling(tensors: Mapping[str, Floats], side: str, columns: int) -> Scaling 
     scaling = Scaling(tensors[f"{side}.mean"], tensors[f"{side}.scale"])
     if {scaling.mean.shape, scaling.scale.shape} != {(columns,)}:
         raise ValueError(f"{scaling.mean.shape} scales for {columns} columns")
+    if not (np.isfinite(scaling.mean).all() and (scaling.scale > 0).all()):
+        raise ValueError("scales that are not finite and > 0")
     return scaling
 
 
@@ -282,6 +250,8 @@ def _check(params: NumpyParams) -> None:
         raise ValueError(f"layers of shapes {sizes} do not chain")
     if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(f"parameters of dtype {', '.join(sorted(dtypes))}")
+    if not is_finite(np, params):
+        raise ValueError("parameters that are not finite")
 
 
 def _check_scalings(saved: SavedModel) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import as_numpy, is_foreign
+from fcbackends.arrays import as_numpy, check_dense, is_foreign
 from fcbackends.backends.registry import library_backend
 from fcbackends.checks import data
 from fcbackends.errors import ArgumentError
@@ -25,7 +25,12 @@ class Scaling:
     Parameters
     ----------
     mean, scale : array (K,)
-        Of the columns, float64; no scale is 0.
+        Of the columns; cast to float64. No scale is 0.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        Where they are not of the form above.
 
     Examples
     --------
@@ -39,6 +44,15 @@ class Scaling:
 
     mean: Floats
     scale: Floats
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "scale"):
+            object.__setattr__(self, name, _float64(getattr(self, name), name))
+        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
+            got = f"{self.mean.shape} and {self.scale.shape}"
+            raise ArgumentError(("mean", "scale"), "be of one shape (K,)", got)
+        if not self.scale.all():
+            raise ArgumentError("scale", "hold no 0", f"0 at {np.argmin(self.scale != 0)}")
 
     @classmethod
     def fit(cls, x: Any) -> Scaling:
@@ -68,17 +82,28 @@ class Scaling:
 
     def apply(self, values: Any) -> NDArray[np.float64]:
         """From the columns' own units, (N, K) or (K,), to mean 0 and scale 1."""
-        return (_float64(values) - self.mean) / self.scale
+        own = self._columns(values)
+        with np.errstate(all="ignore"):
+            return (own - self.mean) / self.scale
 
     def undo(self, values: Any) -> NDArray[np.float64]:
         """From mean 0 and scale 1, (N, K) or (K,), to the columns' own units."""
-        return _float64(values) * self.scale + self.mean
+        own = self._columns(values)
+        with np.errstate(all="ignore"):
+            return own * self.scale + self.mean
+
+    def _columns(self, values: Any) -> NDArray[np.float64]:
+        own = _float64(values, "values")
+        data.is_one_sample("values", own, columns=len(self.mean))
+        return own
 
 
-def _float64(x: Any) -> NDArray[np.float64]:
+def _float64(x: Any, name: str = "x") -> NDArray[np.float64]:
     """Numbers of any library in NumPy's float64: not every library has it switched on."""
-    plain = as_numpy(x) if is_foreign(x) else x
-    (plain,) = data.together(library_backend(), "float64", x=plain)
+    if is_foreign(x):
+        check_dense(name, x)
+        x = as_numpy(x)
+    (plain,) = data.together(library_backend(), "float64", **{name: x})
     return plain
 
 

@@ -38,8 +38,10 @@ def init_params(sizes: Sequence[int], *, seed: int = 0, dtype: str = "float64") 
 
     Raises
     ------
-    ArgumentError
+    ArgumentError, ArgumentTypeError
         Where an argument is not of the form above.
+    MemoryError
+        Where there is not enough for them.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from fcbackends.backends.loop import Loop
 from fcbackends.errors import ArgumentTypeError, shown
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params, State
-from fcbackends.maths.schedules import Rate, rates_at
+from fcbackends.maths.schedules import Rate, rate_at, rates_at
 from fcbackends.training.history import History
 
 
@@ -59,6 +59,13 @@ class Best(NamedTuple):
     state: State | None
 
 
+class Seen(NamedTuple):
+    """All that was seen of a run up to some step."""
+
+    best: Best | None
+    history: History
+
+
 @dataclass
 class Looks:
     """The looks at one run.
@@ -93,19 +100,25 @@ class Looks:
             loop.loss(x[:1, ...], t[:1, ...])
 
     def look(self, loop: Loop, step: int, loss: float) -> str | None:
-        """Look at a loop after a step, if that is still to do; why the run is to stop, if it is."""
+        """Look at a loop after a step, if that is still to do; why the run is to stop, if it is.
+
+        A look that the loop is called off from was none.
+        """
         if self._steps and self._steps[-1] == step:
             return None
-        self._steps.append(step)
-        self._losses.append(loss)
         value, reason = None, None
         if self.validation is not None:
             value = loop.loss(*self.validation)
+            if math.isnan(value) and loop.called_off is not None and loop.called_off():
+                return None
+        self._steps.append(step)
+        self._losses.append(loss)
+        if value is not None:
             self._validation_losses.append(value)
             if self._judge(loop, value):
                 reason = "patience"
         if self.callback is not None:
-            rate = float(rates_at(self.lr, np.array([step]))[0])
+            rate = rate_at(self.lr, step)
             try:
                 told = self.callback(Look(step, loss, value, rate, loop))
             except StopIteration:
@@ -121,6 +134,22 @@ class Looks:
             state = None if self.patience is None else loop.state
             self.best = Best(number, self._steps[-1], self._losses[-1], value, state)
         return self.patience is not None and number - self.best.number >= self.patience
+
+    @property
+    def seen(self) -> Seen:
+        """All that was seen so far; set, it goes on from there."""
+        return Seen(self.best, self.history(None))
+
+    @seen.setter
+    def seen(self, seen: Seen) -> None:
+        self.best, history = seen
+        self._steps = history.steps.tolist()
+        self._losses = history.losses.tolist()
+        self._validation_losses = history.validation_losses.tolist()
+        columns = {name: values.tolist() for name, values in history.metrics.items()}
+        self._metrics = [
+            {name: values[i] for name, values in columns.items()} for i in range(len(self._steps))
+        ]
 
     def history(self, last: int | None) -> History:
         """What was seen, up to the step `last` or at all."""

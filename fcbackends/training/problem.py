@@ -50,8 +50,11 @@ class Problem(NamedTuple):
         """The parameters to begin with, of the backend's library and beside the data."""
         if self.given is not None:
             return self.given
-        made = he_uniform(self.sizes, seed, self.dtype)
-        return data.params(self.backend, made, beside={"x": self.x})
+        return self.own(he_uniform(self.sizes, seed, self.dtype))
+
+    def own(self, params: Params) -> Params:
+        """Parameters of NumPy's as arrays of the backend's, beside the data."""
+        return data.params(self.backend, params, beside={"x": self.x})
 
 
 def checked(
@@ -77,7 +80,9 @@ def checked(
     between = options.hidden_sizes(hidden)
     sizes: tuple[int, ...] = (x.shape[1], *between, t.shape[1])
     network = None
-    if params is not None:
+    if params is None:
+        options.weights_in_memory("hidden", sizes)
+    else:
         network = data.params(chosen, params, of_integers=dtype, beside={"x": x})
         kind = dtype_of(network[0][0])
         if kind != dtype:

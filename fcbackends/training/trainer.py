@@ -4,51 +4,37 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope
-from fcbackends.backends.registry import backend_for
+from fcbackends.backends.registry import backend_for, name_of
 from fcbackends.checks import data, options, targets
-from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, shown
+from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
-from fcbackends.maths.schedules import Rate
+from fcbackends.maths.schedules import Rate, rate_at
+from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.forks import refuse_in_children
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.runs import deadline_of, ended, looks_at, run_loop
+from fcbackends.training.state import TrainerState, fitting
 from fcbackends.training.validation import apart
-
-
-class TrainerState(NamedTuple):
-    """All that steps change: what a Trainer needs to go on from there, to the bit.
-
-    Attributes
-    ----------
-    params : tuple of (w, b)
-        The parameters.
-    slots : tuple of tuple of (w, b)
-        What the optimizer keeps beside the parameters.
-    steps : int
-        How many steps have been taken.
-    """
-
-    params: Params
-    slots: tuple[Params, ...]
-    steps: int
 
 
 class Trainer:
     """A network under training, held open: for data that arrives in pieces, and to go on later.
 
-    Threads may share one: their steps and runs are taken one after another.
+    Threads may share one: their steps and runs are taken one after another. Copies of one, and what
+    was pickled, go on by themselves, on the backend of that name.
 
     Parameters
     ----------
@@ -95,6 +81,7 @@ class Trainer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_backend",
         "_dtype",
         "_like",
@@ -127,22 +114,22 @@ class Trainer:
         self._dtype = arrays.dtype_of(network[0][0])
         rate = options.rate(lr, self._dtype)
         activation = options.activation(activation, len(network) - 1)
-        optimizer = options.optimizer(optimizer)
         loss = options.choice("loss", loss, LOSSES)
         clip_norm = options.clip_norm(clip_norm, self._dtype)
-        self._method = Method(rate, activation, loss, optimizer, clip_norm=clip_norm)
+        how = options.optimizer(optimizer)
+        self._method = Method(rate, activation, loss, how, clip_norm=clip_norm)
         self._steps = 0
         self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
         self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
-        takes_numpy = chosen.owns(np.empty(0))
-        of_any_number = takes_numpy and not LOSSES[loss].probabilities
+        of_any_number = chosen.owns(np.empty(0)) and not LOSSES[loss].probabilities
         self._plain = np.dtype(self._dtype) if of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
         self._lock = threading.RLock()
+        refuse_in_children(self)
 
     @property
     def backend(self) -> Backend:
@@ -211,33 +198,17 @@ class Trainer:
 
     @state.setter
     def state(self, state: TrainerState) -> None:
-        if not isinstance(state, TrainerState):
-            raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
-        steps = options.integer("state.steps", state.steps, 0)
         with self._lock:
-            now = self._loop.state
-            params, *slots = (self._alike(pairs, now.params) for pairs in (state[0], *state[1]))
-            if len(slots) != len(now.slots):
-                required = f"be {len(now.slots)}, as {self.optimizer} keeps beside the parameters"
-                raise ArgumentError("state.slots", required, f"{len(slots)}")
-            data.finite(params)
-            self._loop.state, self._steps = State(params, tuple(slots)), steps
+            given = self._loop.state, self.optimizer, self._backend, self._own
+            self._loop.state, self._steps = fitting(state, *given)
 
-    def _alike(self, pairs: Params, now: Params) -> Params:
-        """Parameters, or what stands beside them, in arrays of the backend's."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            finite, state = self._loop.last_finite.params, self.state
+            return _again, (name_of(self._backend), self._method, finite, state)
 
-        def brought(array: Any) -> Any:
-            foreign = arrays.is_foreign(array) and not self._backend.owns(array)
-            return arrays.as_numpy(array) if foreign else array
-
-        own = tuple((brought(w), brought(b)) for w, b in pairs)
-        made = data.params(self._backend, own, self._dtype, beside={"params": self._like})
-        came, wanted = (
-            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, now)
-        )
-        if came != wanted:
-            raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
-        return made
+    def _own(self, params: Params) -> Params:
+        return data.params(self._backend, params, self._dtype, beside={"params": self._like})
 
     def step(self, x: Any, t: Any, *, sample_weight: Any = None) -> float:
         """Take one step on data that has just come.
@@ -259,7 +230,7 @@ class Trainer:
         Raises
         ------
         ArgumentError, ArgumentTypeError
-            Where shapes or dtypes do not fit the network.
+            Where shapes or dtypes do not fit the network, or where x or t is what is not finite.
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
@@ -282,7 +253,10 @@ class Trainer:
                 loss = loop.step(x_row, t_row, self._steps + 1)
                 # The difference of a finite number with itself, and of no other, is zero.
                 if loss - loss != 0.0:
-                    raise DivergenceError(self._steps + 1, loop.last_finite)
+                    data.finite_data(x_row, t_row)
+                    params, slots = loop.last_finite
+                    rate = rate_at(self._method.lr, self._steps + 1)
+                    raise DivergenceError(self._steps + 1, params, loss, rate, slots)
                 self._steps += 1
                 return loss
         return self.step(x, t, sample_weight=sample_weight)
@@ -307,7 +281,7 @@ class Trainer:
         if not self._method.weighted:
             self._method = self._method._replace(weighted=True)
             state, finite = self._loop.state, self._loop.last_finite
-            self._loop = self._backend.training_loop(finite, self._method)
+            self._loop = self._backend.training_loop(finite.params, self._method)
             self._loop.state = state
             self._plain = None
 
@@ -326,6 +300,7 @@ class Trainer:
         sample_weight: Any = None,
         batch_size: int = 1,
         max_steps: int = 100_000,
+        time_limit: float | None = None,
         tol: float | None = None,
         tol_on: LossScope = "batch",
         sampling: Sampling = "replacement",
@@ -336,6 +311,9 @@ class Trainer:
         callback: Callback | None = None,
         progress: bool | None = None,
         on_interrupt: OnInterrupt = "raise",
+        checkpoint: FileName | None = None,
+        checkpoint_every: int | None = None,
+        resume: FileName | None = None,
     ) -> TrainResult:
         """Take up to `max_steps` further steps on samples drawn from x and t.
 
@@ -345,8 +323,10 @@ class Trainer:
 
         A run with `patience` ends, and goes on later, where its validation loss was smallest, with
         the optimizer's state and the number of steps as they were there. Where `callback` raises
-        an exception other than StopIteration, the Trainer is back where the run began.
+        an exception other than StopIteration, the Trainer is back where the run began. With
+        `resume` it goes on where that run stood, which counts its own `steps`.
         """
+        deadline = deadline_of(time_limit)
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
@@ -361,6 +341,7 @@ class Trainer:
             if self._method.weighted:
                 t = self._with_weights(t, sample_weight)
             given = self._backend, x, t, self._dtype, validation, seed
+            all_x, all_t = x, t
             x, t, held = apart(*given, loss=loss, outputs=outputs)
             looks = looks_at(self._method, held, patience, callback)
             first = self._steps
@@ -377,16 +358,48 @@ class Trainer:
                 by_epoch=held is not None,
             )
             before = self._loop.state
+
+            def asked() -> Asked:
+                return asked_for(
+                    self._backend.arithmetic,
+                    [self._sizes[0], *(b.shape[0] for _, b in before.params)],
+                    self._dtype,
+                    [self._method],
+                    [plan],
+                    first=first,
+                    max_steps=max_steps,
+                    patience=patience,
+                    validation=validation if isinstance(validation, float) else held,
+                    calls_back=callback is not None,
+                    x=all_x,
+                    t=all_t,
+                )._replace(of_trainer=True)
+
+            runs = opened(checkpoint, checkpoint_every, resume, 1, asked, self._own)
+            first = first if runs.first is None else runs.first
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown, looks
-                )
+                    self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks,
+                    runs.keeper(0), runs.begun[0],
+                )  # fmt: skip
+                if outcome.diverged_at is not None:
+                    data.finite_data(x, t)
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            state, arithmetic = self._loop.state, self._backend.arithmetic
-            return ended(
-                outcome, state, arithmetic, self._method, plan, first, interrupted, returns
-            )
+            rest = self._method, plan, first, interrupted, returns
+            return ended(outcome, self._backend.arithmetic, *rest)
+
+
+def _again(name: tuple[str, str], method: Method, finite: Params, state: TrainerState) -> Trainer:
+    """The Trainer that was copied, pickled, or sent to another process."""
+    how = method._asdict()
+    weighted = how.pop("weighted")
+    trainer = Trainer(finite, backend=name[0], arithmetic=name[1], **how)
+    if weighted:
+        trainer._take_weights()
+    # Its last step may have left parameters that are not finite.
+    trainer._loop.state, trainer._steps = State(state.params, state.slots), state.steps
+    return trainer

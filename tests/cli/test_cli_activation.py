@@ -1,13 +1,14 @@
 """`--activation`: trained with it, kept in the model file, used by `predict`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 import fcbackends as fcb
+from fcbackends import tensor_files
 from fcbackends.cli.model import load
 
 
@@ -54,10 +55,11 @@ def test_a_file_that_names_none_has_relu_and_one_that_names_another_is_refused(c
         names = file.keys()
         tensors = {name: file.get_tensor(name) for name in names}
     assert about.pop("activation") == "tanh"
-    save_file(tensors, "old.safetensors", {"fcbackends": json.dumps(about)})
+    del about["sha256"]
+    tensor_files.write(Path("old.safetensors"), "fcbackends", about, tensors)
     assert load("old.safetensors").activation == "relu"
     about["activation"] = "swish"
-    save_file(tensors, "new.safetensors", {"fcbackends": json.dumps(about)})
+    tensor_files.write(Path("new.safetensors"), "fcbackends", about, tensors)
     ran = command("predict new.safetensors d.npy")
     assert ran.status == 2
     assert "`activation` must be one of 'relu', 'leaky_relu', 'tanh'" in ran.err

@@ -19,7 +19,8 @@ OPTIONS = (
     "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
     "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, --clip-norm, "
     "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, "
-    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --out, --plot, --help"
+    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --checkpoint, "
+    "--checkpoint-every, --resume, --out, --keep-diverged, --plot, --help"
 )
 MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 NAMES = "`DATA` must have names in its first line"
@@ -42,8 +43,9 @@ CASES = {
     "compare a b --interleave=yes": "`--interleave` must come without a value, got one",
     "warmup --dtype": "`--dtype` must come with a value, got none",
     "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
-    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --arithmetic, --help, "
-    "got '--size'",
+    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --arithmetic, "
+    "--activation, --loss, --optimizer, --momentum, --nesterov, --weight-decay, --schedule, "
+    "--help, got '--size'",
     "warmup --sizes 2": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
     "or 8-16-1, got '2'",
     "warmup --sizes 2-0": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
@@ -231,8 +233,8 @@ CASES = {
     "predict cut.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'cut.safetensors': ",
     "predict bare.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'bare.safetensors': no entry "
     "'fcbackends'",
-    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 3, "
-    "and this is for version 2",
+    "predict newer.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'newer.safetensors': version 4 "
+    "without a checksum",
     "predict contract.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'contract.safetensors': "
     f"contract version {fcb.CONTRACT_VERSION + 1}; this fcbackends knows {fcb.CONTRACT_VERSION}",
     "predict layerless.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'layerless.safetensors': ",
@@ -245,7 +247,7 @@ CASES = {
     "predict misnamed.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'misnamed.safetensors': 2 "
     "names for 3 columns",
     "predict mistargeted.safetensors ok.csv": f"`MODEL` {FOREIGN}, got "
-    "'mistargeted.safetensors': targets (7,) of 3 columns",
+    "'mistargeted.safetensors': columns (7,) of 3",
     "predict misscaled.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'misscaled.safetensors': "
     "(1,) scales for 2 columns",
     "predict numbers.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'numbers.safetensors': ",

@@ -69,14 +69,15 @@ def test_a_last_step_that_diverges_writes_nothing(command, tmp_path, rows):
     else:
         np.save("table.npy", table)
         first = command("train table.npy", *options.format(1000).split()).err
-        last = int(first.partition("at step ")[2].partition(":")[0]) - 1
+        last = int(first.partition("at step ")[2].partition(",")[0].partition(":")[0]) - 1
     np.save("table.npy", table)
     before = contents(tmp_path)
     line = f"train table.npy {options.format(last)} --out m.safetensors --plot l.png"
     ran = command(line)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err == (
-        f"fcbackends: the loss is not finite at step {last}: lower `--lr`, or scale the data with "
+        f"fcbackends: the loss is not finite at step {last}: inf, at a learning rate of "
+        f"{'1000' if rows == 'trained on' else '0.1'}; lower `--lr`, or scale the data with "
         "`--standardize both`\n"
     )
     assert contents(tmp_path) == before
@@ -87,8 +88,8 @@ def test_divergence(command, tmp_path):
     ran = command("train ok.csv --lr 1e300 --out m.safetensors --plot m.png")
     assert (ran.status, ran.out) == (1, "")
     assert ran.err == (
-        "fcbackends: the loss is not finite at step 2: lower `--lr`, or scale the data with "
-        "`--standardize both`\n"
+        "fcbackends: the loss is not finite at step 2: inf, at a learning rate of 1e+300; lower "
+        "`--lr`, or scale the data with `--standardize both`\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["ok.csv"]
 

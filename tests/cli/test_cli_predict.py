@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save_file
 
 import fcbackends as fcb
+from fcbackends import tensor_files
 from fcbackends.cli.features import Features
 from fcbackends.cli.model import Model, load
 from fcbackends.models.scaling import Scaling
@@ -105,9 +105,10 @@ def test_files_of_every_contract_so_far_are_read(command, contract):
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert about["contract"] == fcb.CONTRACT_VERSION
     about["contract"] = contract
+    del about["sha256"]
     if contract == 1:
         del about["contract"]
-    save_file(tensors, "m.safetensors", metadata={"fcbackends": json.dumps(about)})
+    tensor_files.write(Path("m.safetensors"), "fcbackends", about, tensors)
     assert fcb.compare(load("m.safetensors").params, params).equal
 
 

@@ -106,6 +106,8 @@ COUNT = "must be a whole number of at least"
         ("numpy --cases few", f"`--cases` {COUNT} 0, got 'few'"),
         ("numpy --cases -1", f"`--cases` {COUNT} 0, got '-1'"),
         ("numpy --case -1", f"`--case` {COUNT} 0, got '-1'"),
+        (f"numpy --case {2**63}", f"`--case` must be below 2**63, got {2**63}"),
+        (f"numpy --cases {10**20}", f"`--cases` must end at an index below 2**63, got {10**20} "),
         ("numpy --seed -1", f"`--seed` must be an integer from 0 to {2**64 - 1}, got -1"),
         ("numpy --processes 0", f"`--processes` {COUNT} 1, got '0'"),
         (

@@ -89,7 +89,7 @@ def write_models(folder):
     models = {
         "ok": (tensors, about),
         "bare": (tensors, None),
-        "newer": (tensors, {"version": 3}),
+        "newer": (tensors, {"version": 4}),
         "contract": (tensors, {**about, "contract": fcb.CONTRACT_VERSION + 1}),
         "layerless": ({}, about),
         "biasless": ({"layer0.w": w}, about),

@@ -1,0 +1,175 @@
+"""What hostile arguments are refused with: short texts in one line, and never another's error."""
+
+import itertools
+import sys
+
+import numpy as np
+import pytest
+
+import fcbackends as fcb
+from fcbackends.errors import ArgumentError, shown
+
+Plain, Type = fcb.ArgumentError, fcb.ArgumentTypeError
+
+X, T = [[1.0, 2.0], [3.0, 4.0]], [[1.0], [2.0]]
+PARAMS = fcb.init_params((2, 1))
+NAN_X, INF_T = [[1.0, 2.0], [np.nan, 4.0]], [[1.0], [np.inf]]
+SIZES = (
+    "`sizes` must be a sequence of at least two positive integers, inputs first and outputs last"
+)
+WEIGHTS = "must be such that no layer has more than 2**59 weights, got one of"
+
+
+def train(x=X, t=T, **how):
+    return fcb.train(x, t, **{"lr": 0.1, "max_steps": 2, "batch_size": 2, **how})
+
+
+def many(x=X, t=T, **how):
+    return fcb.train_many(x, t, **{"lr": [0.1], "max_steps": 2, "batch_size": 2, **how})
+
+
+CASES = [
+    (lambda: fcb.init_params(np.array(3)), Type, f"{SIZES}, got array(3)"),
+    (lambda: fcb.init_params(b"23"), Type, f"{SIZES}, got b'23'"),
+    (lambda: fcb.init_params([3, 1, 2**63]), Plain, f"`sizes` {WEIGHTS} 1 x {2**63}"),
+    (lambda: train(hidden=(2**60,)), Plain, f"`hidden` {WEIGHTS} 2 x {2**60}"),
+    (lambda: train(hidden=np.array(3)), Type,
+     "`hidden` must be a sequence of positive integers, one a hidden layer, got array(3)"),
+    (lambda: train(activation=np.array("relu")), Type,
+     "`activation` must be one of 'relu', 'leaky_relu', 'tanh', 'sigmoid', 'identity', or a "
+     "sequence of them, one a hidden layer, got array('relu', dtype='<U4')"),
+    # data of which something is not finite: only where the loss is not
+    (lambda: train([[1e300], [0.0]], dtype="float32"), Plain,
+     "`x` must be finite in float32, got inf in row 0"),
+    (lambda: train(NAN_X), Plain, "`x` must be finite in float64, got nan in row 1"),
+    (lambda: train(t=INF_T), Plain, "`t` must be finite in float64, got inf in row 1"),
+    (lambda: many(NAN_X), Plain, "`x` must be finite in float64, got nan in row 1"),
+    (lambda: many(t=INF_T, rows=[[0, 1]]), Plain,
+     "`t` must be finite in float64, got inf in row 1"),
+    (lambda: fcb.Trainer(PARAMS, lr=0.1).run(X, INF_T, batch_size=2), Plain,
+     "`t` must be finite in float64, got inf in row 1"),
+    (lambda: fcb.Trainer(PARAMS, lr=0.1).step(np.array(NAN_X[1]), np.ones(1)), Plain,
+     "`x` must be finite in float64, got nan in row 0"),
+    (lambda: train(sample_weight=[1.0, 1e300], dtype="float32"), Plain,
+     "`sample_weight` must be of shape (2,), finite and >= 0, not all of it 0, got inf"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), CASES)
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_refusals(call, kind, text, backend):
+    with fcb.use_backend(backend), pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    assert str(caught.value) == text
+
+
+def test_data_that_are_never_drawn_may_be_anything():
+    drawn = fcb.sample_indices(2, steps=1, seed=3)[0, 0]
+    x = np.full((2, 2), np.nan)
+    x[drawn] = 1.0
+    assert train(x, batch_size=1, max_steps=1, seed=3).steps == 1
+
+
+def test_a_run_on_data_that_are_not_finite_leaves_the_trainer_as_it_was():
+    trainer = fcb.Trainer(PARAMS, lr=0.1)
+    for call in (lambda: trainer.run(NAN_X, T), lambda: trainer.step(NAN_X[1], T[1])):
+        with pytest.raises(fcb.ArgumentError):
+            call()
+    assert trainer.steps == 0
+    assert fcb.compare(trainer.params, PARAMS).equal
+
+
+def test_numbas_threads(monkeypatch):
+    for setting in ("0", "-3", "junk", "", "1.5"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", setting)
+        monkeypatch.delitem(fcb.backends.registry._loaded, "numba", raising=False)
+        with pytest.raises(fcb.ArgumentError) as caught:
+            fcb.get_backend("numba")
+        text = f"`NUMBA_NUM_THREADS` must be a whole number of at least 1, got {setting!r}"
+        assert str(caught.value) == text
+
+
+# --- how values are shown ------------------------------------------------------------------------
+
+
+class Loud:
+    def __repr__(self):
+        return "\x1b[31mred\n\u202e" + "x" * 1_000_000
+
+
+class Mute:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+def _nested(value):
+    for _ in range(200):
+        value = [value]
+    return value
+
+
+def _endless():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Loud(), Mute(), [Loud()] * 3, list(range(10**6)), tuple(range(10**6)), "x" * 10**6,
+        dict.fromkeys(range(10**6)), {*range(10**6)}, [[[["a" * 999] * 99] * 99] * 99] * 99,
+        10**10_000, -(10**10_000), b"\x00" * 10**6, "\x1b[31m\r\n\x00\u2028\ud800",
+        np.zeros(10**6), _nested(1), _endless(), "\ta  b ",
+    ],
+    ids=lambda value: type(value).__name__,
+)  # fmt: skip
+def test_a_glance_is_short_and_printable(value):
+    text = shown(value)
+    assert 1 <= len(text) <= 80
+    assert text.isprintable()
+    error = ArgumentError(
+        ("a", text), f"be {value!s:.5000}" if isinstance(value, str) else "b", text
+    )
+    assert len(str(error)) <= 1000
+    assert str(error).isprintable()
+
+
+def test_a_network_of_many_layers_is_refused_in_short():
+    layers = [(np.ones((1, 1), kind), np.ones(1)) for kind in ("f4", "f8") * 2000]
+    with pytest.raises(fcb.ArgumentTypeError) as caught:
+        fcb.predict(layers, [1.0])
+    assert str(caught.value) == (
+        "`params[0].w`, `params[0].b`, `params[1].w`, `params[1].b`, `params[2].w`, `params[2].b`, "
+        "`params[3].w`, `params[3].b`, ... 7992 more must be of one floating dtype, got "
+        "`params[0].w` float32, `params[0].b` float64, `params[1].w` float64, `params[1].b` "
+        "float64, `params[2].w` float32, `params[2].b` float64, `params[3].w` float64, "
+        "`params[3].b` float64, ... 7992 more"
+    )
+    assert len(caught.value.arguments) == 8000
+
+
+def test_structures_that_differ_are_refused_in_short():
+    one = [[np.ones(1)] * 100] * 100
+    with pytest.raises(fcb.ArgumentError) as caught:
+        fcb.compare(one, one[:-1])
+    assert str(caught.value).startswith("`a` and `b` must be of the same structure, got 10000 ")
+    assert len(str(caught.value)) <= 500
+
+
+def test_both_ends_of_a_long_requirement_are_shown():
+    text = str(ArgumentError("a", "be one of " + "x" * 10_000 + " or the end", "none"))
+    assert text.startswith("`a` must be one of xxx")
+    assert text.endswith("xxx or the end, got none")
+    assert len(text) < 650
+
+
+def test_every_limit_on_a_size_is_one_of_memory():
+    sizes = 2**30, 2**29
+    with pytest.raises(MemoryError):
+        fcb.init_params(sizes)
+    for larger in itertools.permutations((sizes[0], sizes[1] + 1)):
+        with pytest.raises(fcb.ArgumentError):
+            fcb.init_params(larger)
+    assert sys.maxsize > 8 * 2**59
