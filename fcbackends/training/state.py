@@ -51,9 +51,10 @@ def fitting(
     if not isinstance(state, TrainerState):
         raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
     steps = options.integer("state.steps", state.steps, 0)
-    if not isinstance(state.slots, tuple | list):
+    kept: Any = state.slots
+    if not isinstance(kept, tuple | list):
         required = "be a sequence of what stands beside the parameters"
-        raise ArgumentTypeError("state.slots", required, shown(state.slots))
+        raise ArgumentTypeError("state.slots", required, shown(kept))
 
     def brought(array: Any) -> Any:
         foreign = arrays.is_foreign(array) and not backend.owns(array)
@@ -71,7 +72,7 @@ def fitting(
             raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
         return made
 
-    params, *slots = map(alike, (state.params, *state.slots))
+    params, *slots = map(alike, (state.params, *kept))
     if len(slots) != len(now.slots):
         required = f"be {len(now.slots)}, as {optimizer} keeps beside the parameters"
         raise ArgumentError("state.slots", required, f"{len(slots)}")

@@ -139,7 +139,7 @@ def defects(words, folder):
     if status not in (0, 1, 2):
         found.append(f"status {status}")
     lines = said.splitlines()
-    if status and (len(lines) != 1 or not said.endswith("\n")) or "\n\n" in said:
+    if (status and (len(lines) != 1 or not said.endswith("\n"))) or "\n\n" in said:
         found.append(f"{len(lines)} lines with status {status}: {said[:300]!r}")
     for line in lines:
         if not re.match("fcbackends: .", line) or not line.isprintable() or len(line) > 1200:
