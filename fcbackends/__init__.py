@@ -5,6 +5,16 @@ training, `fcbackends.backends` for the choice of a backend and `fcbackends.agre
 comparison. The contract that all of them keep: docs/contract.md of the source distribution.
 """
 
+import sys
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    # Numba calls its support experimental, and nothing here was held against the contract there.
+    raise ImportError(
+        "fcbackends needs Python's global interpreter lock: set PYTHON_GIL=1, or run "
+        "`python -X gil=1`"
+    )
+
+from fcbackends import _program as _program
 from fcbackends.agreement import Agreement, compare, digest
 from fcbackends.api.layers import fc_backward, fc_forward, relu, relu_backward
 from fcbackends.api.losses import (

@@ -17,6 +17,7 @@ from fcbackends.conformance import layouts
 from tests.oracle import assert_same_bits
 
 DTYPES = ("float32", "float64")
+ARITHMETICS = ("ordered", "fused")
 BACKENDS = ("numpy", "numba")
 
 JIT_OFF = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
@@ -45,6 +46,25 @@ def quick_first(cases, quick):
     cases = [case if isinstance(case, tuple) else (case,) for case in cases]
     rest = [pytest.param(*case, marks=pytest.mark.slow) for case in cases[quick:]]
     return [pytest.param(*case) for case in cases[:quick]] + rest
+
+
+def covering(cases, quick):
+    """Parameters of a test: cases, each with both arithmetics and with both dtypes, in two ways.
+
+    The other two ways are for campaigns. A kernel's source knows a dtype by the length of its
+    vectors, and an arithmetic by what it does to three numbers: neither by the other, and each is
+    compiled for some seconds. Which two, alternates: with any two cases there are all four.
+    """
+    parameters = []
+    for i, case in enumerate(cases):
+        for (a, arithmetic), (d, dtype) in itertools.product(
+            enumerate(ARITHMETICS), enumerate(DTYPES)
+        ):
+            rest = [pytest.mark.slow] if i >= quick else []
+            marks = [pytest.mark.campaign] if (i + a + d) % 2 else rest
+            given = case if isinstance(case, tuple) else (case,)
+            parameters.append(pytest.param(*given, arithmetic, dtype, marks=marks))
+    return parameters
 
 
 def special_values(dtype):

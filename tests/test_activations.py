@@ -7,7 +7,7 @@ import pytest
 import fcbackends as fcb
 from fcbackends.kernels.activations import codes
 from tests.activation_oracle import NAMES
-from tests.cases import BACKENDS, DTYPES, allow_small_kernels, numbers, problem, quick_first
+from tests.cases import BACKENDS, DTYPES, allow_small_kernels, covering, numbers, problem
 from tests.fused_oracle import fused
 from tests.oracle import assert_same_bits, fast
 from tests.test_gradients import central_differences, relative_error
@@ -81,8 +81,8 @@ def trained(case, backend, activation, arithmetic, batch_size, **run):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "batch_size", "activation"),
-    quick_first(
+    ("sizes", "batch_size", "activation", "arithmetic", "dtype"),
+    covering(
         [
             ((4, 11, 5, 2), 1, ("tanh", "sigmoid")),
             ((4, 11, 5, 2), 7, ("sigmoid", "leaky_relu")),
@@ -95,8 +95,6 @@ def trained(case, backend, activation, arithmetic, batch_size, **run):
         2,
     ),
 )
-@of_each_arithmetic
-@of_each_dtype
 @pytest.mark.parametrize("small", [False, True])
 def test_trainings_end_as_numpys_do(
     small, dtype, arithmetic, sizes, batch_size, activation, monkeypatch

@@ -1,5 +1,6 @@
 """Runs that are broken off and gone on with: the bits of runs that never stopped."""
 
+import dataclasses
 import errno
 import itertools
 import os
@@ -181,6 +182,57 @@ def test_many_networks_go_on(path, broken_off, monkeypatch, backend, every, thre
     for results in (resumed, again):
         for one, other in zip(results, whole, strict=True):
             assert_same_result(one, other)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("look", [1, 2, 5])
+@pytest.mark.parametrize(
+    "how",
+    [
+        dict(validation=(CASE.x[:4], CASE.t[:4]), patience=5, lr=0.3, record_every=11),
+        dict(tol=1e-3, tol_on="data", record_every=13),
+        dict(tol_on="data", record_every=13, validation=(CASE.x[:4], CASE.t[:4])),
+    ],
+    ids=["patience", "tolerance", "both"],
+)
+def test_a_run_that_ends_within_a_look_looks_again(path, monkeypatch, backend, look, how):
+    """Nobody had the time to compute the loss of that look: it is no part of what is kept."""
+    how = {"lr": 0.01, "max_steps": 100, **how}
+    plain = fcb.get_backend(backend)
+    whole = fcb.train(CASE.x, CASE.t, backend=plain, **how)
+    at, ends, now = look * how["record_every"], [], [0]
+
+    def training_loop(params, method):
+        loop = plain.training_loop(params, method)
+        run, loss = loop.run, loop.loss
+
+        def loss_called_off(x, t):
+            if now[0] == at:
+                ends.append("time_limit")
+            return np.nan if ends else loss(x, t)
+
+        def run_called_off(x, t, plan, start, stop):
+            segment = run(x, t, plan, start, at if start < at < stop else stop)
+            now[0] = segment.steps
+            if now[0] == at and plan.tol_on == "data":
+                ends.append("time_limit")
+                return segment._replace(losses=segment.losses[:-1], reached=False)
+            return segment
+
+        loop.run, loop.loss = run_called_off, loss_called_off
+        return loop
+
+    on_clock = dataclasses.replace(plain, training_loop=training_loop)
+    with monkeypatch.context() as patch:
+        patch.setattr("fcbackends.training.runs.ending", lambda *_: lambda: (ends or [None])[-1])
+        patch.setattr("fcbackends.training.pacing._GRACE_SECONDS", 0.0)
+        ended = fcb.train(
+            CASE.x, CASE.t, backend=on_clock, checkpoint=path, checkpoint_every=100, **how
+        )
+    assert ended.stop_reason == "time_limit"
+    about, _ = tensor_files.read(path, "fcbackends-checkpoint")
+    assert (about["runs"][0]["step"], about["runs"][0]["stop_reason"]) == (at, "")
+    assert_same_result(fcb.train(CASE.x, CASE.t, resume=path, backend=plain, **how), whole)
 
 
 def test_classes_go_on(path, broken_off):

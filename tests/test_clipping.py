@@ -14,7 +14,7 @@ from fcbackends.maths import network
 from fcbackends.maths.arithmetic import ordered
 from tests import oracle
 from tests.broken import backend_of
-from tests.cases import DTYPES, allow_small_kernels, examples, numbers, problem, quick_first
+from tests.cases import DTYPES, allow_small_kernels, covering, examples, numbers, problem
 from tests.oracle import assert_same_bits, fast
 
 OPTIMIZERS = [
@@ -120,11 +120,8 @@ def test_array_libraries_have_the_same_bits(optimizer, arithmetic, dtype):
     assert strict[1] == want[1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arithmetic", ["ordered", "fused"])
-@pytest.mark.parametrize("optimizer", quick_first(OPTIMIZERS, 2))
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize(("optimizer", "arithmetic", "dtype"), covering(OPTIMIZERS, 2))
+@pytest.mark.parametrize(("threads", "small"), [(1, False), (2, False), (3, False), (2, True)])
 def test_kernels_have_numpys_bits(small, threads, optimizer, arithmetic, dtype, monkeypatch):
     monkeypatch.setattr(threading, "get_threads", lambda: threads)
     monkeypatch.setattr(threading, "_PRODUCTS_A_THREAD", 1000)

@@ -21,8 +21,8 @@ from tests.elementary_cases import (
     on_numpy,
 )
 from tests.oracle import assert_same_bits
+from tests.targets import TARGETS, X86, host_has
 from tests.test_kernel_cache import run
-from tests.test_targets import TARGETS, X86, host_has
 
 # --- bits ----------------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """Losses: the oracle's bits from every backend and kernel, in any memory, on any threads."""
 
+import itertools
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -10,13 +12,14 @@ import fcbackends as fcb
 from fcbackends.kernels import threads as threading
 from tests.activation_oracle import NAMES as ACTIVATIONS
 from tests.cases import (
+    ARITHMETICS,
     BACKENDS,
     DTYPES,
     LAYOUTS,
     allow_small_kernels,
+    covering,
     examples,
     numbers,
-    quick_first,
 )
 from tests.fused_oracle import fused
 from tests.loss_cases import (
@@ -180,9 +183,7 @@ RUNS = [
 
 
 @of_each_loss
-@of_each_dtype
-@pytest.mark.parametrize("arithmetic", quick_first(["ordered", "fused"], 1))
-@pytest.mark.parametrize("optimizer", quick_first(OPTIMIZERS, 2))
+@pytest.mark.parametrize(("optimizer", "arithmetic", "dtype"), covering(OPTIMIZERS, 2))
 @weighted_or_not
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_general_kernel_ends_as_numpy_does(
@@ -211,6 +212,8 @@ SMALL = [
     ("huber", (13, 1), 1, False),
     ("mean_squared", (3, 5, 2), 1, True),
     ("mean_squared", (2, 3), 33, True),
+]
+MORE_SMALL = [
     ("cross_entropy", (3, 4, 40), 3, True),
     ("cross_entropy", (3, 4, 2), 16, True),
     ("cross_entropy", (9, 11, 7, 10), 1, False),
@@ -223,12 +226,16 @@ SMALL = [
 
 
 @pytest.mark.parametrize(
-    ("loss", "sizes", "batch_size", "weighted"),
-    [*SMALL[:8], *(pytest.param(*case, marks=pytest.mark.campaign) for case in SMALL[8:])],
+    ("loss", "sizes", "batch_size", "weighted", "optimizer", "arithmetic", "dtype"),
+    [
+        *covering([(*case, fcb.SGD()) for case in SMALL], 8),
+        *covering([(*case, ADAM) for case in reversed(SMALL)], 0),
+        *(
+            pytest.param(*case, *how, marks=pytest.mark.campaign)
+            for case, *how in itertools.product(MORE_SMALL, (fcb.SGD(), ADAM), ARITHMETICS, DTYPES)
+        ),
+    ],
 )
-@of_each_dtype
-@pytest.mark.parametrize("optimizer", quick_first([fcb.SGD(), ADAM], 1))
-@pytest.mark.parametrize("arithmetic", quick_first(["ordered", "fused"], 1))
 def test_small_kernels_end_as_numpy_does(
     arithmetic, optimizer, dtype, loss, sizes, batch_size, weighted, monkeypatch
 ):

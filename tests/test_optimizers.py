@@ -5,7 +5,7 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends.kernels import threads as threading
-from tests.cases import DTYPES, allow_small_kernels, problem, quick_first
+from tests.cases import DTYPES, allow_small_kernels, covering, problem, quick_first
 from tests.oracle import assert_same_bits
 
 OPTIMIZERS = [
@@ -49,11 +49,8 @@ def test_array_libraries_have_the_same_bits(optimizer, arithmetic, dtype):
     assert strict[1] == want[1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arithmetic", ["ordered", "fused"])
-@pytest.mark.parametrize("optimizer", quick_first(OPTIMIZERS, 2))
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize(("optimizer", "arithmetic", "dtype"), covering(OPTIMIZERS, 2))
+@pytest.mark.parametrize(("threads", "small"), [(1, False), (2, False), (2, True)])
 def test_kernels_have_numpys_bits(small, threads, optimizer, arithmetic, dtype, monkeypatch):
     monkeypatch.setattr(threading, "get_threads", lambda: threads)
     monkeypatch.setattr(threading, "_PRODUCTS_A_THREAD", 1000)

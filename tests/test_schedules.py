@@ -15,7 +15,15 @@ from fcbackends.kernels import threads as threading
 from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import constants_by_step
 from fcbackends.maths.schedules import rates
-from tests.cases import DTYPES, LONG_RUN, allow_small_kernels, examples, problem, quick_first
+from tests.cases import (
+    DTYPES,
+    LONG_RUN,
+    allow_small_kernels,
+    covering,
+    examples,
+    problem,
+    quick_first,
+)
 from tests.oracle import assert_same_bits
 from tests.schedule_oracle import rate
 
@@ -129,11 +137,8 @@ def test_array_libraries_have_the_same_bits(schedule, arithmetic, dtype):
     assert strict[1] == want[1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("arithmetic", ["ordered", "fused"])
-@pytest.mark.parametrize("optimizer", quick_first(OPTIMIZERS, 2))
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize(("optimizer", "arithmetic", "dtype"), covering(OPTIMIZERS, 2))
+@pytest.mark.parametrize(("threads", "small"), [(1, False), (2, False), (2, True)])
 def test_kernels_have_numpys_bits(small, threads, optimizer, arithmetic, dtype, monkeypatch):
     monkeypatch.setattr(threading, "get_threads", lambda: threads)
     monkeypatch.setattr(threading, "_PRODUCTS_A_THREAD", 1000)

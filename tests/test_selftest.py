@@ -1,7 +1,6 @@
 """The class of a backend is found by what it computes, whatever it is called."""
 
 import dataclasses
-import platform
 import shutil
 
 import numpy as np
@@ -28,6 +27,7 @@ from tests.broken import (
     widened_forward,
 )
 from tests.cases import DTYPES, needs_jit
+from tests.float_state import SETS_REGISTER, needs_x86
 from tests.oracle import fast, slow
 from tests.test_kernel_cache import SOURCE
 from tests.test_kernel_cache import run as run_process
@@ -206,38 +206,15 @@ for dtype in ("float32", "float64"):
     fcb.mean_squared_loss(np.ones((2, 3), dtype), np.ones((2, 3), dtype))
 """
 
-# What a library compiled with -ffast-math does when it is loaded: both bits of the CPU's register.
-FLUSH = """
-import ctypes
-from llvmlite import binding
-binding.initialize_native_target()
-binding.initialize_native_asmprinter()
-code = '''
-declare void @llvm.x86.sse.ldmxcsr(i8*)
-define void @flush() {
-  %p = alloca i32
-  store i32 40896, i32* %p
-  %q = bitcast i32* %p to i8*
-  call void @llvm.x86.sse.ldmxcsr(i8* %q)
-  ret void
-}
-'''
-machine = binding.Target.from_default_triple().create_target_machine()
-engine = binding.create_mcjit_compiler(binding.parse_assembly(code), machine)
-ctypes.CFUNCTYPE(None)(engine.get_function_address("flush"))()
-"""
-
 
 @needs_jit
-@pytest.mark.skipif(
-    platform.machine().lower() not in ("x86_64", "amd64"), reason="sets a register of x86"
-)
+@needs_x86
 @pytest.mark.parametrize("compiles", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_process_that_flushes_subnormals_is_found(compiles, tmp_path):
     cache = tmp_path if compiles else cache_directory().parent
     if not compiles:
         assert run_process(cache, SHOW)[0] == 0
-    status, out, err = run_process(cache, FLUSH + SHOW)
+    status, out, err = run_process(cache, SETS_REGISTER + "set_register(FLUSHES)" + SHOW)
     assert (status, err) == (0, "")
     reason = "subnormals become zero in float32 and float64"
     assert out.splitlines() == [f"numpy B {reason}", f"numba B {reason}"]

@@ -42,9 +42,9 @@ def threads(monkeypatch):
     """Let all work be worth so many threads; says how many were asked for since."""
     asked = []
 
-    def noting(work, count, *arguments):
+    def noting(work, count, *arguments, **asked_of):
         asked.append(count)
-        return run_in_threads(work, count, *arguments)
+        return run_in_threads(work, count, *arguments, **asked_of)
 
     def use(count):
         asked.clear()

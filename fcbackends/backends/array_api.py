@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +24,12 @@ from fcbackends.maths.sampling import draw_indices
 
 _INDICES_A_BLOCK = 65_536
 """The draws of so many indices are made at once: few calls, little memory."""
+
+_LONG_PRODUCTS = 10_000_000
+"""Products of a step, or of a loss, that are worth asking whether they are called off: a few
+milliseconds."""
+
+_SECONDS_BETWEEN_QUESTIONS = 0.001
 
 Batches: TypeAlias = "Callable[[Array, Array, NDArray[np.int64]], Iterator[tuple[Array, Array]]]"
 
@@ -118,6 +126,10 @@ def batches_of(x: Array, t: Array, indices: NDArray[np.int64]) -> Iterator[tuple
         yield take(x, rows, axis=0), take(t, rows, axis=0)
 
 
+class _CalledOffError(Exception):
+    """A step, or a loss, is left."""
+
+
 class StepLoop:
     """The training loop as a Python loop over the maths' steps.
 
@@ -131,10 +143,13 @@ class StepLoop:
         How the network computes and learns.
     step, loss_of : callable, optional
         What stands for `fcbackends.maths.network.step` and `loss_of`, without their arithmetic:
-        (State, x, t, Form, constants) and (params, x, t, Form).
+        (State, x, t, Form, constants) and (params, x, t, Form). Those that stand for themselves
+        are left where they take long and are called off; others are waited for.
     batches : callable, optional
         (x, t, indices (steps, batch_size)) -> the batches (x, t) in turn.
     """
+
+    called_off: Callable[[], bool] | None = None
 
     def __init__(
         self,
@@ -147,14 +162,47 @@ class StepLoop:
         batches: Batches = batches_of,
     ) -> None:
         self._xp = arithmetic.xp
-        self._step = step or functools.partial(network.step, arithmetic)
+        asking = self._asking(arithmetic)
+        self._step = step or self._step_by(arithmetic)
+        self._long_step = step or self._step_by(asking)
         self._loss_of = loss_of or functools.partial(network.loss_of, arithmetic)
+        self._long_loss_of = loss_of or functools.partial(network.loss_of, asking)
+        self._weights = sum(math.prod(w.shape) for w, _ in params)
         self._batches = batches
         self._form = method.form
         self._constants_of = constants_by_step(method.optimizer, method.lr, method.clip_norm)
         first = network.first_state(arithmetic, params, self._form.rule)
         self._state = self._copy(first)
         self._last_finite = self._state
+
+    def _step_by(self, arithmetic: Arithmetic) -> Callable[..., tuple[State, Array]]:
+        return functools.partial(network.step, arithmetic)
+
+    def _asking(self, arithmetic: Arithmetic) -> Arithmetic:
+        """The arithmetic, asking before a product and within whether it is called off."""
+
+        def ask() -> None:
+            if self.called_off is not None and self.called_off():
+                raise _CalledOffError
+
+        def turns(start: int, stop: int) -> Iterator[int]:
+            count = 1
+            while start < stop:
+                ask()
+                asked, end = time.perf_counter(), min(start + count, stop)
+                yield from range(start, end)
+                start = end
+                if time.perf_counter() - asked < _SECONDS_BETWEEN_QUESTIONS:
+                    count *= 2
+
+        def matmul(a: Array, b: Array) -> Array:
+            ask()
+            return within.matmul(a, b)
+
+        within = arithmetic
+        if arithmetic.with_turns:
+            within = replace(arithmetic.with_turns(turns), sqrt=arithmetic.sqrt)
+        return replace(within, matmul=matmul)
 
     @property
     def state(self) -> State:
@@ -194,10 +242,12 @@ class StepLoop:
             x, t = x[None, :], t[None, :]
         if network.is_finite(self._xp, self._state.params):
             self._last_finite = self._state
-        return self._advance(x, t, number)
+        return self._advance(self._step, x, t, number)
 
-    def _advance(self, x: Array, t: Array, number: int) -> float:
-        state, loss = self._step(self._state, x, t, self._form, self._constants_of(number))
+    def _advance(
+        self, step: Callable[..., tuple[State, Array]], x: Array, t: Array, number: int
+    ) -> float:
+        state, loss = step(self._state, x, t, self._form, self._constants_of(number))
         value = float(loss)
         if math.isfinite(value):
             self._state = state
@@ -206,22 +256,36 @@ class StepLoop:
     @np.errstate(all="ignore")
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
-        return float(self._loss_of(self._state.params, x, t, self._form))
+        loss_of = self._long_loss_of if self._is_long(x.shape[0]) else self._loss_of
+        try:
+            return float(loss_of(self._state.params, x, t, self._form))
+        except _CalledOffError:
+            return math.nan
+
+    def _is_long(self, samples: int) -> bool:
+        return samples * self._weights >= _LONG_PRODUCTS
 
     @np.errstate(all="ignore")
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
         losses: list[float] = []
         loss = math.nan
+        take_step = self._long_step if self._is_long(plan.batch_size) else self._step
         for step, batch in enumerate(self._drawn(x, t, plan, start, stop), start + 1):
-            batch_loss = self._advance(*batch, step)
+            try:
+                batch_loss = self._advance(take_step, *batch, step)
+            except _CalledOffError:
+                return Segment(step - 1, loss, np.array(losses), False, None)
             if not math.isfinite(batch_loss):
                 return Segment(step - 1, loss, np.array(losses), False, diverged_at=step)
             look = step % plan.record_every == 0
             if plan.tol_on == "batch":
                 loss = batch_loss
             elif look:
-                loss = self.loss(x, t)
+                of_data = self.loss(x, t)
+                if math.isnan(of_data) and self.called_off is not None and self.called_off():
+                    return Segment(step, loss, np.array(losses), False, None)
+                loss = of_data
                 if not math.isfinite(loss):
                     return Segment(step, loss, np.array(losses), False, diverged_at=step)
             if look:

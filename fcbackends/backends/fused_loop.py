@@ -158,7 +158,7 @@ class FusedLoop:
         self._network.memory[self._shared.taken + 1] = False
 
     def _make_room(self, rows: int, threads: int, *, at_last: bool = False) -> None:
-        """Make room for so many rows and threads, or to move weights at last, where there is none."""
+        """Make room for so many rows and threads, or to move weights at last, if it lacks."""
         most_rows, most_threads = self._shared.capacity, self._layout.threads
         if rows <= most_rows and threads <= most_threads and at_last <= self._moves_at_last:
             return
@@ -260,6 +260,10 @@ class FusedLoop:
         self._make_room(max(rows, _ROWS_OF_DATA), threads, at_last=at_last)
         return threads
 
+    def _work_on_batches(self, rows: int) -> int:
+        at_last = self._is_long_descent(rows)
+        return self._work_together(rows, 3 * self._products(rows), at_last=at_last)
+
     def _asked(self, products: int) -> Callable[[], bool] | None:
         """What is asked whether work of so many multiply-adds is called off, if it is long."""
         return self.called_off if products >= _LONG_PRODUCTS else None
@@ -320,13 +324,14 @@ class FusedLoop:
             self.state = state
 
     def prepare(self, x: Array, t: Array, plan: Plan, steps: int) -> None:
-        """Compile, or read from the cache, what `run` needs.
+        """Compile, or read from the cache, what `run` needs, and make room for it.
 
         Where so many steps, which all loops take together, are worth it, that is a kernel for the
         shape of this network; other loops of the shape use it as well.
         """
         if not small_kernels.make(self._shape(plan.batch_size), steps):
             self._stepping(plan.batch_size)
+            self._work_on_batches(plan.batch_size)
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
         """Take the steps `start` + 1 to `stop`, or fewer where `plan` stops them."""
@@ -385,13 +390,10 @@ class FusedLoop:
         losses: NDArray[np.float64],
     ) -> Seen:
         batch_size = watch.batch_size
-        products = 3 * self._products(batch_size)
-        at_last = self._is_long_descent(batch_size)
-        threads = self._work_together(batch_size, products, at_last=at_last)
+        threads = self._work_on_batches(batch_size)
         self._network.memory[self._shared.taken + 1] = False
         kernel = entry(self._stepping(batch_size))
-        if watch.on_data:
-            products = max(products, self._products(data.samples))
+        products = self._products(max(3 * batch_size, data.samples if watch.on_data else 0))
         order = np.empty((threads, batch_size), np.int64)
         epochs = self._epochs_of(plan, data.samples, threads)
         what = data, pace, watch, losses, order, *epochs

@@ -78,4 +78,4 @@ class Loop(Protocol):
         """The loss of the whole data under the parameters as they stand."""
 
     def run(self, x: Array, t: Array, plan: Plan, start: int, stop: int) -> Segment:
-        """Take the steps `start` + 1 to `stop`, or fewer where `plan` or `called_off` stops them."""
+        """Take the steps `start` + 1 to `stop`, or fewer where `plan` or a call off stops them."""

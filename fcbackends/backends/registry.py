@@ -327,7 +327,11 @@ def _load(name: str, argument: str) -> tuple[Backend, ...]:
             "be one whose loader returns a Backend or a sequence of them",
             f"{shown(result)} from that of {name!r}",
         )
-    _loaded[name] = backends
+    # Of several threads that load it, all get what the first loaded.
+    backends = _loaded.setdefault(name, backends)
+    if _loaders.get(name, loader) is not loader:  # replaced meanwhile
+        _loaded.pop(name, None)
+        return _load(name, argument)
     return backends
 
 

@@ -11,8 +11,8 @@ import torch
 
 from fcbackends.backends.array_api import StepLoop, namespace_backends
 from fcbackends.backends.backend import Backend
-from fcbackends.maths import network
 from fcbackends.maths.arithmetic import Arithmetic, Array
+from fcbackends.maths.network import State
 
 
 def load() -> tuple[Backend, ...]:
@@ -26,8 +26,12 @@ def _sqrt(a: Array) -> Array:
 
 
 def _loop(arithmetic: Arithmetic) -> Callable[..., StepLoop]:
-    arithmetic = dataclasses.replace(arithmetic, sqrt=_sqrt)
-    # A fifth to a quarter less time a step. Such tensors can never take part in a gradient, so
-    # what callers get is copied outside, or comes from functions that are not wrapped.
-    step = torch.inference_mode()(functools.partial(network.step, arithmetic))
-    return functools.partial(StepLoop, arithmetic, step=step)
+    return functools.partial(_Loop, dataclasses.replace(arithmetic, sqrt=_sqrt))
+
+
+class _Loop(StepLoop):
+    def _step_by(self, arithmetic: Arithmetic) -> Callable[..., tuple[State, Array]]:
+        # A fifth to a quarter less time a step. Such tensors can never take part in a gradient, so
+        # what callers get is copied outside, or comes from functions that are not wrapped.
+        step: Callable[..., tuple[State, Array]] = super()._step_by(arithmetic)
+        return torch.inference_mode()(step)

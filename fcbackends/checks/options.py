@@ -227,6 +227,17 @@ def plan(
     return Plan(size, way, number, tolerance, scope, every)
 
 
+def time_limit(value: Any) -> float | None:
+    """The most seconds that a run may take, if there are such."""
+    if value is None:
+        return None
+    required = "be None or a finite number of seconds > 0"
+    seconds = real("time_limit", value, required)
+    if not 0 < seconds < math.inf:
+        raise ArgumentError("time_limit", required, shown(value))
+    return seconds
+
+
 def validation(value: Any, *, shares: bool = True) -> tuple[Any, Any] | float | None:
     """Validation data or, where `shares` allows it, the share of the rows held out for it."""
     if value is None:

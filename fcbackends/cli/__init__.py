@@ -1,18 +1,19 @@
 """The command line: `fcbackends`, or `python -m fcbackends`.
 
 Exit status: 0 done; 1 the work failed (the loss diverged, the backends disagree, the disk is
-full, nobody reads the output any more); 2 bad input; 130 interrupted. Whatever fails says so in
-one line on stderr.
+full, nobody reads the output any more); 2 bad input; 130 interrupted, 143 terminated. Whatever
+fails says so in one line on stderr.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
+from fcbackends.cli import interruption
 from fcbackends.errors import ArgumentError, DivergenceError, printable
 
 _EXTRAS = {
@@ -35,19 +36,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What its encoding lacks is shown in ASCII, as on stderr.
         sys.stdout.reconfigure(errors="backslashreplace")
-    status = _run(sys.argv[1:])
-    # All is said: a Ctrl-C that still comes ends the process, with no word of what it ended in.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        interruption.begin()
+        status = _run(sys.argv[1:])
+        interruption.end()
+    except KeyboardInterrupt:
+        # While the end of something else was told.
+        status = _interrupted()
+    if interruption.came():
+        # All is said and cleared away. The interpreter's own end takes up to 0.2 s more, and has
+        # another exit status where KeyboardInterrupt has come through an `exec`, caught or not.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
     return status
 
 
 def _run(argv: Sequence[str]) -> int:
     try:
-        from fcbackends.cli.app import run
+        with interruption.nothing_else():
+            from fcbackends.cli.app import run
 
-        status = run(argv)
-        print(end="", flush=True)
-        return status
+            status = run(argv)
+            print(end="", flush=True)
+            return status
     except ArgumentError as error:
         return _fail(2, str(error))
     except DivergenceError as error:
@@ -64,7 +76,7 @@ def _run(argv: Sequence[str]) -> int:
             raise
         return _fail(2, f"this command needs {package}: install `fcbackends[{_EXTRAS[package]}]`")
     except KeyboardInterrupt:
-        return _fail(130, "interrupted")
+        return _interrupted()
     except MemoryError as error:
         return _fail(1, f"not enough memory: {error}")
     except BrokenPipeError:
@@ -73,6 +85,10 @@ def _run(argv: Sequence[str]) -> int:
         return 1
     except OSError as error:
         return _fail(1, f"{error.strerror or error}: {error.filename or 'stdout'}")
+
+
+def _interrupted() -> int:
+    return _fail(*interruption.status_and_word())
 
 
 def _fail(status: int, text: str) -> int:

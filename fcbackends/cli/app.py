@@ -17,9 +17,7 @@ from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
 from fcbackends.errors import ArgumentError, printable
-from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.arithmetic import ARITHMETICS
-from fcbackends.maths.losses import LOSSES
 
 _arithmetic = click.option(
     "--arithmetic",
@@ -30,7 +28,11 @@ _arithmetic = click.option(
 )
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__)
 @click.pass_context
 def _cli(ctx: click.Context) -> None:
@@ -44,32 +46,7 @@ def _cli(ctx: click.Context) -> None:
 @options.form
 @options.columns
 @click.option("--hidden", type=types.SIZES, help="Sizes of the hidden layers: 64,32.")
-@click.option(
-    "--activation",
-    type=types.ACTIVATION,
-    default="relu",
-    show_default=True,
-    help="What goes between the layers, or one for each hidden layer with commas between them: "
-    f"{', '.join(ACTIVATIONS)}.",
-)
-@click.option(
-    "--loss",
-    type=types.choice(*LOSSES),
-    default="mean_squared",
-    show_default=True,
-    help="What is made small. With cross_entropy the target is one column of classes, names or "
-    "numbers; with binary_cross_entropy each target has two values.",
-)
-@click.option(
-    "--optimizer",
-    type=types.choice("sgd", "adam", "adamw"),
-    default="sgd",
-    show_default=True,
-    help="How parameters move; adamw decays them by themselves, the others through the gradient.",
-)
-@click.option("--momentum", type=types.NUMBER, help="Momentum of sgd, below 1.")
-@click.option("--nesterov", is_flag=True, help="Nesterov's momentum.")
-@click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters.")
+@options.recipe
 @click.option("--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate.")
 @click.option(
     "--schedule",
@@ -345,12 +322,24 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     type=types.choice(*(name for name in ARITHMETICS if name != "native")),
     help="Kernels of this arithmetic, and not the ordered ones; may be given more than once.",
 )
+@options.recipe
+@click.option(
+    "--schedule",
+    type=types.choice(*SCHEDULES),
+    default="constant",
+    show_default=True,
+    help="How the learning rate falls.",
+)
 def warmup(
-    dtypes: tuple[str, ...], shapes: tuple[tuple[int, ...], ...], arithmetics: tuple[str, ...]
+    dtypes: tuple[str, ...],
+    shapes: tuple[tuple[int, ...], ...],
+    arithmetics: tuple[str, ...],
+    **recipe: Any,
 ) -> None:
     """Compile the kernels now, and keep them for later processes.
 
-    Kernels that are kept already are read.
+    Those of a training with these options are among them; activation and loss are asked for with
+    --sizes alone. Kernels that are kept already are read.
     """
     check_numba_settings()
     from fcbackends.cli.warmup import warm_up
@@ -359,6 +348,7 @@ def warmup(
         dict.fromkeys(dtypes or ("float64", "float32")),
         dict.fromkeys(shapes),
         dict.fromkeys(arithmetics or ("ordered",)),
+        **recipe,
     )
 
 

@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 
 from fcbackends.cli.delimited import label, read_delimited
 from fcbackends.cli.form import Form
-from fcbackends.errors import ArgumentError
+from fcbackends.cli.npy import read_arrays, refuse_expanded
+from fcbackends.errors import ArgumentError, listed
 from fcbackends.files import readable
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".npy": "npy", ".npz": "npz"}
@@ -86,9 +88,9 @@ class Table:
             items = [text] if text in (self.names or ()) else text.split(",")
             for item in items:
                 positions += self._positions(option, item.strip())
-        twice = [column for column in positions if positions.count(column) > 1]
-        if twice:
-            raise ArgumentError(option, "name each column once", f"{self.label(twice[0])} twice")
+        if len({*positions}) < len(positions):
+            twice, _ = Counter(positions).most_common(1)[0]
+            raise ArgumentError(option, "name each column once", f"{self.label(twice)} twice")
         return tuple(positions)
 
     def _positions(self, option: str, item: str) -> Sequence[int]:
@@ -103,7 +105,7 @@ class Table:
             chosen = places[first:last]
             if chosen and all(-self.width <= (end or 0) <= self.width for end in ends):
                 return chosen
-        there = f"{', '.join(map(repr, self.names))}, or " if self.names else ""
+        there = f"{listed(self.names)}, or " if self.names else ""
         there += f"an index from {-self.width} to {self.width - 1}, or a range a:b of these"
         raise ArgumentError(option, f"name columns that are there ({there})", repr(item))
 
@@ -163,43 +165,29 @@ def _read(file: IO[bytes], kind: str, form: Form) -> Table:
         file = io.BytesIO(file.read())
     if kind == "parquet":
         with _no_native_stderr():
+            _refuse_large_parquet(file)
             frame = pl.read_parquet(file)
         return Table(frame, tuple(frame.columns), form=form)
     return _array_table(file, form)
 
 
-def _array_table(file: IO[bytes], form: Form) -> Table:
-    if not file.read(6).startswith((b"\x93NUMPY", b"PK")):
-        # NumPy takes any other content for a pickle, and advises to trust it.
-        raise ValueError("not written by NumPy")
+def _refuse_large_parquet(file: IO[bytes]) -> None:
+    """A billion times the same value take some bytes."""
+    scanned = pl.scan_parquet(file)
+    rows, columns = scanned.select(pl.len()).collect().item(), len(scanned.collect_schema())
+    refuse_expanded("DATA", rows, columns, file.seek(0, io.SEEK_END))
     file.seek(0)
-    loaded = np.load(file, allow_pickle=False)
-    whole = isinstance(loaded, np.ndarray)
-    arrays = {"DATA": loaded} if whole else {name: loaded[name] for name in loaded.files}
-    targets = None
-    if {"x", "t"} <= arrays.keys():
-        x, t = (_matrix(arrays[name], name, (1, 2)) for name in "xt")
-        if len(x) != len(t):
-            raise ArgumentError(("x", "t"), "have as many rows", f"{len(x)} and {len(t)}")
-        values = np.hstack([x, t])
-        targets = tuple(range(x.shape[1], values.shape[1]))
-    elif len(arrays) == 1:
-        values = _matrix(next(iter(arrays.values())), "DATA", (2,))
-    else:
-        there = ", ".join(map(repr, arrays)) or "none"
-        raise ArgumentError("DATA", "hold arrays 'x' and 't', or one 2-D array", there)
-    return Table(pl.from_numpy(values), None, targets, form)
 
 
-def _matrix(array: Any, argument: str, dimensions: tuple[int, ...]) -> NDArray[np.float64]:
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
-        kind = f"{array.dtype}" if isinstance(array, np.ndarray) else "no array"
-        raise ArgumentError(argument, "hold integers or floats", kind)
-    if array.ndim not in dimensions:
-        raise ArgumentError(argument, "be 2-D", f"shape {array.shape}")
-    if 0 in array.shape:
-        raise ArgumentError(argument, "not be empty", f"shape {array.shape}")
-    return array.reshape(len(array), -1).astype(np.float64)
+def _array_table(file: IO[bytes], form: Form) -> Table:
+    arrays = read_arrays(file)
+    frames = [
+        pl.from_numpy(array, [f"{name}{column}" for column in range(array.shape[1])], orient="row")
+        for name, array in zip("xt", arrays, strict=False)
+    ]
+    frame = pl.concat(frames, how="horizontal")
+    targets = tuple(range(frames[0].width, frame.width)) or None
+    return Table(frame, None, targets, form)
 
 
 @contextlib.contextmanager

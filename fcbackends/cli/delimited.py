@@ -7,12 +7,13 @@ import csv
 import io
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import polars as pl
 
 from fcbackends.cli.form import WHITESPACE, Form
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, shown
 
 _SEPARATORS = ("\t", ";", "|", ",")
 """Those that are recognised. A comma comes last: it may be a decimal comma as well."""
@@ -51,14 +52,15 @@ def read_delimited(content: bytes, form: Form) -> tuple[pl.DataFrame, tuple[str,
     if form.header is False:
         return frame, None
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ArgumentError("DATA", "have a name of its own for each column", f"{twice!r} twice")
+        twice, _ = Counter(names).most_common(1)[0]
+        required = "have a name of its own for each column"
+        raise ArgumentError("DATA", required, f"{shown(twice)} twice")
     return frame.slice(1), names
 
 
 def label(names: Sequence[str] | None, column: int) -> str:
     """What error texts call a column."""
-    return f"column {names[column]!r}" if names else f"column {column} (the first is 0)"
+    return f"column {shown(names[column])}" if names else f"column {column} (the first is 0)"
 
 
 def as_number(text: str, decimal: str = ".") -> float | None:
@@ -97,15 +99,17 @@ def _recognised(content: bytes, comment: str | None) -> str:
     lines = list(itertools.islice(_lines(content, comment), _LOOKED_AT))
     found = {}
     for separator in _SEPARATORS:
+        if separator not in "".join(lines[:1]):
+            continue  # and the line may be longer than a value that `csv` takes
         widths = [len(values) for values in csv.reader(lines, delimiter=separator)]
         if widths and 1 < widths[0] == max(widths):
             found[separator] = min(widths) < widths[0]
     if not found:
-        quoted = '"' in "".join(lines)
-        split = csv.reader(lines, delimiter=" ") if quoted else map(str.split, lines)
+        has_quotes = '"' in "".join(lines)
+        split = csv.reader(lines, delimiter=" ") if has_quotes else map(str.split, lines)
         widths = [len(values) for values in split]
         if widths and 1 < widths[0] == max(widths) == min(widths):
-            return " " if quoted else WHITESPACE
+            return " " if has_quotes else WHITESPACE
     return min(found, key=found.__getitem__, default=",")
 
 
@@ -134,7 +138,7 @@ def _refuse_unless_names(cells: Sequence[str], decimal: str) -> None:
     if not doubtful:
         return
     first = cells[doubtful[0]]
-    got = f"{repr(first) if first else 'no value'} in {label(None, doubtful[0])}"
+    got = f"{shown(first) if first else 'no value'} in {label(None, doubtful[0])}"
     if all(numbers):
         got = "numbers"
     raise ArgumentError(

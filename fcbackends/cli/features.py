@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fcbackends.cli import values
 from fcbackends.cli.data import Table
 from fcbackends.cli.delimited import as_number
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, listed, shown
 
 MOST_CATEGORIES = 50
 """More would be names, dates or numbers of rows; so would half as many as there are rows."""
@@ -127,7 +127,9 @@ class Features:
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Features:
         """What `as_json` kept."""
-        categories = (None if names is None else tuple(names) for names in kept["categories"])
+        categories = (
+            None if names is None else tuple(map(str, names)) for names in kept["categories"]
+        )
         fill = None if kept["fill"] is None else tuple(map(float, kept["fill"]))
         columns, booleans = (tuple(map(int, kept[name])) for name in ("columns", "booleans"))
         return cls(columns, tuple(categories), booleans, fill)
@@ -187,7 +189,7 @@ def _refuse_doubtful(table: Table, column: int) -> None:
     counts = {sign: values.parsed(present, sign).count() for sign in (decimal, other)}
     wrong = values.parsed(texts, decimal).is_null() & texts.is_not_null()
     row = int(wrong.arg_max() or 0)
-    got = f"{texts[row]!r} in {table.place(column, row)}"
+    got = f"{shown(texts[row])} in {table.place(column, row)}"
     if 2 * counts[other] > len(present) and counts[other] > counts[decimal]:
         got = f"{got}: `--decimal {other}` reads such numbers"
         raise ArgumentError("DATA", "hold finite numbers only", got)
@@ -206,8 +208,9 @@ def _one_hot(table: Table, column: int, names: tuple[str, ...], zeros: bool) -> 
     unknown = codes.is_null() & ~missing
     if unknown.any() and not zeros:
         row = int(unknown.arg_max() or 0)
-        required = f"hold the categories that the model knows ({', '.join(map(repr, names))})"
-        got = f"{texts[row]!r} in {table.place(column, row)}: `--unknown zeros` takes it for none"
+        required = f"hold the categories that the model knows ({listed(names)})"
+        came = f"{shown(texts[row])} in {table.place(column, row)}"
+        got = f"{came}: `--unknown zeros` takes it for none"
         raise ArgumentError("DATA", required, got)
     block = np.eye(len(names) + 1, len(names))[codes.fill_null(len(names)).to_numpy()]
     block[missing.to_numpy()] = np.nan

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features
 from fcbackends.cli.scaling import cast
 from fcbackends.cli.targets import Classes
+from fcbackends.errors import listed
 from fcbackends.maths.activations import Activations
 from fcbackends.models import saving
 from fcbackends.models.saved import NumpyParams, SavedModel
@@ -83,11 +85,12 @@ class Model:
         """
         if self.names and table.names:
             wanted = [self.names[column] for column in self.features.columns]
-            if missing := [name for name in wanted if name not in table.names]:
-                lacking, there = (", ".join(map(repr, n)) for n in (missing, table.names))
+            places = {name: place for place, name in enumerate(table.names)}
+            if missing := [name for name in wanted if name not in places]:
+                lacking, there = map(listed, (missing, table.names))
                 got = f"none named {lacking} (there are {there})"
                 raise fcb.ArgumentError("DATA", "have the model's columns", got)
-            return tuple(table.names.index(name) for name in wanted)
+            return tuple(places[name] for name in wanted)
         if table.width == self.width:
             return self.features.columns
         if table.width == len(self.features.columns):
@@ -191,15 +194,48 @@ def load(name: str) -> Model:
             saved.loss,
             _classes(table),
         )
-        if model.names is not None and len(model.names) != model.width:
-            raise ValueError(f"{len(model.names)} names for {model.width} columns")
-        inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
-        one = model.classes and model.loss == "cross_entropy"
-        wanted = len(model.classes[0]) if model.classes and one else len(targets)
-        fit = sum(features.widths) == inputs and wanted == outputs
-        if not fit or {*targets, *features.columns} - {*range(width)}:
-            raise ValueError(f"targets {model.targets} of {model.width} columns")
+        _check(model)
         return model
+
+
+def _check(model: Model) -> None:
+    """ValueError where a table, its features and its targets do not go together."""
+    features, targets, classes = model.features, model.targets, model.classes
+    inputs, outputs = len(model.params[0][0]), len(model.params[-1][1])
+    if model.names is not None and len(model.names) != model.width:
+        raise ValueError(f"{len(model.names)} names for {model.width} columns")
+    for columns in (targets, features.columns):
+        known = all(column in range(model.width) for column in columns)
+        if not known or len({*columns}) < len(columns):
+            raise ValueError(f"columns {columns} of {model.width}")
+    if len(features.categories) != len(features.columns) or sum(features.widths) != inputs:
+        raise ValueError(f"{sum(features.widths)} inputs for a network of {inputs}")
+    if features.fill is not None and len(features.fill) != inputs:
+        raise ValueError(f"{len(features.fill)} values to fill {inputs} inputs in")
+    if not all(map(math.isfinite, features.fill or ())):
+        raise ValueError("values to fill in that are not finite")
+    if not {*features.booleans} <= {*features.columns}:
+        raise ValueError(f"booleans in {features.booleans}, which are no features")
+    is_choice = "cross_entropy" in model.loss
+    if is_choice != (classes is not None):
+        raise ValueError(f"a loss of {model.loss} {'without' if is_choice else 'with'} classes")
+    wanted = len(targets)
+    if classes is not None:
+        one = model.loss == "cross_entropy"
+        wanted = len(classes[0]) if one and classes else len(targets)
+        if len(classes) != len(targets) or not (one or all(len(pair) == 2 for pair in classes)):
+            raise ValueError(f"classes of {len(classes)} targets, where there are {len(targets)}")
+    if wanted != outputs or not targets:
+        raise ValueError(f"{wanted} outputs of a network of {outputs}")
+    for names in (model.names, *features.categories, *(classes or ())):
+        _check_names(names or ())
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """ValueError where two are the same, or one is no text that a table can hold."""
+    if len({*names}) < len(names):
+        raise ValueError("the same name twice")
+    "".join(names).encode()
 
 
 def _without_table(saved: SavedModel) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Options that come in bundles: how DATA is written, and what its columns are for."""
+"""Options of more than one command, and those that come in bundles."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import click
 
 from fcbackends.cli import types
 from fcbackends.cli.form import WHITESPACE, Columns, Form
+from fcbackends.maths.activations import ACTIVATIONS
+from fcbackends.maths.losses import LOSSES
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -26,10 +28,18 @@ def _bundle(argument: str, bundle: type[Form] | type[Columns], *options: _Decora
             parts = {part.name: given.pop(part.name) for part in fields(bundle)}
             return command(*arguments, **{argument: bundle(**parts)}, **given)
 
-        bundled: Callable[..., Any] = functools.wraps(command)(with_bundle)
+        return _together(*options)(functools.wraps(command)(with_bundle))
+
+    return decorated
+
+
+def _together(*options: _Decorator) -> _Decorator:
+    """These options of a command, in this order."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
-            bundled = option(bundled)
-        return bundled
+            command = option(command)
+        return command
 
     return decorated
 
@@ -139,3 +149,34 @@ columns = _bundle(
     ),
 )
 """What the columns of DATA are for."""
+
+recipe = _together(
+    click.option(
+        "--activation",
+        type=types.ACTIVATION,
+        default="relu",
+        show_default=True,
+        help="What goes between the layers, or one for each hidden layer with commas between them: "
+        f"{', '.join(ACTIVATIONS)}.",
+    ),
+    click.option(
+        "--loss",
+        type=types.choice(*LOSSES),
+        default="mean_squared",
+        show_default=True,
+        help="What is made small. With cross_entropy the target is one column of classes, names or "
+        "numbers; with binary_cross_entropy each target has two values.",
+    ),
+    click.option(
+        "--optimizer",
+        type=types.choice("sgd", "adam", "adamw"),
+        default="sgd",
+        show_default=True,
+        help="How parameters move; adamw decays them by themselves, the others through the "
+        "gradient.",
+    ),
+    click.option("--momentum", type=types.NUMBER, help="Momentum of sgd, below 1."),
+    click.option("--nesterov", is_flag=True, help="Nesterov's momentum."),
+    click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters."),
+)
+"""What is trained, and how parameters move."""

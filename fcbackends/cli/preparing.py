@@ -112,7 +112,7 @@ def prepare(
     sizes = (x.shape[1], *(hidden or ()), width)
     params = fcb.init_params(sizes, seed=seed, dtype=dtype)
     parts = {
-        name: Part(network_x[rows], network_t[rows], t[rows])
+        name: Part(*(_at(rows, values) for values in (network_x, network_t, t)))
         for name, rows in zip(PARTS, (trained_on, validated, held_out), strict=True)
         if len(rows)
     }
@@ -133,7 +133,8 @@ def prepare(
 
 def _features(table: Table, columns: Columns, targets: Sequence[int]) -> tuple[int, ...]:
     """The positions of the feature columns."""
-    others = [column for column in range(table.width) if column not in targets]
+    aimed = {*targets}
+    others = [column for column in range(table.width) if column not in aimed]
     if columns.features and columns.drop:
         got = f"{', '.join(columns.features)!r} and {', '.join(columns.drop)!r}"
         raise fcb.ArgumentError(("--features", "--drop"), "not come together", got)
@@ -142,13 +143,14 @@ def _features(table: Table, columns: Columns, targets: Sequence[int]) -> tuple[i
         return tuple(others)
     named = table.select(option, texts)
     for column in named:
-        if column in targets:
+        if column in aimed:
             raise fcb.ArgumentError(option, "name no target", table.label(column))
     if option == "--features":
         return tuple(sorted(named))
     if len(named) == len(others):
         raise fcb.ArgumentError(option, "leave a feature column", f"all of them ({len(others)})")
-    return tuple(column for column in others if column not in named)
+    left_out = {*named}
+    return tuple(column for column in others if column not in left_out)
 
 
 def _categorical(table: Table, texts: Sequence[str], features: Sequence[int]) -> tuple[int, ...]:
@@ -200,6 +202,11 @@ def _split(
     except fcb.ArgumentError as error:
         raise error.renamed({"validation": option}) from None
     return rows[left], rows[taken]
+
+
+def _at(rows: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+    """These rows of all, without a copy where they are all."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _scaling(values: NDArray[np.float64], one_hot: NDArray[np.bool_] | bool = False) -> Scaling:

@@ -17,7 +17,7 @@ def cast(values: NDArray[np.float64], dtype: str) -> Floats:
     ArgumentError
         Where one is not finite there.
     """
-    converted = values.astype(dtype)
+    converted = values.astype(dtype, copy=False)
     if not np.isfinite(converted).all():
         raise ArgumentError("DATA", f"fit {dtype}", f"{values[~np.isfinite(converted)][0]}")
     return converted

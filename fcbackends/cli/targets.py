@@ -14,6 +14,7 @@ import fcbackends as fcb
 from fcbackends.cli import values
 from fcbackends.cli.data import Table
 from fcbackends.cli.features import in_order
+from fcbackends.errors import shown
 
 Classes: TypeAlias = tuple[tuple[str, ...], ...]
 """For each target column the names of its classes, in the order of their numbers."""
@@ -93,8 +94,8 @@ def _pair(table: Table, column: int) -> tuple[str, ...]:
     names = _names(table, column)
     pair = next((pair for pair in _TWO if {*names} <= {*pair}), names)
     if len(pair) != 2:
-        shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-        got = f"{shown or 'none'} in {table.label(column)}"
+        came = ", ".join(map(shown, names[:5])) + (", ..." if len(names) > 5 else "")
+        got = f"{came or 'none'} in {table.label(column)}"
         required = "hold two values in each target where `--loss` is binary_cross_entropy"
         raise fcb.ArgumentError("DATA", required, got)
     return pair
@@ -111,4 +112,4 @@ def _refuse_texts(table: Table, targets: Sequence[int]) -> None:
         if is_text and not values.parsed(texts, table.form.decimal).count():
             row = int(texts.is_not_null().arg_max() or 0)
             advice = "`--loss cross_entropy` takes texts for classes"
-            values.refuse(table, column, row, repr(texts[row]), advice)
+            values.refuse(table, column, row, shown(texts[row]), advice)

@@ -11,12 +11,14 @@ from typing import Any
 import numba
 
 import fcbackends as fcb
+from fcbackends.checks import options
+from fcbackends.cli.descent import optimizer_of
 from fcbackends.errors import ArgumentError, printable
-from fcbackends.kernels import small
+from fcbackends.kernels import small, training
 from fcbackends.kernels.cache import CacheWarning, cache_directory
 from fcbackends.kernels.elements import PLAIN
 from fcbackends.kernels.jit import FAMILIES
-from fcbackends.kernels.losses import SQUARES
+from fcbackends.maths.activations import Activations, of_hidden_layers
 
 
 def _label(name: str, arithmetic: str, dtype: str) -> str:
@@ -24,17 +26,33 @@ def _label(name: str, arithmetic: str, dtype: str) -> str:
 
 
 def warm_up(
-    dtypes: Iterable[str], shapes: Iterable[tuple[int, ...]], arithmetics: Iterable[str]
+    dtypes: Iterable[str],
+    shapes: Iterable[tuple[int, ...]],
+    arithmetics: Iterable[str],
+    *,
+    activation: Activations,
+    loss: str,
+    optimizer: str,
+    momentum: float | None,
+    nesterov: bool,
+    weight_decay: float,
+    schedule: str,
 ) -> None:
     """Compile or read the kernels of these dtypes and arithmetics; OSError where one is not kept.
 
-    Those of small networks with layers of these sizes are among them.
+    Those of trainings with these options are among them, also of small networks with layers of
+    these sizes.
     """
     if numba.config.DISABLE_JIT:
         setting = os.environ.get("NUMBA_DISABLE_JIT")
         raise ArgumentError("NUMBA_DISABLE_JIT", "be 0 or left out", repr(setting))
     fcb.get_backend("numba")  # whose import makes the families
     families = dict(FAMILIES)
+    descent = optimizer_of(optimizer, momentum, nesterov, weight_decay).rule
+    rule = descent._replace(scheduled=schedule != "constant")
+    if rule != PLAIN:
+        for family in (training.stepping(rule), training.single_step(descent)):
+            families[f"training.{family.__name__}"] = family
     for sizes in shapes:
         batches = [one for one in (True, False) if small.is_small(sizes, one_sample=one)]
         if not batches:
@@ -45,9 +63,10 @@ def warm_up(
             got = f"{'-'.join(map(str, sizes))} with {small.weights_of(sizes)} and {sum(sizes)}"
             raise ArgumentError("--sizes", required, got)
         for one_sample in batches:
-            usual = (small.USUAL_ACTIVATION,) * (len(sizes) - 2)
+            hidden = len(sizes) - 2
+            names = of_hidden_layers(options.activation(activation, hidden), hidden)
             family = small.small_steps(
-                sizes, usual, SQUARES, PLAIN, weighted=False, one_sample=one_sample
+                sizes, names, loss, rule, weighted=False, one_sample=one_sample
             )
             families[f"small.{family.__name__}"] = family
     kernels = [

@@ -23,7 +23,7 @@ def _affinity() -> int:
     # From 3.13 on it knows what `python -X cpu_count` says as well.
     if sys.version_info >= (3, 13):
         return os.process_cpu_count() or 1
-    if sys.platform == "linux":
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -59,8 +59,9 @@ def granted_cpus(membership: Path, root: Path) -> int | None:
 def _shares(line: str, root: Path) -> Iterator[float]:
     """The shares of CPUs, each a quota over its period, along one line of the membership."""
     _, controllers, group = (*line.split(":", 2), "", "")[:3]
+    names: tuple[str, ...] = ("cpu.max",)
     if not controllers:
-        base, names = root, ("cpu.max",)
+        base = root
     elif "cpu" in controllers.split(","):
         base, names = root / "cpu", ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     else:

@@ -20,7 +20,7 @@ from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.matmul import NO_BIAS, Epilogue, multiply, panel_width
 from fcbackends.kernels.network import input_of, panel_of, part, scratch_of
-from fcbackends.kernels.threads import barrier, share
+from fcbackends.kernels.threads import barrier, no_stop_word, share, stop_word
 from fcbackends.kernels.tiles import VECTOR_BYTES, Operand, transpose_block, transpose_edge
 from fcbackends.kernels.views import matrix, row
 
@@ -42,6 +42,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
         constants = row(memory, shared.constants, MOST_CONSTANTS)
         scratch = scratch_of(network, team.thread)
         itemsize = memory.itemsize
+        stop = no_stop_word(team) if moves else stop_word(team)
         for number in range(network.layers.shape[0]):
             layer = network.layers[number]
             inputs, outputs, dy = layer.inputs, layer.outputs, layer.gradient
@@ -72,8 +73,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 count,
                                 panel_of(network, team),
                                 Epilogue(memory, NO_BIAS, 0),
-                                team,
-                                not moves,
+                                stop,
                             )
                             for m in range(outputs if outputs > 1 else 0):
                                 for i in range(count):
@@ -89,8 +89,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 width,
                                 panel_of(network, team),
                                 Epilogue(memory, NO_BIAS, 0),
-                                team,
-                                not moves,
+                                stop,
                             )
                     if moves:
                         gradient = row(memory, to, count * width)
@@ -105,6 +104,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                 if moves and number > 0:
                     to = layer.transposed + column * inputs
                     _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
+        return True
 
     return _named(descend, f"{suffix(rule)}_{sums}_{moves}")
 
@@ -128,15 +128,13 @@ def descending(rule: Rule, *, at_last: bool) -> Any:
     gradient is there, the threads wait for each other on the way. False where they have agreed to
     go on no further, and no weight has moved.
     """
+    if rule[4] or at_last:
+        return _descending_at_last(rule)
+    return _through_weights(rule, sums=True, moves=True)
+
+
+def _descending_at_last(rule: Rule) -> Any:
     clips = rule[4]
-    if not (clips or at_last):
-        descend_at_once = _through_weights(rule, sums=True, moves=True)
-
-        def descend(network, rows, team):
-            descend_at_once(network, rows, team)
-            return True
-
-        return _named(descend, f"{suffix(rule)}_at_once")
     sum_gradient = _through_weights(rule, sums=True, moves=False)
     move = _through_weights(rule, sums=False, moves=True)
 

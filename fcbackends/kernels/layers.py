@@ -8,7 +8,7 @@ from fcbackends.kernels.activations import activate, waits_for_rows
 from fcbackends.kernels.jit import kernel
 from fcbackends.kernels.losses import gradient_factor, is_squares, losses_of_rows
 from fcbackends.kernels.matmul import NO_BIAS, PANEL_BYTES, Epilogue, multiply, panel_width
-from fcbackends.kernels.threads import TEAM, share
+from fcbackends.kernels.threads import TEAM, no_stop_word, share
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import flat, local, row
 
@@ -44,8 +44,7 @@ def forward(arithmetic, x, w, b, activation, y, team):
         outputs,
         Operand(_new_panel(flat(y)), 0, 0, 1),
         Epilogue(flat(b), 0, activation),
-        team,
-        False,
+        no_stop_word(team),
     )
     if waits_for_rows(activation):
         activate(activation, row(flat(y), first * outputs, (last - first) * outputs))
@@ -78,8 +77,7 @@ def backward(arithmetic, dy, x, w_transposed, dw, db, dx, team):
         outputs,
         panel,
         as_it_is,
-        team,
-        False,
+        no_stop_word(team),
     )
     if team.thread == 0:
         for m in range(outputs):
@@ -98,8 +96,7 @@ def backward(arithmetic, dy, x, w_transposed, dw, db, dx, team):
         inputs,
         panel,
         as_it_is,
-        team,
-        False,
+        no_stop_word(team),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fcbackends.kernels.activations import relu_at_once
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
-from fcbackends.kernels.threads import is_called_off
+from fcbackends.kernels.threads import is_set
 from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
 from fcbackends.kernels.views import row
 
@@ -70,10 +70,10 @@ def from_row(operand, row):
 
 
 @called
-def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, team, may_leave):
+def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop):
     """c = a b, for rows x terms and terms x columns, and what `epilogue` makes of it.
 
-    Where the team is called off, it `may_leave` the product unfinished.
+    Where the word at the address `stop` is set, the product is left unfinished.
 
     The matrices are Operands; c's columns stand side by side, b's in panels, and `panel` has room
     for PANEL_BYTES. Without terms, the sums are zero.
@@ -91,7 +91,7 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, team, m
         # One row has no other that hides its additions' latency: it takes more columns at once.
         long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
-            if may_leave and is_called_off(team):
+            if is_set(stop):
                 return
             place = b.at + start // width * b.column
             _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, False, 0)
@@ -101,7 +101,7 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, team, m
     for first in range(0, rows, ROWS_A_BLOCK):
         block = smaller(ROWS_A_BLOCK, rows - first)
         for term in range(0, terms, _TERMS_A_BLOCK):
-            if may_leave and is_called_off(team):
+            if is_set(stop):
                 return
             depth = smaller(_TERMS_A_BLOCK, terms - term)
             a_here = at(a, a.at + first * a.row + term * a.column)

@@ -26,7 +26,7 @@ from fcbackends.kernels.matmul import (
     multiply,
     panel_width,
 )
-from fcbackends.kernels.threads import barrier, is_called_off, share
+from fcbackends.kernels.threads import barrier, is_set, share, stop_word
 from fcbackends.kernels.tiles import ROWS, Operand
 from fcbackends.kernels.views import row
 
@@ -73,13 +73,14 @@ def forward_and_loss(network, rows, factor, team):
     """Each layer's output on the first `rows` rows, their losses, and the output's gradient.
 
     That is multiplied by `factor`. False where the threads have agreed to go on no further; where
-    they are called off, what is there is of no use, and their next barrier says so. Of the last layer's
-    output, and of all that follows from it, each thread has only its own rows.
+    they are called off, what is there is of no use, and their next barrier says so. Of the last
+    layer's output, and of all that follows from it, each thread has only its own rows.
     """
     layers, memory = network.layers, network.memory
     depth = layers.shape[0]
     itemsize = memory.itemsize
     width = panel_width(itemsize)
+    stop = stop_word(team)
     for number in range(depth):
         layer = layers[number]
         inputs, outputs = layer.inputs, layer.outputs
@@ -92,10 +93,10 @@ def forward_and_loss(network, rows, factor, team):
         terms = inputs + 1 if inputs > 0 else 0
         # All whole panels, and then the last one, whose rows are shorter.
         whole = smaller(right, outputs // width * width)
-        for start, stop in ((left, whole), (whole, right)):
-            if start >= stop:
+        for start, end in ((left, whole), (whole, right)):
+            if start >= end:
                 continue
-            used = smaller(width, stop - start)
+            used = smaller(width, end - start)
             panels = layer.weights + (inputs + 1) * start
             multiply(
                 network.arithmetic,
@@ -104,22 +105,21 @@ def forward_and_loss(network, rows, factor, team):
                 Operand(memory, panels, used, (inputs + 1) * used),
                 last - first,
                 terms,
-                stop - start,
+                end - start,
                 panel_of(network, team),
                 Epilogue(memory, NO_BIAS if terms > 0 else panels, layer.activation),
-                team,
-                True,
+                stop,
             )
         if waits_for_rows(layer.activation):
             if right - left == outputs:
                 for n in range(first, last, ROWS_A_BLOCK):
-                    if is_called_off(team):
+                    if is_set(stop):
                         break
                     count = smaller(ROWS_A_BLOCK, last - n)
                     activate_rows(layer.activation, memory, out + n * stride, count, outputs)
             else:
                 for n in range(first, last):
-                    if is_called_off(team):
+                    if is_set(stop):
                         break
                     activate(layer.activation, row(memory, out + n * stride + left, right - left))
         # A thread goes on with rows of which it has all columns, or waits for the others'.
@@ -130,7 +130,7 @@ def forward_and_loss(network, rows, factor, team):
     outputs = layers[depth - 1].outputs
     first, last = share(rows, ROWS, team)
     for n in range(first, last, ROWS_A_BLOCK):
-        if is_called_off(team):
+        if is_set(stop):
             break
         count, at = smaller(ROWS_A_BLOCK, last - n), n * outputs
         losses_of_rows(
@@ -161,6 +161,7 @@ def mean_loss(network, rows):
 def backward(network, rows, team):
     """A thread's rows of the gradient of each layer's output, from the last layer's."""
     layers, memory = network.layers, network.memory
+    stop = stop_word(team)
     first, last = share(rows, ROWS, team)
     for number in range(layers.shape[0] - 1, 0, -1):
         layer, before = layers[number], layers[number - 1]
@@ -175,11 +176,10 @@ def backward(network, rows, team):
             inputs,
             panel_of(network, team),
             Epilogue(memory, NO_BIAS, 0),
-            team,
-            True,
+            stop,
         )
         for n in range(first, last, ROWS_A_BLOCK):
-            if is_called_off(team):
+            if is_set(stop):
                 break
             count = smaller(ROWS_A_BLOCK, last - n)
             dh = row(memory, before.gradient + n * inputs, count * inputs)

@@ -9,6 +9,7 @@ to go on no further.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -33,8 +34,8 @@ _LINE = 8
 _LAST = 1
 """Where a thread's line has the number of the barrier at which it was called off."""
 
-_MISSING, _CALLED_OFF = 0, 1
-"""Where the last line has what all are told."""
+_MISSING, _CALLED_OFF, _NEVER = 0, 1, 2
+"""Where the last line has what all are told, and a word that stays 0."""
 
 _SECONDS_BETWEEN_QUESTIONS = 0.02
 
@@ -157,9 +158,27 @@ def share(count, unit, team):
 
 
 @inlined
+def stop_word(team):
+    """The address of the word that calls a team off: an argument less dear than the team."""
+    return _address(team.barrier_state, team.threads * _LINE + _CALLED_OFF)
+
+
+@inlined
+def no_stop_word(team):
+    """The address of a word that calls off nobody."""
+    return _address(team.barrier_state, team.threads * _LINE + _NEVER)
+
+
+@inlined
+def is_set(word):
+    """Whether a thread may leave the work in hand, by the address of a word."""
+    return _observe_at(word) != 0
+
+
+@inlined
 def is_called_off(team):
     """Whether a thread may leave the work in hand: the next barrier will be the last."""
-    return _observe(team.barrier_state, team.threads * _LINE + _CALLED_OFF) != 0
+    return is_set(stop_word(team))
 
 
 @called
@@ -206,6 +225,23 @@ def _compiled_publish(typing_context, words, index, value):
 
 
 @intrinsic
+def _compiled_address(typing_context, words, index):
+    def codegen(context, builder, signature, args):
+        return builder.ptrtoint(_place(context, builder, signature, args), ir.IntType(64))
+
+    return types.int64(words, index), codegen
+
+
+@intrinsic
+def _compiled_observe_at(typing_context, address):
+    def codegen(context, builder, signature, args):
+        place = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.load_atomic(place, "acquire", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def _compiled_observe(typing_context, words, index):
     def codegen(context, builder, signature, args):
         return builder.load_atomic(_place(context, builder, signature, args), "acquire", 8)
@@ -237,6 +273,16 @@ def _interpreted_observe(words: NDArray[np.int64], index: int) -> int:
     return int(words[index])
 
 
+def _interpreted_address(words: NDArray[np.int64], index: int) -> int:
+    """Where a word stands."""
+    return words.ctypes.data + 8 * index
+
+
+def _interpreted_observe_at(address: int) -> int:
+    """Read a word, before all that is read after it."""
+    return ctypes.c_int64.from_address(address).value
+
+
 def _interpreted_yield() -> None:
     """Let another thread have the core."""
     threading.Event().wait(0)
@@ -244,4 +290,6 @@ def _interpreted_yield() -> None:
 
 _publish: Any = _interpreted_publish if config.DISABLE_JIT else _compiled_publish
 _observe: Any = _interpreted_observe if config.DISABLE_JIT else _compiled_observe
+_address: Any = _interpreted_address if config.DISABLE_JIT else _compiled_address
+_observe_at: Any = _interpreted_observe_at if config.DISABLE_JIT else _compiled_observe_at
 _yield_core: Any = _interpreted_yield if config.DISABLE_JIT else _compiled_yield

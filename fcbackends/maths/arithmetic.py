@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -10,6 +11,9 @@ from fcbackends.maths.fma import fma
 
 Array: TypeAlias = Any
 """An array of any library that follows the Python array API."""
+
+
+Turns: TypeAlias = Callable[[int, int], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class Arithmetic:
         (a (N, ...)) -> (...), the sums over n.
     sqrt : callable, optional
         (a) -> the square roots, correctly rounded, where the library's own are not.
+    with_turns : callable, optional
+        (turns) -> the same, with loops over `turns(start, stop)` in place of `range`: for who wants
+        a word between two terms.
 
     Examples
     --------
@@ -42,9 +49,10 @@ class Arithmetic:
     matmul: Callable[[Array, Array], Array]
     sum_first: Callable[[Array], Array]
     sqrt: Callable[[Array], Array] | None = None
+    with_turns: Callable[[Turns], Arithmetic] | None = None
 
 
-def ordered(xp: Any) -> Arithmetic:
+def ordered(xp: Any, turns: Turns = range) -> Arithmetic:
     """One rounding a product and one a sum; sums ascend, and start with their first term."""
     library = native(xp)
 
@@ -55,7 +63,7 @@ def ordered(xp: Any) -> Arithmetic:
         # Sums in place, and one index a term: up to a fifth less time than new arrays and slices.
         columns, rows = a.T[:, :, None], b[:, None, :]
         total = columns[0, ...] * rows[0, ...]
-        for k in range(1, terms):
+        for k in turns(1, terms):
             total += columns[k, ...] * rows[k, ...]
         return total
 
@@ -66,14 +74,15 @@ def ordered(xp: Any) -> Arithmetic:
         if terms == 1:
             return a[0, ...]  # a view
         total = a[0, ...] + a[1, ...]
-        for n in range(2, terms):
+        for n in turns(2, terms):
             total += a[n, ...]
         return total
 
-    return Arithmetic("ordered", xp, matmul, sum_first)
+    again = functools.partial(ordered, xp)
+    return Arithmetic("ordered", xp, matmul, sum_first, with_turns=again)
 
 
-def fused(xp: Any) -> Arithmetic:
+def fused(xp: Any, turns: Turns = range) -> Arithmetic:
     """As `ordered`, but in `matmul` each term after the first joins its sum in one rounding."""
 
     def matmul(a: Array, b: Array) -> Array:
@@ -82,11 +91,12 @@ def fused(xp: Any) -> Arithmetic:
             return xp.matmul(a, b)  # +0.0, on the arrays' device
         columns, rows = a.T[:, :, None], b[:, None, :]
         total = columns[0, ...] * rows[0, ...]
-        for k in range(1, terms):
+        for k in turns(1, terms):
             total = fma(xp, columns[k, ...], rows[k, ...], total)
         return total
 
-    return replace(ordered(xp), name="fused", matmul=matmul)
+    again = functools.partial(fused, xp)
+    return replace(ordered(xp, turns), name="fused", matmul=matmul, with_turns=again)
 
 
 def native(xp: Any) -> Arithmetic:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from fcbackends.errors import printable
 from fcbackends.report.runs import Benchmark, Commit, Computed, Machine, Run
 from fcbackends.report.statistics import Outcome, outcome, ratio_of_visits
 
@@ -115,8 +116,8 @@ def compare_runs(base: Run, new: Run, names: tuple[str, str]) -> Comparison:
     news = {benchmark.fullname: benchmark for benchmark in new.benchmarks}
     changes = tuple(_change(bases.get(name), news.get(name), reason) for name in {**bases, **news})
     return Comparison(
-        base=Side(names[0], base.commit_info, base.datetime),
-        new=Side(names[1], new.commit_info, new.datetime),
+        base=Side(printable(names[0]), base.commit_info, base.datetime),
+        new=Side(printable(names[1]), new.commit_info, new.datetime),
         how="saved runs",
         machine=new.machine,
         remarks=tuple(_remarks(base.machine, new.machine)),

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 from tqdm.auto import tqdm
 
-from fcbackends.errors import ArgumentError
+from fcbackends.errors import ArgumentError, printable
 from fcbackends.report.comparison import Change, Comparison, Side
 from fcbackends.report.machine import pinned_threads, this_machine
 from fcbackends.report.runs import Commit
@@ -97,8 +97,8 @@ def compare_revisions(base: str, new: str, only: str = "") -> Comparison:
         folders = {"BASE": base_folder, "NEW": new_folder}
         changes = changes_in_turn(lambda side: _worker(checkout, side, folders[side]), only)
         return Comparison(
-            base=Side(base, base_commit, None),
-            new=Side(new, new_commit, None),
+            base=Side(printable(base), base_commit, None),
+            new=Side(printable(new), new_commit, None),
             how="interleaved",
             machine=this_machine(),
             remarks=(),

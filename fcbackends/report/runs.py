@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import statistics
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from fcbackends.errors import ArgumentError
 from fcbackends.maths import CONTRACT_VERSION
@@ -16,11 +17,23 @@ STORAGE = Path(".benchmarks")
 """Where pytest-benchmark keeps its runs, in the folder that it was started in."""
 
 
+_LARGEST_FILE = 2**28
+"""Bytes; a run of the whole grid, every round of it kept, has some million."""
+
+# What a run says of itself is shown and computed with: texts of one line in which nothing is for a
+# terminal to obey, and numbers of which ratios and logarithms are finite.
+_UNSHOWN = r"\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_Text: TypeAlias = Annotated[str, Meta(max_length=1000, pattern=f"^[^{_UNSHOWN}]*$")]
+_Count: TypeAlias = Annotated[int, Meta(ge=0, le=10**18)]
+_Size: TypeAlias = Annotated[int, Meta(ge=1, le=10**18)]
+_Seconds: TypeAlias = Annotated[float, Meta(gt=1e-15, lt=1e15)]
+
+
 class Computed(msgspec.Struct, frozen=True):
     """What computed: a backend, in an arithmetic."""
 
-    backend: str
-    arithmetic: str
+    backend: _Text
+    arithmetic: _Text
 
     @property
     def label(self) -> str:
@@ -51,25 +64,35 @@ class Deviation(msgspec.Struct, frozen=True):
     """
 
     equal: bool
-    different: int
-    values: int
-    max_ulp: int | None
+    different: _Count
+    values: _Count
+    max_ulp: Annotated[int, Meta(ge=0)] | None
     stated: Literal["A", "B", "C"]
+
+    def __post_init__(self) -> None:
+        """Refuse a distance that is none; what `Meta` compares with has 63 bits at most."""
+        if self.max_ulp is not None and self.max_ulp > 2**64:
+            raise ValueError("a distance of more steps than there are")
 
 
 class Axis(msgspec.Struct, frozen=True):
     """The series that a benchmark is a point of, what grows along it, and how far it is here."""
 
-    series: str
+    series: _Text
     name: Literal["samples", "width", "depth", "batch"]
-    value: int
+    value: _Size
 
 
 class Losses(msgspec.Struct, frozen=True):
     """The watched loss over a training run."""
 
-    steps: tuple[int, ...]
-    losses: tuple[float, ...]
+    steps: tuple[_Count, ...]
+    losses: tuple[Annotated[float, Meta(ge=0, le=1e300)], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse other numbers of steps and losses."""
+        if len(self.steps) != len(self.losses):
+            raise ValueError(f"{len(self.steps)} steps and {len(self.losses)} losses")
 
 
 class Work(Computed, frozen=True, kw_only=True):
@@ -108,19 +131,19 @@ class Work(Computed, frozen=True, kw_only=True):
         The losses of a whole training.
     """
 
-    workload: str
-    kind: str
-    sizes: tuple[int, ...]
-    batch: int
+    workload: _Text
+    kind: _Text
+    sizes: tuple[_Count, ...]
+    batch: _Count
     dtype: Literal["float32", "float64"]
-    multiply_adds: int
-    samples: int
+    multiply_adds: _Count
+    samples: _Count
     agreement: Deviation
-    samples_per_second: float = 0.0
-    visits: tuple[int, ...] = ()
-    probes: tuple[float, ...] = ()
-    compile_cold_s: float | None = None
-    compile_cached_s: float | None = None
+    samples_per_second: Annotated[float, Meta(ge=0, lt=1e30)] = 0.0
+    visits: tuple[_Size, ...] = ()
+    probes: tuple[_Seconds, ...] = ()
+    compile_cold_s: Annotated[float, Meta(ge=0, lt=1e15)] | None = None
+    compile_cached_s: Annotated[float, Meta(ge=0, lt=1e15)] | None = None
     axis: Axis | None = None
     losses: Losses | None = None
 
@@ -128,18 +151,24 @@ class Work(Computed, frozen=True, kw_only=True):
 class Times(msgspec.Struct, frozen=True):
     """Seconds a step: of each round in the order they were taken, and their quartiles."""
 
-    median: float
-    q1: float
-    q3: float
-    data: tuple[float, ...] = ()
+    median: _Seconds
+    q1: _Seconds
+    q3: _Seconds
+    data: tuple[_Seconds, ...] = ()
 
 
 class Benchmark(msgspec.Struct, frozen=True):
     """One backend on one piece of work."""
 
-    fullname: str
+    fullname: _Text
     stats: Times
     extra_info: Work
+
+    def __post_init__(self) -> None:
+        """Refuse visits of other rounds than those that were kept."""
+        rounds, visits = len(self.extra_info.probes), self.extra_info.visits
+        if sum(visits) != rounds:
+            raise ValueError(f"visits of {sum(visits)} rounds with {rounds} probes")
 
     @property
     def visits(self) -> list[tuple[float, float]]:
@@ -157,21 +186,21 @@ class Benchmark(msgspec.Struct, frozen=True):
 class Threads(msgspec.Struct, frozen=True):
     """How many threads each pool had."""
 
-    blas: int
-    numba: int
+    blas: _Count
+    numba: _Count
 
 
 class Machine(msgspec.Struct, frozen=True):
     """Where and with what a run was made; the contract's version is 1 where none was saved."""
 
-    cpu: str
-    cores: int
-    os: str
-    python: str
-    versions: dict[str, str]
-    blas: str
+    cpu: _Text
+    cores: _Count
+    os: _Text
+    python: _Text
+    versions: dict[_Text, _Text]
+    blas: _Text
     threads: Threads
-    contract: int = 1
+    contract: _Count = 1
 
 
 class MachineInfo(msgspec.Struct, frozen=True):
@@ -183,7 +212,7 @@ class MachineInfo(msgspec.Struct, frozen=True):
 class Commit(msgspec.Struct, frozen=True):
     """The revision that was measured."""
 
-    id: str
+    id: _Text
     dirty: bool = False
 
 
@@ -204,8 +233,8 @@ class Run(msgspec.Struct, frozen=True):
 
     machine_info: MachineInfo
     commit_info: Commit
-    benchmarks: tuple[Benchmark, ...]
-    datetime: str
+    benchmarks: Annotated[tuple[Benchmark, ...], Meta(max_length=10_000)]
+    datetime: _Text
 
     @property
     def machine(self) -> Machine:
@@ -227,16 +256,20 @@ def load(name: str | None, argument: str = "RUN") -> Run:
     Raises
     ------
     ArgumentError
-        Where there is no such run, it was not saved by `pytest benchmarks/`, or its bits follow a
-        later version of the contract.
+        Where there is no such run, it was not saved by `pytest benchmarks/`, a text or a number in
+        it is none that a run can have, or its bits follow a later version of the contract.
     """
     path = find(name, argument)
     try:
-        run = msgspec.json.decode(path.read_bytes(), type=Run)
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+        if len(content) > _LARGEST_FILE:
+            raise ValueError(f"more than {_LARGEST_FILE:,} bytes")
+        run = msgspec.json.decode(content, type=Run)
     except OSError as error:
         came = f"{str(path)!r}: {error.strerror}"
         raise ArgumentError(argument, "be a readable file", came) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         came = f"{str(path)!r}: {error}"
         raise ArgumentError(argument, "be a run saved by `pytest benchmarks/`", came) from None
     if run.machine.contract > CONTRACT_VERSION:

@@ -189,17 +189,17 @@ def _row(benchmark: Benchmark, baseline: float | None) -> Row:
 
 
 def _all_series(benchmarks: tuple[Benchmark, ...]) -> list[Series]:
-    points: dict[tuple[str, str], dict[tuple[str, str], list[tuple[int, float]]]] = {}
+    points: dict[tuple[str, str], dict[tuple[str, str], dict[int, float]]] = {}
     for benchmark in benchmarks:
         work = benchmark.extra_info
         if work.axis is not None:
             backends = points.setdefault((work.axis.series, work.axis.name), {})
-            of_backend = backends.setdefault((work.backend, work.arithmetic), [])
-            of_backend.append((work.axis.value, benchmark.stats.median))
+            of_backend = backends.setdefault((work.backend, work.arithmetic), {})
+            of_backend[work.axis.value] = benchmark.stats.median
     found = []
     for (name, axis), backends in points.items():
         growths = [
-            _growth(*backend, sorted(places))
+            _growth(*backend, sorted(places.items()))
             for backend, places in backends.items()
             if len(places) > 1
         ]

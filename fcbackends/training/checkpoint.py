@@ -121,10 +121,17 @@ def asked_for(
         "record_every": [each.record_every for each in plans],
     }
     every = [each.record_every for each in plans]
-    steps, is_looked_at = max_steps, validation is not None or calls_back
-    return Asked(
-        asked, Form(sizes, dtype, method.form.rule.update, first, steps, is_looked_at, every)
+    form = Form(
+        sizes,
+        dtype,
+        method.form.rule.update,
+        first,
+        max_steps,
+        is_looked_at=validation is not None or calls_back,
+        watches_data=plan.tol_on == "data",
+        record_every=every,
     )
+    return Asked(asked, form)
 
 
 def _rate_as_json(lr: Any) -> Any:

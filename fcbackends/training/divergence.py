@@ -23,15 +23,18 @@ class LastFinite(NamedTuple):
         now = LastFinite(step, loop.state)
         return now if _is_finite(now.state) else self
 
-    def go_back(self, loop: Loop, x: Array, t: Array, plan: Plan, last: int) -> int:
+    def go_back(self, loop: Loop, x: Array, t: Array, plan: Plan, last: int) -> LastFinite:
         """Take a loop, now after step `last`, back to the last step with finite parameters.
 
         Values can overflow in the update of a step whose loss was finite, and hide behind a ReLU
         for some steps. Looking at each update would slow every run; since the draws are a pure
         function of the step, the steps after this one are instead taken again, in halves.
         """
-        if _is_finite(loop.state):
-            return last
+        now = LastFinite(last, loop.state)
+        if _is_finite(now.state):
+            return now
+        # What has begun is ended: nobody knows yet which parameters are the last finite ones.
+        loop.called_off = None
         unwatched = plan._replace(tol=None, tol_on="batch", record_every=last + 1)
         finite, not_finite = self, last
         while not_finite - finite.step > 1:
@@ -44,7 +47,7 @@ class LastFinite(NamedTuple):
             else:
                 finite = moved
         loop.state = finite.state
-        return finite.step
+        return finite
 
 
 def loss_at(loop: Loop, x: Array, t: Array, plan: Plan, step: int, now: int) -> float:
@@ -54,6 +57,7 @@ def loss_at(loop: Loop, x: Array, t: Array, plan: Plan, step: int, now: int) -> 
         rows = arrays.beside(x, draw_indices(*samples)[0])
         take = arrays.namespace_of(x).take
         x, t = take(x, rows, axis=0), take(t, rows, axis=0)
+    loop.called_off = None
     return loop.loss(x, t)
 
 

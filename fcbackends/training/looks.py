@@ -100,14 +100,20 @@ class Looks:
             loop.loss(x[:1, ...], t[:1, ...])
 
     def look(self, loop: Loop, step: int, loss: float) -> str | None:
-        """Look at a loop after a step, if that is still to do; why the run is to stop, if it is."""
+        """Look at a loop after a step, if that is still to do; why the run is to stop, if it is.
+
+        A look that the loop is called off from was none.
+        """
         if self._steps and self._steps[-1] == step:
             return None
-        self._steps.append(step)
-        self._losses.append(loss)
         value, reason = None, None
         if self.validation is not None:
             value = loop.loss(*self.validation)
+            if math.isnan(value) and loop.called_off is not None and loop.called_off():
+                return None
+        self._steps.append(step)
+        self._losses.append(loss)
+        if value is not None:
             self._validation_losses.append(value)
             if self._judge(loop, value):
                 reason = "patience"

@@ -14,18 +14,20 @@ from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
+from fcbackends.environment import warn_if_disturbed
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
 from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
-from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.interruption import Ending, OnInterrupt, ending, interruptible
 from fcbackends.training.looks import Looks
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
+from fcbackends.training.runs import deadline_of
 from fcbackends.training.validation import apart
 
 
@@ -54,6 +56,7 @@ def train_many(
     sample_weight: Any = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
+    time_limit: float | None = None,
     tol: float | None = None,
     tol_on: LossScope = "batch",
     sampling: Sampling = "replacement",
@@ -93,6 +96,9 @@ def train_many(
         As for `train`.
     validation : (x, t), optional
         As for `train`, the same data for all networks; no share.
+    time_limit : float, optional
+        As for `train`, for all networks together. Those whose turn has not come by then are
+        returned as after Ctrl-C.
     patience : int, optional
         As for `train`: each network stops by itself.
     progress : bool, optional
@@ -128,6 +134,7 @@ def train_many(
     >>> fcb.compare(results[1].params, alone.params).equal
     True
     """
+    deadline = deadline_of(time_limit)
     given = loss, classes, sample_weight
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *given)
     if problem.given is not None:
@@ -184,11 +191,11 @@ def train_many(
 
     runs = opened(checkpoint, checkpoint_every, resume, len(tasks), asked, problem.own)
 
-    def train_one(number: int, task: _Task, interrupted: Callable[[], bool]) -> TrainResult:
-        begun = runs.begun[number]
-        loop = loop_of(task)
-        outcome = Outcome(0, math.nan, np.empty(0), "interrupted")
-        if begun or not interrupted():
+    def train_one(number: int, task: _Task, ending: Ending) -> TrainResult:
+        loop, why, begun = loop_of(task), ending(), runs.begun[number]
+        if why and not begun:
+            outcome = Outcome(0, math.nan, np.empty(0), why, loop.state)
+        else:
             own_x, own_t = (_taken(array, task.rows) for array in (problem.x, problem.t))
             looks = held and Looks(held, patience, None, task.method.lr)
             outcome = run_segments(
@@ -198,13 +205,14 @@ def train_many(
                 task.plan,
                 0,
                 max_steps,
-                interrupted=interrupted,
+                ending=ending,
                 looks=looks,
                 keeper=runs.keeper(number),
                 begun=begun,
             )
-        return result_of(outcome, loop.state, chosen.arithmetic, task.method, task.plan, 0)
+        return result_of(outcome, chosen.arithmetic, task.method, task.plan, 0)
 
+    warn_if_disturbed()
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     forms = {task.method.form: task for task in tasks}
     for task in forms.values():
@@ -214,7 +222,8 @@ def train_many(
             Looks(held, patience, None, task.method.lr).prepare(loop)
     with interruptible() as interrupted, progress_bar(len(tasks), "network", shown) as advanced:
         threads = min(chosen.get_threads(), len(tasks))
-        results = tuple(_in_threads(chosen, threads, train_one, tasks, interrupted, advanced))
+        why = ending(interrupted, deadline)
+        results = tuple(_in_threads(chosen, threads, train_one, tasks, why, advanced))
     if runs.kept:
         runs.kept.write()
     for task, result in zip(tasks, results, strict=True):
@@ -228,15 +237,15 @@ def train_many(
 def _in_threads(
     backend: Backend,
     threads: int,
-    train_one: Callable[[int, _Task, Callable[[], bool]], TrainResult],
+    train_one: Callable[[int, _Task, Ending], TrainResult],
     tasks: Sequence[_Task],
-    interrupted: Callable[[], bool],
+    ending: Ending,
     advanced: Callable[[int], object],
 ) -> Iterator[TrainResult]:
     """The tasks' results in their order, each task on one thread of so many."""
     if threads == 1:
         for number, task in enumerate(tasks):
-            yield train_one(number, task, interrupted)
+            yield train_one(number, task, ending)
             advanced(1)
         return
     # Imported here: it is a third of the time that importing fcbackends takes.
@@ -254,7 +263,7 @@ def _in_threads(
             except IndexError:
                 return
             try:
-                results[number] = train_one(number, task, interrupted)
+                results[number] = train_one(number, task, ending)
             except BaseException:
                 waiting.clear()
                 raise

@@ -14,12 +14,17 @@ from fcbackends.backends.loop import Loop, Plan
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params, State
 from fcbackends.training.divergence import LastFinite, loss_at
+from fcbackends.training.interruption import Ending
 from fcbackends.training.keeping import Keeper, Standing
 from fcbackends.training.looks import Looks
 
-# A segment is one call into the backend's loop: Ctrl-C and the progress bar wait for its end.
+# A segment is one call into the backend's loop: the progress bar waits for its end, and so does
+# Ctrl-C, where the loop does not ask for it.
 _SEGMENT_SECONDS = 0.05
 _SEGMENT_GROWTH = 8
+
+_GRACE_SECONDS = 0.1
+"""So long a last look may take once a run has to end."""
 
 _LOOKS_APART = 20
 """Looks for values that are not finite take at most one part in so many of a run's time."""
@@ -32,6 +37,7 @@ class Outcome(NamedTuple):
     loss: float
     losses: NDArray[np.float64]
     stop_reason: str
+    state: State
     diverged_at: int | None = None
     looks: Looks | None = None
 
@@ -44,7 +50,7 @@ def run_segments(
     first: int,
     stop: int,
     *,
-    interrupted: Callable[[], bool],
+    ending: Ending,
     advanced: Callable[[int, float], object] = lambda steps, loss: None,
     looks: Looks | None = None,
     keeper: Keeper | None = None,
@@ -52,10 +58,11 @@ def run_segments(
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
-    `interrupted` is asked after each segment, and `advanced` told its steps and loss. Where the
-    loss, or at the end a parameter, is not finite, the loop goes back to the last step after which
-    all parameters are; before the first they are to be. There are `looks` at each multiple of
-    `record_every` and after the last step.
+    `ending` is asked before the first segment and after each, and by the loop within long ones, and
+    `advanced` told its steps and loss. Where the loss, or at the end a parameter, is not finite,
+    the loop goes back to the last step after which all parameters are; before the first they are to
+    be. There are `looks` at each multiple of `record_every` and after the last step, unless this
+    has to end first; a loss that nobody had the time to compute is NaN.
 
     A `keeper` keeps where the run stands, now and then and at its end, unless it diverges. One that
     was `begun`, and kept, goes on from there as if it had never stopped.
@@ -73,11 +80,25 @@ def run_segments(
 
     def keep(state: State) -> None:
         if keeper and not (begun and begun.stop_reason):
-            losses = np.concatenate(parts)
             seen = looks.seen if looks else None
-            keeper.keep(Standing(steps, state, loss, losses, stop_reason, seen))
+            keeper.keep(Standing(steps, state, loss, np.concatenate(parts), stop_reason, seen))
 
-    while steps < stop and not stop_reason:
+    def is_look_due() -> bool:
+        return first < steps < stop and steps % plan.record_every == 0
+
+    loop.called_off = lambda: ending() is not None
+    if begun and not stop_reason and is_look_due():
+        # The run may have had to end in the look at this step.
+        if len(begun.losses) < steps // plan.record_every - first // plan.record_every:
+            loss = loop.loss(x, t)
+            if not ending():
+                parts.append(np.array([loss]))
+                if plan.tol is not None and loss <= plan.tol:
+                    stop_reason = "tolerance"
+        if looks and not stop_reason:
+            stop_reason = looks.look(loop, steps, loss) or ""
+    why = None if stop_reason else ending()
+    while steps < stop and not (stop_reason or why):
         begin = time.perf_counter()
         if steps > finite.step and begin - looked >= _LOOKS_APART * look_seconds:
             finite = finite.moved_on(loop, steps)
@@ -89,48 +110,68 @@ def run_segments(
         if keeper:
             end = min(end, keeper.next_after(steps))
         segment = loop.run(x, t, plan, steps, end)
-        taken, steps, loss = segment.steps - steps, segment.steps, segment.loss
+        taken, steps = segment.steps - steps, segment.steps
+        loss = segment.loss if taken or segment.diverged_at is not None else loss
         parts.append(segment.losses)
         if segment.diverged_at is not None:
-            last = finite.go_back(loop, x, t, plan, steps)
+            last, state = finite.go_back(loop, x, t, plan, steps)
             at = min(last + 1, segment.diverged_at)
             loss = loss_at(loop, x, t, plan, at, last)
-            return Outcome(last, loss, np.concatenate(parts), "diverged", at, looks)
+            return Outcome(last, loss, np.concatenate(parts), "diverged", state, at, looks)
         advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
             break
         length = _next_length(taken, time.perf_counter() - begin)
-        if looks and steps < stop and steps % plan.record_every == 0:
+        if looks and taken and is_look_due():
             stop_reason = looks.look(loop, steps, loss) or ""
             if stop_reason:
                 break
-        is_interrupted = interrupted()
-        if keeper and (is_interrupted or (steps < stop and keeper.is_due(steps))):
+        why = ending()
+        if keeper and (why or (steps < stop and keeper.is_due(steps))):
             finite = finite.moved_on(loop, steps)
             if finite.step < steps:
                 break
             keep(finite.state)
-        if is_interrupted:
-            stop_reason = "interrupted"
-            break
-    if plan.tol_on == "data" and steps % plan.record_every != 0:
-        loss = loop.loss(x, t)
-    last = finite.go_back(loop, x, t, plan, steps)
+    too_late = _after(ending, _GRACE_SECONDS)
+    loop.called_off = too_late
     losses = np.concatenate(parts)
-    if last < steps or not math.isfinite(loss):
+    due = steps // plan.record_every - first // plan.record_every
+    if plan.tol_on == "data" and (steps % plan.record_every != 0 or len(losses) < due):
+        loss = loop.loss(x, t)
+        losses = np.append(losses, [loss] * (due - len(losses)))
+    last, state = finite.go_back(loop, x, t, plan, steps)
+    unknown = steps == first or (math.isnan(loss) and too_late())
+    if last < steps or not (math.isfinite(loss) or unknown):
         at = min(last + 1, steps)
-        loss = loss_at(loop, x, t, plan, at, last)
-        return Outcome(last, loss, losses, "diverged", at, looks)
-    if looks:
+        return Outcome(
+            last, loss_at(loop, x, t, plan, at, last), losses, "diverged", state, at, looks
+        )
+    if looks and steps > first:
         reason = looks.look(loop, steps, loss)
-        stop_reason = stop_reason or reason or ""
-    if stop_reason != "interrupted":
-        stop_reason = stop_reason or "max_steps"
-        keep(loop.state)
+        stop_reason = stop_reason or why or reason or ""
+    if not (stop_reason or why):
+        stop_reason = "max_steps"
+    if not why:
+        keep(state)
     if looks and looks.best and looks.best.state:
-        loop.state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
-    return Outcome(steps, loss, losses, stop_reason, None, looks)
+        state, steps, loss = looks.best.state, looks.best.step, looks.best.loss
+        loop.state = state
+    return Outcome(steps, loss, losses, stop_reason or why or "", state, None, looks)
+
+
+def _after(ending: Ending, seconds: float) -> Callable[[], bool]:
+    """Whether a run has had to end for so long, from the first question on after which it has."""
+    since: float | None = None
+
+    def too_late() -> bool:
+        nonlocal since
+        if ending() is None:
+            return False
+        since = time.perf_counter() if since is None else since
+        return time.perf_counter() - since >= seconds
+
+    return too_late
 
 
 def _first_length(batch_size: int, params: Params) -> int:

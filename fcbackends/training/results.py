@@ -9,7 +9,7 @@ import numpy as np
 
 from fcbackends.backends.loop import Plan
 from fcbackends.maths.activations import Activations
-from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.schedules import rates_at
 from fcbackends.training.history import History
@@ -25,14 +25,16 @@ class TrainResult(NamedTuple):
         The trained parameters.
     loss : float
         With `tol_on` "batch" the last batch's loss, under the parameters before its step; with
-        "data" the whole data's loss under `params`.
+        "data" the whole data's loss under `params`. NaN, where a run had to end before its first
+        step, or before the loss of much data was known.
     steps : int
         The number of the last step, counted from 1 over all runs of a Trainer.
     stop_reason : str
-        "tolerance", "max_steps", "patience", "callback", or "interrupted" (by Ctrl-C); of
-        `train_many` also "diverged".
+        "tolerance", "max_steps", "patience", "callback", "time_limit", or "interrupted" (by
+        Ctrl-C); of `train_many` also "diverged".
     history : History
-        The losses at each multiple of `record_every` and at the last step that was taken.
+        The losses at each multiple of `record_every` and at the last step that was taken, where
+        they are known.
     arithmetic : str
         How it was computed: "ordered", "fused" or "native".
     activation : str or tuple of str
@@ -66,10 +68,10 @@ class TrainResult(NamedTuple):
 
 
 def result_of(
-    outcome: Outcome, state: State, arithmetic: str, method: Method, plan: Plan, first: int
+    outcome: Outcome, arithmetic: str, method: Method, plan: Plan, first: int
 ) -> TrainResult:
     """What a run of training after step `first` ends with."""
-    params, slots = state
+    params, slots = outcome.state
     history = _history(outcome, method, plan, first)
     loss = outcome.loss if outcome.diverged_at is None else math.nan
     how = arithmetic, method.activation, method.loss, method.optimizer, slots
@@ -84,10 +86,10 @@ def _history(outcome: Outcome, method: Method, plan: Plan, first: int) -> Histor
         return outcome.looks.history(None if outcome.diverged_at is None else last)
     steps = np.arange((first // every + 1) * every, last + 1, every, dtype=np.int64)
     losses = outcome.losses
-    if outcome.diverged_at is not None:
+    if outcome.diverged_at is not None or len(losses) < len(steps):
         # Backends differ in what they last looked at, and records may lie on either side.
         count = min(len(steps), len(losses))
         steps, losses = steps[:count], losses[:count]
-    elif last % every != 0:
+    elif last % every != 0 and not math.isnan(outcome.loss):
         steps, losses = np.append(steps, last), np.append(losses, outcome.loss)
     return History(steps, losses, np.empty(0), rates_at(method.lr, steps), {})

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope, Plan
 from fcbackends.checks import data, options
+from fcbackends.environment import warn_if_disturbed
 from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, State
+from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate, rate_at
 from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
-from fcbackends.training.interruption import OnInterrupt, interruptible
+from fcbackends.training.interruption import OnInterrupt, ending, interruptible
 from fcbackends.training.keeping import Keeper, Standing
 from fcbackends.training.looks import Callback, Looks
 from fcbackends.training.pacing import Outcome, run_segments
@@ -40,6 +42,7 @@ def train(
     clip_norm: float | None = None,
     batch_size: int = 1,
     max_steps: int = 100_000,
+    time_limit: float | None = None,
     tol: float | None = None,
     tol_on: LossScope = "batch",
     sampling: Sampling = "replacement",
@@ -99,6 +102,9 @@ def train(
         Samples a step.
     max_steps : int
         The most steps to take.
+    time_limit : float, optional
+        The most seconds from the call on, > 0: after them the run ends with the steps that it has
+        taken, be it none. To compile a kernel, which takes seconds once, is not broken off.
     tol : float, optional
         Stop where the watched loss is at most this.
     tol_on : {"batch", "data"}
@@ -133,17 +139,19 @@ def train(
     progress : bool, optional
         A progress bar on stderr: always, never, or (None) after two seconds on a terminal.
     on_interrupt : {"raise", "return"}
-        What Ctrl-C leads to, once the step under way is done: KeyboardInterrupt, or the result so
-        far, with stop_reason "interrupted".
+        What Ctrl-C leads to, once the step under way is done, or left and undone where it is long:
+        KeyboardInterrupt, or the result so far, with stop_reason "interrupted".
     checkpoint : str or path, optional
         A file to keep the run in as it goes: it is replaced as a whole, so that one that is whole
-        is left whenever the process ends. It is written at the end as well, and at Ctrl-C.
+        is left whenever the process ends. It is written at the end as well, at Ctrl-C, and at the
+        time limit.
     checkpoint_every : int, optional
         The steps between two of them; by default as many as take ten seconds.
     resume : str or path, optional
         A checkpoint to go on from: the bits and the history of a run that never stopped, on any
         backend of class A. All other arguments are to be those that it began with, but for
-        `backend`, `progress`, `on_interrupt`, the checkpoint's, and what a `callback` does.
+        `backend`, `time_limit`, `progress`, `on_interrupt`, the checkpoint's, and what a
+        `callback` does.
 
     Returns
     -------
@@ -176,6 +184,7 @@ def train(
     array([[3.],
            [5.]])
     """
+    deadline = deadline_of(time_limit)
     of_loss = loss, classes, sample_weight
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
     activation = options.activation(activation, len(problem.sizes) - 2)
@@ -223,13 +232,18 @@ def train(
         )
 
     runs = opened(checkpoint, checkpoint_every, resume, 1, asked, problem.own)
-    outcome, interrupted = run_loop(
-        loop, x, t, plan, 0, max_steps, shown, looks, runs.keeper(0), runs.begun[0]
-    )
+    kept = runs.keeper(0), runs.begun[0]
+    outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, deadline, shown, looks, *kept)
     if outcome.diverged_at is not None:
         data.finite_data(x, t)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, loop.state, arithmetic, method, plan, 0, interrupted, returns)
+    return ended(outcome, arithmetic, method, plan, 0, interrupted, returns)
+
+
+def deadline_of(time_limit: Any) -> float | None:
+    """When, on the clock of `time.perf_counter`, a run that begins now is to end, if it is."""
+    seconds = options.time_limit(time_limit)
+    return None if seconds is None else time.perf_counter() + seconds
 
 
 def looks_at(
@@ -250,12 +264,14 @@ def run_loop(
     plan: Plan,
     first: int,
     stop: int,
+    deadline: float | None,
     progress: bool | None,
     looks: Looks | None,
     keeper: Keeper | None = None,
     begun: Standing | None = None,
 ) -> tuple[Outcome, bool]:
     """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came."""
+    warn_if_disturbed()
     # What has to be compiled is compiled before Ctrl-C is held back.
     loop.prepare(x, t, plan, stop - first)
     if looks:
@@ -271,7 +287,7 @@ def run_loop(
             plan,
             first,
             stop,
-            interrupted=interrupted,
+            ending=ending(interrupted, deadline),
             advanced=advanced,
             looks=looks,
             keeper=keeper,
@@ -282,7 +298,6 @@ def run_loop(
 
 def ended(
     outcome: Outcome,
-    state: State,
     arithmetic: str,
     method: Method,
     plan: Plan,
@@ -298,8 +313,8 @@ def ended(
     if interrupted and not returns:
         raise KeyboardInterrupt
     if outcome.diverged_at is not None:
-        rate = rate_at(method.lr, outcome.diverged_at)
-        raise DivergenceError(outcome.diverged_at, state.params, outcome.loss, rate, state.slots)
+        rate, (params, slots) = rate_at(method.lr, outcome.diverged_at), outcome.state
+        raise DivergenceError(outcome.diverged_at, params, outcome.loss, rate, slots)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
     outcome = outcome._replace(stop_reason=stop_reason)
-    return result_of(outcome, state, arithmetic, method, plan, first)
+    return result_of(outcome, arithmetic, method, plan, first)

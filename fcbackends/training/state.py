@@ -51,10 +51,10 @@ def fitting(
     if not isinstance(state, TrainerState):
         raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
     steps = options.integer("state.steps", state.steps, 0)
-    kept: Any = state.slots
-    if not isinstance(kept, tuple | list):
+    given: Any = state.slots
+    if not isinstance(given, tuple | list):
         required = "be a sequence of what stands beside the parameters"
-        raise ArgumentTypeError("state.slots", required, shown(kept))
+        raise ArgumentTypeError("state.slots", required, shown(given))
 
     def brought(array: Any) -> Any:
         foreign = arrays.is_foreign(array) and not backend.owns(array)

@@ -21,10 +21,11 @@ from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate, rate_at
 from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.forks import refuse_in_children
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
-from fcbackends.training.runs import ended, looks_at, run_loop
+from fcbackends.training.runs import deadline_of, ended, looks_at, run_loop
 from fcbackends.training.state import TrainerState, fitting
 from fcbackends.training.validation import apart
 
@@ -80,6 +81,7 @@ class Trainer:
     """
 
     __slots__ = (
+        "__weakref__",
         "_backend",
         "_dtype",
         "_like",
@@ -127,6 +129,7 @@ class Trainer:
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
         self._lock = threading.RLock()
+        refuse_in_children(self)
 
     @property
     def backend(self) -> Backend:
@@ -297,6 +300,7 @@ class Trainer:
         sample_weight: Any = None,
         batch_size: int = 1,
         max_steps: int = 100_000,
+        time_limit: float | None = None,
         tol: float | None = None,
         tol_on: LossScope = "batch",
         sampling: Sampling = "replacement",
@@ -322,6 +326,7 @@ class Trainer:
         an exception other than StopIteration, the Trainer is back where the run began. With
         `resume` it goes on where that run stood, which counts its own `steps`.
         """
+        deadline = deadline_of(time_limit)
         loss, outputs = self._method.loss, self._sizes[1]
         t = targets.as_batch(self._backend, t, loss, outputs=outputs)
         x, t = data.training_data(self._backend, x, t, self._dtype, {"params": self._like})
@@ -374,7 +379,7 @@ class Trainer:
             first = first if runs.first is None else runs.first
             try:
                 outcome, interrupted = run_loop(
-                    self._loop, x, t, plan, first, first + max_steps, shown, looks,
+                    self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks,
                     runs.keeper(0), runs.begun[0],
                 )  # fmt: skip
                 if outcome.diverged_at is not None:
@@ -385,7 +390,7 @@ class Trainer:
                 raise
             self._steps = outcome.steps
             rest = self._method, plan, first, interrupted, returns
-            return ended(outcome, self._loop.state, self._backend.arithmetic, *rest)
+            return ended(outcome, self._backend.arithmetic, *rest)
 
 
 def _again(name: tuple[str, str], method: Method, finite: Params, state: TrainerState) -> Trainer:

@@ -38,15 +38,18 @@ def command(capsys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def start(tmp_path):
-    """Start `python -m fcbackends` in an empty folder; what still runs at the end is killed."""
+    """Start `python -m fcbackends` in an empty folder; what still runs at the end is killed.
+
+    `by` are the words of a program that starts it.
+    """
     source = str(Path(fcbackends.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": source}
     started = []
 
-    def run(line, *, env=None, **options):
+    def run(line, *, env=None, by=(), **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         process = subprocess.Popen(
-            [sys.executable, "-m", "fcbackends", *line.split()],
+            [*by, sys.executable, "-m", "fcbackends", *line.split()],
             cwd=tmp_path,
             env={**environment, **(env or {})},
             **options,

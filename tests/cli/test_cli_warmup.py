@@ -2,9 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 
-from fcbackends.backends import numba  # noqa: F401, makes the families
+from fcbackends.backends import (
+    numba,  # noqa: F401, makes the families
+    small_kernels,
+)
 from fcbackends.kernels import cache
 from fcbackends.kernels.jit import FAMILIES
 from tests.cases import needs_jit
@@ -86,6 +90,57 @@ def test_small_layers_by_their_sizes(command):
         for shape in ("2_3", "1_1")
         for batches in ("one", "any")
     ]
+
+
+@needs_jit
+def test_kernels_of_a_training_with_other_options(command, tmp_path, monkeypatch):
+    options = "--activation tanh --loss cross_entropy --optimizer sgd --momentum 0.9"
+    ran = command(f"warmup --dtype float32 --sizes 2-4-3 {options} --schedule cosine")
+    assert (ran.status, ran.err) == (0, "")
+    assert [name for name, _, _ in kernels(ran.out)][len(FAMILIES) :] == [
+        "training.train_steps_momentum_none_all_scheduled",
+        "training.take_step_momentum_none_all",
+        *(
+            f"small.small_steps_2_4_3_{batches}_tanh_cross_entropy_momentum_none_all_scheduled"
+            for batches in ("one", "any")
+        ),
+    ]
+    data = tmp_path / "data.csv"
+    rows = np.random.default_rng(0).integers(0, 3, (30, 3))
+    np.savetxt(data, rows, fmt="%d", delimiter=",", header="a,b,c", comments="")
+    # For some steps of a training, a kernel is read where it is kept, and compiled nowhere.
+    monkeypatch.setattr(small_kernels, "_MOST_KERNELS", 9)
+    for batch in (1, 7):
+        monkeypatch.setattr(small_kernels, "_kernels", {})
+        run = f"--dtype float32 --hidden 4 {options} --schedule cosine --batch {batch} --steps 9"
+        ran = command(f"train {data} {run}")
+        assert (ran.status, ran.err) == (0, "")
+        assert [shape.one_sample for shape in small_kernels._kernels] == [batch == 1]
+
+
+@needs_jit
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (
+            "--sizes 2-4-4-3 --activation tanh,relu,tanh",
+            "`--activation` must be one name, or a sequence of 2, one a hidden layer, got "
+            "('tanh', 'relu', 'tanh')",
+        ),
+        (
+            "--optimizer adam --nesterov",
+            "`--nesterov` must come with --optimizer sgd, got --optimizer adam",
+        ),
+        (
+            "--loss hinge",
+            "`--loss` must be one of 'mean_squared', 'huber', 'cross_entropy', "
+            "'binary_cross_entropy', got 'hinge'",
+        ),
+    ],
+)
+def test_options_that_no_training_takes(command, line, text):
+    ran = command(f"warmup {line}")
+    assert (ran.status, ran.out, ran.err) == (2, "", f"fcbackends: {text}\n")
 
 
 @needs_jit

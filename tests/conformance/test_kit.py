@@ -116,7 +116,8 @@ def test_flushing_arrays_flush_operands_and_results():
 
 # --- negative controls ---------------------------------------------------------------------------
 
-# Each with the number of cases that are worth the time: a few, where it shows in many, and many.
+# Each with the number of cases that are worth the time: a few, where it shows in many, and many,
+# which are for campaigns where a few are.
 DEFECTS = {
     "contracted": (dict(forward=broken.contracted_forward), 0, 60),
     "reversed sums": (dict(forward=broken.reversed_forward), 40, 400),
@@ -136,7 +137,10 @@ DEFECTS = {
 @pytest.mark.parametrize(
     ("defect", "count"),
     [(defect, few) for defect, (_, few, _) in DEFECTS.items() if few]
-    + [pytest.param(d, many, marks=pytest.mark.slow) for d, (_, _, many) in DEFECTS.items()],
+    + [
+        pytest.param(d, many, marks=pytest.mark.campaign if few else pytest.mark.slow)
+        for d, (_, few, many) in DEFECTS.items()
+    ],
 )
 def test_a_defect_is_caught_wherever_it_shows(defect, count):
     """Shown by the oracle's comparison, which does not use the kit's."""

@@ -1,0 +1,152 @@
+"""Processes that are forked while other threads are at work: they go on, or say why not."""
+
+import os
+
+import pytest
+
+import fcbackends as fcb
+from fcbackends.kernels.cache import cache_directory
+from tests.cases import linear_data, needs_jit
+from tests.test_kernel_cache import run as run_process
+
+pytestmark = [
+    needs_jit,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
+]
+
+HOW = dict(lr=0.001, batch_size=4, max_steps=50)
+FORKS = """
+import os, signal, threading, warnings
+import numpy as np
+import fcbackends as fcb
+from tests.cases import linear_data
+from tests.test_forks import HOW
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of forks beside threads
+x, t = linear_data(50)
+
+def train(dtype="float64"):
+    return fcb.digest(fcb.train(x, t, dtype=dtype, **HOW).params)
+
+def fork(work):
+    '''What work() returns in a forked process, or raises there.'''
+    read, write = os.pipe()
+    process = os.fork()
+    if process == 0:
+        signal.alarm(100)  # one that waits for ever ends
+        try:
+            told = work()
+        except BaseException as error:
+            told = f"{type(error).__name__}: {error}"
+        os.write(write, told.encode())
+        os._exit(0)
+    os.close(write)
+    with open(read, closefd=True) as pipe:
+        told = pipe.read()
+    os.waitpid(process, 0)
+    return told
+"""
+
+
+def forked(cache, code):
+    status, out, err = run_process(cache, FORKS + code)
+    assert (status, err) == (0, "")
+    return out.splitlines()
+
+
+def right(dtype):
+    x, t = linear_data(50)
+    return fcb.digest(fcb.train(x, t, dtype=dtype, **HOW, backend="numpy").params)
+
+
+COMPILES = """
+from numba.core.compiler_lock import global_compiler_lock
+
+held, go_on = threading.Event(), threading.Event()
+class Slow:
+    '''Tells when a compilation begins, and goes on when it is told to, or after a while.'''
+    def __enter__(self):
+        held.set()
+        go_on.wait(2)
+    def __exit__(self, *error):
+        pass
+
+from fcbackends.kernels import jit
+jit._no_garbage_collected = Slow
+other = threading.Thread(target=train)
+other.start()
+held.wait()
+jit._no_garbage_collected = __import__("contextlib").nullcontext
+print(fork(lambda: train("float32")))
+go_on.set()
+other.join()
+print(train())
+"""
+
+
+def test_a_fork_while_another_thread_compiles():
+    told = forked(cache_directory().parent, COMPILES)
+    assert told == [right("float32"), right("float64")]
+
+
+USED = """
+from concurrent.futures import ThreadPoolExecutor
+from fcbackends.kernels import threads
+threads.get_threads = lambda: 3
+threads._PRODUCTS_A_THREAD = 1
+print(train())
+trainer = fcb.Trainer(fcb.init_params((2, 3)), lr=0.01)
+trainer.run(x, t, max_steps=10)
+def go_on():
+    trainer.run(x, t, max_steps=10)
+    many = fcb.train_many(x, t, seed=[0, 1, 2], **HOW)
+    return f"{train()} {trainer.steps} {fcb.digest([r.params for r in many])}"
+told = {fork(go_on) for _ in range(3)}
+print(len(told), told == {fork(go_on)}, fork(lambda: fork(go_on)) in told, go_on() in told)
+print(threading.active_count())
+"""
+
+
+def test_forks_after_use_on_several_threads():
+    assert forked(cache_directory().parent, USED) == [right("float64"), "1 True True True", "1"]
+
+
+SHARED = """
+import warnings
+inside, go_on = threading.Event(), threading.Event()
+def look(look):
+    inside.set()
+    go_on.wait(100)
+trainer = fcb.Trainer(fcb.init_params((2, 3)), lr=0.01)
+free = fcb.Trainer(fcb.init_params((2, 3)), lr=0.01)
+before = trainer.state
+runs = threading.Thread(
+    target=lambda: trainer.run(x, t, max_steps=8, record_every=4, callback=look)
+)
+runs.start()
+inside.wait()
+for use in (
+    lambda: str(trainer.step([1.0, 2.0], [1.0, 2.0, 3.0])),
+    lambda: str(trainer.params),
+    lambda: str(trainer.run(x, t)),
+    lambda: str(setattr(trainer, "state", before)),
+):
+    print(fork(use))
+print(fork(lambda: str(free.step([0.0, 0.0], [0.0, 0.0, 3.0]))))
+go_on.set()
+runs.join()
+print(trainer.steps, fork(lambda: str(trainer.state.steps)))
+def own(look):
+    own.told = fork(lambda: str(trainer.step([1.0, 2.0], [1.0, 2.0, 3.0]) > 0))
+trainer.run(x, t, max_steps=1, callback=own)
+print(own.told)
+"""
+
+
+def test_a_trainer_that_another_thread_is_using_is_refused_in_the_child():
+    *refused, free, steps, own = forked(cache_directory().parent, SHARED)
+    assert set(refused) == {
+        "RuntimeError: this Trainer was taking steps in another thread when the process was "
+        "forked: make one here from a `state` that was read before, or fork between its steps"
+    }
+    assert (len(refused), free, steps, own) == (4, "9.0", "8 8", "True")
