@@ -2,9 +2,10 @@
 
     python -m tests.concurrency threads trainer fork --seconds 600 --seed 1
 
-Each way takes so long: threads; trainer (shared by threads); fork; cold (processes that start together on an
-empty cache folder); loky, threading (both of joblib); dask, dask-processes; web, web-fork (a server).
-A way that hangs ends with the stacks of its threads, and exit status 1, as anything wrong does.
+Each way takes so long: threads; trainer (shared by threads); fork; cold (processes that start
+together on an empty cache folder); loky, threading (both of joblib); dask, dask-processes; web,
+web-fork (a server). A way that hangs ends with the stacks of its threads, and exit status 1, as
+anything wrong does.
 """
 
 import argparse
