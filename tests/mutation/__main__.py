@@ -30,11 +30,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     chosen = parser.parse_args()
 
-    tests = os.environ["ONLY"].split() if "ONLY" in os.environ else [
-        str(path.relative_to(ROOT))
-        for path in sorted(ROOT.glob("tests/test_*.py"))
-        if "jit_off" in path.read_text()
-    ]
+    tests = (
+        os.environ["ONLY"].split()
+        if "ONLY" in os.environ
+        else [
+            str(path.relative_to(ROOT))
+            for path in sorted(ROOT.glob("tests/test_*.py"))
+            if "jit_off" in path.read_text()
+        ]
+    )
     runs = runs_of_tests(tests)
     lines = {(file, line) for _, statements in runs.values() for file, line in statements}
     counts = {room: Counter() for room in chosen.rooms}
