@@ -51,7 +51,8 @@ from fcbackends.training.looks import Look
 from fcbackends.training.many import train_many
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
-from fcbackends.training.trainer import Trainer, TrainerState
+from fcbackends.training.state import TrainerState
+from fcbackends.training.trainer import Trainer
 
 __version__ = "0.1.0"
 

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 _SHOWN_CHARACTERS = 80
 _SHOWN_ARGUMENTS = 8
 _LISTED = 50
-_MOST_CHARACTERS = 400
-"""Of what is required, and of what came."""
+_REQUIRED_CHARACTERS = 600
+_GOT_CHARACTERS = 300
+"""Of what came; all options of a command fit into what is required."""
 
 Got: TypeAlias = "str | Mapping[str, Any]"
 """What came: in words, or for each argument what it is."""
@@ -71,9 +72,9 @@ def _few(texts: list[str]) -> list[str]:
     return texts if more <= 0 else [*texts[:_SHOWN_ARGUMENTS], f"... {more} more"]
 
 
-def _part(text: str) -> str:
+def _part(text: str, most: int) -> str:
     """A part of an error text; of a long one both ends."""
-    half = _MOST_CHARACTERS // 2
+    half = most // 2
     return text if len(text) <= 2 * half else f"{text[: half - 5]} ... {text[-half:]}"
 
 
@@ -123,7 +124,8 @@ class ArgumentError(ValueError):
             between = ", "
             came = ", ".join(_few([f"`{name}` {what}" for name, what in self.got.items()]))
         names = between.join(_few(quoted))
-        return _one_line(f"{names} must {_part(self.required)}, got {_part(came)}")
+        required = _part(self.required, _REQUIRED_CHARACTERS)
+        return _one_line(f"{names} must {required}, got {_part(came, _GOT_CHARACTERS)}")
 
     def renamed(self, names: Mapping[str, str]) -> ArgumentError:
         """The same refusal, for those who know the arguments by other names."""

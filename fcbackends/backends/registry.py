@@ -196,6 +196,21 @@ def backend_for(backend: str | Backend | None, arithmetic: str | None, **named: 
     return _of_arithmetic(_load(backend, argument), backend, arithmetic, how)
 
 
+def name_of(backend: Backend) -> tuple[str, str]:
+    """The name and arithmetic by which `get_backend` gives this very backend.
+
+    Raises
+    ------
+    ArgumentTypeError
+        Where it gives another, or none.
+    """
+    known = _loaded.get(backend.name, ())
+    if not any(backend is one for one in known):
+        required = "be known by its name where a Trainer is copied or pickled"
+        raise ArgumentTypeError("backend", required, f"another one than {shown(backend.name)} is")
+    return backend.name, backend.arithmetic
+
+
 def library_backend(**named: Any) -> Backend:
     """The ordered backend of the arrays' own library, "numba" for NumPy's and for no array."""
     return _of_library(None, "arithmetic", named)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -161,11 +162,12 @@ def _read(file: IO[bytes], kind: str, form: Form) -> Table:
     if kind == "csv":
         frame, names = read_delimited(file.read(), form)
         return Table(frame, names, form=form)
-    if not file.seekable():
+    if file is sys.stdin.buffer or not file.seekable():
         file = io.BytesIO(file.read())
     if kind == "parquet":
         with _no_native_stderr():
             _refuse_large_parquet(file)
+            _refuse_fatal_parquet(file)
             frame = pl.read_parquet(file)
         return Table(frame, tuple(frame.columns), form=form)
     return _array_table(file, form)
@@ -176,6 +178,20 @@ def _refuse_large_parquet(file: IO[bytes]) -> None:
     scanned = pl.scan_parquet(file)
     rows, columns = scanned.select(pl.len()).collect().item(), len(scanned.collect_schema())
     refuse_expanded("DATA", rows, columns, file.seek(0, io.SEEK_END))
+    file.seek(0)
+
+
+_READING = "import sys, polars; polars.read_parquet(sys.argv[1:] or sys.stdin.buffer)"
+
+
+def _refuse_fatal_parquet(file: IO[bytes]) -> None:
+    """Have a process read it that may die of it: on some damaged files polars aborts."""
+    named = [] if isinstance(file, io.BytesIO) else [file.name]
+    content = None if named else file.read()
+    reading = [sys.executable, "-c", _READING, *named]
+    ended = subprocess.run(reading, input=content, capture_output=True).returncode
+    if ended < 0:
+        raise ValueError(f"damaged so that its reader ends with signal {-ended}")
     file.seek(0)
 
 

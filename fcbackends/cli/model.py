@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,7 +183,7 @@ def load(name: str) -> Model:
         width, features = _width_and_features(table, targets, saved)
         model = Model(
             saved.params,
-            None if table["names"] is None else _texts(table["names"]),
+            None if table["names"] is None else tuple(map(str, table["names"])),
             targets,
             features,
             width,
@@ -193,19 +194,41 @@ def load(name: str) -> Model:
             saved.loss,
             _classes(table),
         )
-        if model.names is not None and len(model.names) != model.width:
-            raise ValueError(f"{len(model.names)} names for {model.width} columns")
-        inputs, outputs = len(saved.params[0][0]), len(saved.params[-1][1])
-        one = model.classes and model.loss == "cross_entropy"
-        wanted = len(model.classes[0]) if model.classes and one else len(targets)
-        fit = sum(features.widths) == inputs and wanted == outputs
-        if not fit or not all(place in range(width) for place in (*targets, *features.columns)):
-            raise ValueError(f"targets {model.targets} of {model.width} columns")
-        if features.fill is not None and len(features.fill) != inputs:
-            raise ValueError(f"{len(features.fill)} values to fill {inputs} inputs in")
-        for names in (model.names, *features.categories, *(model.classes or ())):
-            _check_names(names or ())
+        _check(model)
         return model
+
+
+def _check(model: Model) -> None:
+    """ValueError where a table, its features and its targets do not go together."""
+    features, targets, classes = model.features, model.targets, model.classes
+    inputs, outputs = len(model.params[0][0]), len(model.params[-1][1])
+    if model.names is not None and len(model.names) != model.width:
+        raise ValueError(f"{len(model.names)} names for {model.width} columns")
+    for columns in (targets, features.columns):
+        known = all(column in range(model.width) for column in columns)
+        if not known or len({*columns}) < len(columns):
+            raise ValueError(f"columns {columns} of {model.width}")
+    if len(features.categories) != len(features.columns) or sum(features.widths) != inputs:
+        raise ValueError(f"{sum(features.widths)} inputs for a network of {inputs}")
+    if features.fill is not None and len(features.fill) != inputs:
+        raise ValueError(f"{len(features.fill)} values to fill {inputs} inputs in")
+    if not all(map(math.isfinite, features.fill or ())):
+        raise ValueError("values to fill in that are not finite")
+    if not {*features.booleans} <= {*features.columns}:
+        raise ValueError(f"booleans in {features.booleans}, which are no features")
+    is_choice = "cross_entropy" in model.loss
+    if is_choice != (classes is not None):
+        raise ValueError(f"a loss of {model.loss} {'without' if is_choice else 'with'} classes")
+    wanted = len(targets)
+    if classes is not None:
+        one = model.loss == "cross_entropy"
+        wanted = len(classes[0]) if one and classes else len(targets)
+        if len(classes) != len(targets) or not (one or all(len(pair) == 2 for pair in classes)):
+            raise ValueError(f"classes of {len(classes)} targets, where there are {len(targets)}")
+    if wanted != outputs or not targets:
+        raise ValueError(f"{wanted} outputs of a network of {outputs}")
+    for names in (model.names, *features.categories, *(classes or ())):
+        _check_names(names or ())
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -239,13 +262,4 @@ def _width_and_features(
 
 def _classes(table: Mapping[str, Any]) -> Classes | None:
     kept = table.get("classes")
-    return None if kept is None else tuple(map(_texts, kept))
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    """Names that a table can have: each once, of characters that a file can hold."""
-    texts = tuple(map(str, values))
-    if len(set(texts)) < len(texts):
-        raise ValueError("a name that is there twice")
-    "".join(texts).encode()
-    return texts
+    return None if kept is None else tuple(tuple(map(str, names)) for names in kept)

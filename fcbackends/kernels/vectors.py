@@ -20,7 +20,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
 from numpy.typing import NDArray
 
-from fcbackends.kernels.views import view
+from fcbackends.kernels.views import check_room, view
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -197,6 +197,8 @@ def _part_of(kind: types.Array) -> Any:
             context.cast(builder, value, number, types.intp)
             for value, number in zip(args[1:], signature.args[1:], strict=True)
         )
+        lanes = kind.dtype.lanes if isinstance(kind.dtype, Vector) else 1
+        check_room(context, builder, source, at, [count, context.get_constant(types.intp, lanes)])
         first = builder.gep(source.data, [at])
         first = builder.bitcast(first, context.get_data_type(kind.dtype).as_pointer())
         return view(context, builder, kind, first, [count])

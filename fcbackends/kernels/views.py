@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,17 @@ def view(context: Any, builder: Any, kind: types.Array, data: Any, shape: list[A
     return view._getvalue()
 
 
+def check_room(context: Any, builder: Any, source: Any, start: Any, counts: list[Any]) -> None:
+    """Where Numba checks bounds, IndexError unless so many elements stand from `start` on."""
+    if not context.enable_boundscheck:
+        return
+    size = functools.reduce(builder.mul, counts)
+    ends = builder.icmp_signed(">", builder.add(start, size), source.nitems)
+    begins = builder.icmp_signed("<", start, start.type(0))
+    with cgutils.if_unlikely(builder, builder.or_(begins, ends)):
+        context.call_conv.return_user_exc(builder, IndexError, ("view is out of bounds",))
+
+
 def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
     """A view of so many dimensions as there are numbers after the first, which says where."""
     kind = types.Array(buffer.dtype, len(numbers) - 1, "C", aligned=buffer.aligned)
@@ -45,6 +57,7 @@ def _view_at(buffer: types.Array, *numbers: types.Integer) -> Any:
             context.cast(builder, value, number, types.intp)
             for value, number in zip(args[1:], numbers, strict=True)
         )
+        check_room(context, builder, source, start, shape)
         return view(context, builder, kind, builder.gep(source.data, [start]), shape)
 
     return kind(buffer, *numbers), codegen

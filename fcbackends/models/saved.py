@@ -20,7 +20,8 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.schedules import Rate
 from fcbackends.models.scaling import Floats, Scaling
-from fcbackends.training.trainer import Trainer, TrainerState
+from fcbackends.training.state import TrainerState
+from fcbackends.training.trainer import Trainer
 
 NumpyParams: TypeAlias = "tuple[tuple[Floats, Floats], ...]"
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, LossScope
-from fcbackends.backends.registry import backend_for
+from fcbackends.backends.registry import backend_for, name_of
 from fcbackends.checks import data, options, targets
-from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, shown
+from fcbackends.errors import DivergenceError
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params, State
@@ -26,31 +26,15 @@ from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import deadline_of, ended, looks_at, run_loop
+from fcbackends.training.state import TrainerState, fitting
 from fcbackends.training.validation import apart
-
-
-class TrainerState(NamedTuple):
-    """All that steps change: what a Trainer needs to go on from there, to the bit.
-
-    Attributes
-    ----------
-    params : tuple of (w, b)
-        The parameters.
-    slots : tuple of tuple of (w, b)
-        What the optimizer keeps beside the parameters.
-    steps : int
-        How many steps have been taken.
-    """
-
-    params: Params
-    slots: tuple[Params, ...]
-    steps: int
 
 
 class Trainer:
     """A network under training, held open: for data that arrives in pieces, and to go on later.
 
-    Threads may share one: their steps and runs are taken one after another.
+    Threads may share one: their steps and runs are taken one after another. Copies of one, and what
+    was pickled, go on by themselves, on the backend of that name.
 
     Parameters
     ----------
@@ -130,17 +114,16 @@ class Trainer:
         self._dtype = arrays.dtype_of(network[0][0])
         rate = options.rate(lr, self._dtype)
         activation = options.activation(activation, len(network) - 1)
-        optimizer = options.optimizer(optimizer)
         loss = options.choice("loss", loss, LOSSES)
         clip_norm = options.clip_norm(clip_norm, self._dtype)
-        self._method = Method(rate, activation, loss, optimizer, clip_norm=clip_norm)
+        how = options.optimizer(optimizer)
+        self._method = Method(rate, activation, loss, how, clip_norm=clip_norm)
         self._steps = 0
         self._sizes = network[0][0].shape[0], network[-1][0].shape[1]
         self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
-        takes_numpy = chosen.owns(np.empty(0))
-        of_any_number = takes_numpy and not LOSSES[loss].probabilities
+        of_any_number = chosen.owns(np.empty(0)) and not LOSSES[loss].probabilities
         self._plain = np.dtype(self._dtype) if of_any_number else None
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
@@ -215,33 +198,14 @@ class Trainer:
 
     @state.setter
     def state(self, state: TrainerState) -> None:
-        if not isinstance(state, TrainerState):
-            raise ArgumentTypeError("state", "be a `TrainerState`", shown(state))
-        steps = options.integer("state.steps", state.steps, 0)
         with self._lock:
-            now = self._loop.state
-            params, *slots = (self._alike(pairs, now.params) for pairs in (state[0], *state[1]))
-            if len(slots) != len(now.slots):
-                required = f"be {len(now.slots)}, as {self.optimizer} keeps beside the parameters"
-                raise ArgumentError("state.slots", required, f"{len(slots)}")
-            data.finite(params)
-            self._loop.state, self._steps = State(params, tuple(slots)), steps
+            given = self._loop.state, self.optimizer, self._backend, self._own
+            self._loop.state, self._steps = fitting(state, *given)
 
-    def _alike(self, pairs: Params, now: Params) -> Params:
-        """Parameters, or what stands beside them, in arrays of the backend's."""
-
-        def brought(array: Any) -> Any:
-            foreign = arrays.is_foreign(array) and not self._backend.owns(array)
-            return arrays.as_numpy(array) if foreign else array
-
-        own = tuple((brought(w), brought(b)) for w, b in pairs)
-        made = self._own(own)
-        came, wanted = (
-            [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params] for params in (made, now)
-        )
-        if came != wanted:
-            raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
-        return made
+    def __reduce__(self) -> tuple[Any, ...]:
+        with self._lock:
+            finite, state = self._loop.last_finite.params, self.state
+            return _again, (name_of(self._backend), self._method, finite, state)
 
     def _own(self, params: Params) -> Params:
         return data.params(self._backend, params, self._dtype, beside={"params": self._like})
@@ -324,9 +288,7 @@ class Trainer:
     def _with_weights(self, t: Array, sample_weight: Any) -> Array:
         if sample_weight is None:
             sample_weight = np.ones(t.shape[0], self._dtype)
-        elif t.shape[0] == 1 and np.ndim(sample_weight) == 0:
-            sample_weight = [sample_weight]
-        return targets.weighted(self._backend, t, sample_weight)
+        return targets.weighted(self._backend, t, sample_weight, of_one=True)
 
     def run(
         self,
@@ -425,5 +387,17 @@ class Trainer:
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            arithmetic = self._backend.arithmetic
-            return ended(outcome, arithmetic, self._method, plan, first, interrupted, returns)
+            rest = self._method, plan, first, interrupted, returns
+            return ended(outcome, self._backend.arithmetic, *rest)
+
+
+def _again(name: tuple[str, str], method: Method, finite: Params, state: TrainerState) -> Trainer:
+    """The Trainer that was copied, pickled, or sent to another process."""
+    how = method._asdict()
+    weighted = how.pop("weighted")
+    trainer = Trainer(finite, backend=name[0], arithmetic=name[1], **how)
+    if weighted:
+        trainer._take_weights()
+    # Its last step may have left parameters that are not finite.
+    trainer._loop.state, trainer._steps = State(state.params, state.slots), state.steps
+    return trainer

@@ -45,8 +45,9 @@ CASES = {
     "compare a b --interleave=yes": "`--interleave` must come without a value, got one",
     "warmup --dtype": "`--dtype` must come with a value, got none",
     "warmup --dtype float16": "`--dtype` must be one of 'float64', 'float32', got 'float16'",
-    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --arithmetic, --help, "
-    "got '--size'",
+    "warmup --size 2-3": "`OPTION` must be one of --dtype, --sizes, --arithmetic, "
+    "--activation, --loss, --optimizer, --momentum, --nesterov, --weight-decay, --schedule, "
+    "--help, got '--size'",
     "warmup --sizes 2": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
     "or 8-16-1, got '2'",
     "warmup --sizes 2-0": "`--sizes` must be two or more whole numbers of at least 1, such as 2-3 "
@@ -252,7 +253,7 @@ CASES = {
     "predict misnamed.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'misnamed.safetensors': 2 "
     "names for 3 columns",
     "predict mistargeted.safetensors ok.csv": f"`MODEL` {FOREIGN}, got "
-    "'mistargeted.safetensors': targets (7,) of 3 columns",
+    "'mistargeted.safetensors': columns (7,) of 3",
     "predict misscaled.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'misscaled.safetensors': "
     "(1,) scales for 2 columns",
     "predict numbers.safetensors ok.csv": f"`MODEL` {FOREIGN}, got 'numbers.safetensors': ",

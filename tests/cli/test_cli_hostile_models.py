@@ -79,7 +79,7 @@ def kept(command):
     return line
 
 
-def assert_a_result_or_one_line(ran):
+def assert_a_result_or_one_line(ran, *, may_hold_nan=False):
     assert ran.status in (0, 2), ran
     if ran.status == 2:
         assert ran.out == ""
@@ -89,7 +89,7 @@ def assert_a_result_or_one_line(ran):
         assert len(ran.err) < 1000
     else:
         assert ran.err == ""
-        assert "nan" not in ran.out.lower()
+        assert may_hold_nan or "nan" not in ran.out.lower()
 
 
 @pytest.mark.parametrize("name", ["classes", "numbers"])
@@ -101,7 +101,8 @@ def test_models_with_anything_in_them(command, kept, name, options):
     for new, arrays in changed(about, tensors, random.Random(1)):
         tensor_files.write(Path("m"), "fcbackends", new, arrays)
         ran = command(f"predict m d.csv {options}")
-        assert_a_result_or_one_line(ran)
+        # A class may be called so.
+        assert_a_result_or_one_line(ran, may_hold_nan=name == "classes")
         statuses.append(ran.status)
     assert len(statuses) > 300
     assert statuses.count(2) > len(statuses) / 2
