@@ -71,7 +71,9 @@ def training(sizes: tuple[int, ...], batch: int, dtype: str) -> Callable[..., An
     rng = np.random.default_rng(0)
     x, t = (rng.standard_normal((batch, count)).astype(dtype) for count in (sizes[0], sizes[-1]))
     params = fcb.init_params(sizes, dtype=dtype)
-    how = dict(params=params, lr=1e-6, batch_size=batch, dtype=dtype, backend="numba")
+    how: dict[str, Any] = dict(
+        params=params, lr=1e-6, batch_size=batch, dtype=dtype, backend="numba"
+    )
     return functools.partial(fcb.train, x, t, **how, progress=False)
 
 

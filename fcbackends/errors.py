@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 _SHOWN_CHARACTERS = 80
 _SHOWN_ARGUMENTS = 8
 _LISTED = 50
-_REQUIRED_CHARACTERS = 600
+_REQUIRED_CHARACTERS = 700
 _GOT_CHARACTERS = 300
 """Of what came; all options of a command fit into what is required."""
 
