@@ -30,6 +30,8 @@ class LastFinite(NamedTuple):
         for some steps. Looking at each update would slow every run; since the draws are a pure
         function of the step, the steps after this one are instead taken again, in halves.
         """
+        if last == self.step:
+            return self
         now = LastFinite(last, loop.state)
         if _is_finite(now.state):
             return now

@@ -233,7 +233,10 @@ def train(
 
     runs = opened(checkpoint, checkpoint_every, resume, 1, asked, problem.own)
     kept = runs.keeper(0), runs.begun[0]
-    outcome, interrupted = run_loop(loop, x, t, plan, 0, max_steps, deadline, shown, looks, *kept)
+    breaks_off = not (returns or kept[0])
+    outcome, interrupted = run_loop(
+        loop, x, t, plan, 0, max_steps, deadline, shown, looks, *kept, breaks_off=breaks_off
+    )
     if outcome.diverged_at is not None:
         data.finite_data(x, t)
     arithmetic = problem.backend.arithmetic
@@ -269,8 +272,13 @@ def run_loop(
     looks: Looks | None,
     keeper: Keeper | None = None,
     begun: Standing | None = None,
+    *,
+    breaks_off: bool = False,
 ) -> tuple[Outcome, bool]:
-    """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came."""
+    """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came.
+
+    KeyboardInterrupt, where that `breaks_off` the run.
+    """
     warn_if_disturbed()
     # What has to be compiled is compiled before Ctrl-C is held back.
     loop.prepare(x, t, plan, stop - first)
@@ -287,7 +295,7 @@ def run_loop(
             plan,
             first,
             stop,
-            ending=ending(interrupted, deadline),
+            ending=ending(interrupted, deadline, breaks_off),
             advanced=advanced,
             looks=looks,
             keeper=keeper,
