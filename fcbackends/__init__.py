@@ -7,6 +7,8 @@ comparison. The contract that all of them keep: docs/contract.md of the source d
 
 import sys
 
+from fcbackends import _program as _program
+
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     # Numba calls its support experimental, and nothing here was held against the contract there.
     raise ImportError(
@@ -14,7 +16,6 @@ if not getattr(sys, "_is_gil_enabled", lambda: True)():
         "`python -X gil=1`"
     )
 
-from fcbackends import _program as _program
 from fcbackends.agreement import Agreement, compare, digest
 from fcbackends.api.layers import fc_backward, fc_forward, relu, relu_backward
 from fcbackends.api.losses import (

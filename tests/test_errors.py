@@ -70,6 +70,7 @@ HOLD = "must hold float64, float32 or integer values, got dtype"
 STEPS = "must be an integer of at least 1, got"
 RATE = "`lr` must be a finite number > 0 in float64, got"
 TOL = "`tol` must be None or a finite number >= 0, got"
+LIMIT = "`time_limit` must be None or a finite number of seconds > 0, got"
 SEED = f"`seed` must be an integer from 0 to {2**64 - 1}, got"
 SAMPLE = "for one sample or (N, 3), got"
 PAIRS = "`params` must be a non-empty sequence of (w, b) pairs, got"
@@ -257,6 +258,8 @@ NUMBERS = [
         *number_cases(call, "record_every", f"`record_every` {STEPS}", [0.5, "all"], Type),
         *number_cases(call, "tol", TOL, [float("nan"), float("inf"), -1e-20]),
         *number_cases(call, "tol", TOL, ["1e-20", 1j], Type),
+        *number_cases(call, "time_limit", LIMIT, [0, -1, float("nan"), float("inf")]),
+        *number_cases(call, "time_limit", LIMIT, ["9", "9s", 1j], Type),
         *number_cases(call, "seed", SEED, [-1, 2**64]),
         *number_cases(call, "seed", SEED, [None, 0.5, "7"], Type),
     ]),

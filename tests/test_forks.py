@@ -20,7 +20,7 @@ import os, signal, threading, warnings
 import numpy as np
 import fcbackends as fcb
 from tests.cases import linear_data
-from tests.test_forks import HOW
+from tests.test_forks import HOW, stepped
 
 warnings.simplefilter("ignore", DeprecationWarning)  # Python's own, of forks beside threads
 x, t = linear_data(50)
@@ -54,6 +54,15 @@ def forked(cache, code):
     return out.splitlines()
 
 
+def stepped(dtype, backend="numba"):
+    """A trainer's first steps, which have a kernel of their own."""
+    x, t = (array[:5].astype(dtype) for array in linear_data(50))
+    trainer = fcb.Trainer(fcb.init_params((2, 3), dtype=dtype), lr=0.001, backend=backend)
+    for sample in zip(x, t, strict=True):
+        trainer.step(*sample)
+    return fcb.digest(trainer.params)
+
+
 def right(dtype):
     x, t = linear_data(50)
     return fcb.digest(fcb.train(x, t, dtype=dtype, **HOW, backend="numpy").params)
@@ -73,20 +82,22 @@ class Slow:
 
 from fcbackends.kernels import jit
 jit._no_garbage_collected = Slow
-other = threading.Thread(target=train)
+other = threading.Thread(target={work}, args=["float64"])
 other.start()
 held.wait()
 jit._no_garbage_collected = __import__("contextlib").nullcontext
-print(fork(lambda: train("float32")))
+print(fork(lambda: {work}("float32")))
 go_on.set()
 other.join()
-print(train())
+print({work}("float64"))
 """
 
 
-def test_a_fork_while_another_thread_compiles():
-    told = forked(cache_directory().parent, COMPILES)
-    assert told == [right("float32"), right("float64")]
+@pytest.mark.parametrize("work", ["train", "stepped"])
+def test_a_fork_while_another_thread_compiles(work):
+    told = forked(cache_directory().parent, COMPILES.replace("{work}", work))
+    results = {"train": right, "stepped": lambda dtype: stepped(dtype, "numpy")}
+    assert told == [results[work](dtype) for dtype in ("float32", "float64")]
 
 
 USED = """

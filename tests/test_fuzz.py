@@ -20,14 +20,20 @@ CASES = 20_000
 RECORDS = {
     "CONTRACT_VERSION", "Agreement", "ArgumentError", "ArgumentTypeError", "Arithmetic", "Backend",
     "Conformance", "DivergenceError", "FCGradients", "History", "Look", "LossAndGradient",
-    "SavedModel", "StepLoop", "StepResult", "TrainResult", "TrainerState",
+    "StepLoop", "StepResult", "TrainResult", "TrainerState",
 }  # fmt: skip
 """What is returned, raised, or made by authors of backends."""
 
-ELSEWHERE = {"list_backends", "load", "namespace_backends", "save"}
+ELSEWHERE = {"list_backends", "load", "namespace_backends"}
 """Without arguments, on files, or for libraries."""
 
-NAMES = {"Trainer": "trainer_run", "Scaling": "scaling", "SGD": "sgd", "Adam": "adam"}
+NAMES = {
+    "Trainer": "trainer_run",
+    "Scaling": "scaling",
+    "SGD": "sgd",
+    "Adam": "adam",
+    "SavedModel": "saved",
+}
 
 
 def found(cases, seed=0, functions=None):

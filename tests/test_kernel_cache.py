@@ -105,12 +105,8 @@ def test_another_version_of_the_kernels_is_another_build(filled, tmp_path):
     assert len(files(cache)) == 4
 
 
-def one_bit(content, other):
-    return content[:40] + bytes([content[40] ^ 1]) + content[41:]
-
-
 SPOILED = {
-    "one bit": one_bit,
+    "one bit": lambda content, other: content[:40] + bytes([content[40] ^ 1]) + content[41:],
     "empty": lambda content, other: b"",
     "cut": lambda content, other: content[:-1],
     "stump": lambda content, other: content[:7],

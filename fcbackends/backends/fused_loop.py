@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -246,12 +245,18 @@ class FusedLoop:
             layout.link(self._layout, self._network)
             self._is_linked = True
 
-    @functools.cached_property
-    def _take_step(self) -> Callable[..., float]:
+    def _take_step(self, *arguments: Any) -> float:
+        """Take a step, the first: the kernel comes in this method's place.
+
+        A cached property has a lock until Python 3.11; a process that was forked while another
+        thread held it waited for ever.
+        """
         self._link()
         # It finds its constants written.
         rule = self._form.rule._replace(scheduled=False)
-        return entry(training.single_step(rule)(*self._names))
+        take_step = entry(training.single_step(rule)(*self._names))
+        self._take_step = take_step  # type: ignore[method-assign]
+        return take_step(*arguments)
 
     def _work_together(self, rows: int, products: int, *, at_last: bool = False) -> int:
         """Have what general kernels need for so many rows; returns how many threads."""

@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _run(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # What its encoding lacks is shown in ASCII, as on stderr.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         interruption.begin()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # What its encoding lacks is shown in ASCII, as on stderr.
+            sys.stdout.reconfigure(errors="backslashreplace")
         status = _run(sys.argv[1:])
         interruption.end()
     except KeyboardInterrupt:

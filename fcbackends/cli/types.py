@@ -42,6 +42,13 @@ class Parsed(click.ParamType[Any]):
         raise ArgumentError(param.opts[0] if param else self.name, self._required, shown(value))
 
 
+_SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _unit(time: str) -> str:
+    return time[-1:] if time[-1:] in _SECONDS_IN else ""
+
+
 def choice(*choices: str) -> click.ParamType[Any]:
     """One of these words."""
     return Parsed("|".join(choices), one_of(choices), str, choices.__contains__)
@@ -64,6 +71,12 @@ PERCENT = Parsed(
     "be a percentage such as 10%",
     lambda text: float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan,
     lambda share: 0 <= share < math.inf,
+)
+DURATION = Parsed(
+    "DURATION",
+    "be a finite time > 0 in seconds, or with its unit, such as 90, 90s, 10m or 2h",
+    lambda text: float(text.removesuffix(_unit(text))) * _SECONDS_IN[_unit(text)],
+    lambda seconds: 0 < seconds < math.inf,
 )
 SHAPE = Parsed(
     "SIZES",

@@ -72,7 +72,7 @@ def fitting(
             raise ArgumentError("state", f"hold layers {wanted}", f"{came}")
         return made
 
-    params, *slots = map(alike, (state.params, *state.slots))
+    params, *slots = map(alike, (state.params, *given))
     if len(slots) != len(now.slots):
         required = f"be {len(now.slots)}, as {optimizer} keeps beside the parameters"
         raise ArgumentError("state.slots", required, f"{len(slots)}")

@@ -346,6 +346,24 @@ def scaling(d):
     return dict(mean=mean, scale=scale, apply=d.x(), undo=d.x())
 
 
+def saved(d):
+    """A saved network, put to use: what it holds is taken as it is."""
+    scaled = {}
+    if d.rng.random() < 0.5:
+        scaled["inputs"] = fcb.Scaling(np.ones(d.inputs), np.full(d.inputs, 0.5))
+        scaled["outputs"] = fcb.Scaling(np.ones(d.outputs), np.full(d.outputs, 1e300))
+    params = fcb.init_params((d.inputs, *d.hidden, d.outputs), dtype=d.dtype)
+    network = fcb.SavedModel(params, loss=d.loss, **scaled)
+    return dict(network=network, use=d.rng.choice(("predict", "predict_proba")), x=d.x(), **d.how())
+
+
+def save(d):
+    made = dict(model=d.params(), activation=d.activation(), loss=d.loss)
+    if d.rng.random() < 0.3:
+        made["inputs"] = fcb.Scaling(np.ones(d.inputs), np.ones(d.inputs))
+    return made
+
+
 def sgd(d):
     rng = d.rng
     return dict(
@@ -390,7 +408,7 @@ FUNCTIONS = (
     *(train, train, train_many, trainer_steps, trainer_steps, trainer_run, trainer_run),
     *(trainer_state, init_params, sample_indices),
     *(compare, digest, scaling_fit, scaling, sgd, adam, rate, get_backend, use_backend),
-    register_backend,
+    *(register_backend, saved, save),
 )
 
 
@@ -409,7 +427,7 @@ def _spoil(rng, arguments):
     """Put something else in the place of an argument, or of a part of one."""
     name = rng.choice([*arguments]) if arguments else "backend"
     value = arguments.get(name)
-    if name == "kind":
+    if name in ("kind", "network", "use"):
         return
     if isinstance(value, dict):
         _spoil(rng, value)

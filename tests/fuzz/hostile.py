@@ -120,14 +120,15 @@ def _read_only(rng, a):
 
 
 @functools.cache
-def _folder():
+def files():
+    """A folder for what is mapped or written."""
     return tempfile.TemporaryDirectory(prefix="fuzz")
 
 
 def _mapped(rng, a):
     if a.size == 0:
         return a
-    path = pathlib.Path(_folder().name, "mapped.npy")
+    path = pathlib.Path(files().name, "mapped.npy")
     np.save(path, a)
     return np.load(path, mmap_mode="r")
 

@@ -1,6 +1,7 @@
 """One case: a call, what is right about it, and what is found wrong."""
 
 import functools
+import pathlib
 import random
 import warnings
 
@@ -9,7 +10,7 @@ import numpy as np
 import fcbackends as fcb
 from fcbackends.backends import registry
 from tests.fuzz import calls, commands
-from tests.fuzz.hostile import Trouble
+from tests.fuzz.hostile import Trouble, files
 
 MOST_CHARACTERS = 1000
 
@@ -214,6 +215,13 @@ def _used(backend=None, arithmetic=None):
         return made.name, fcb.get_backend().name
 
 
+def _written(**model):
+    path = pathlib.Path(files().name, "out.safetensors")
+    fcb.save(path, **model)
+    found = fcb.load(path)
+    return found.params, found.activation, found.loss
+
+
 def _registered(name, loader):
     before = list(registry._loaders)
     try:
@@ -236,10 +244,12 @@ FUNCTIONS = {
     "get_backend": _named,
     "use_backend": _used,
     "register_backend": _registered,
+    "saved": lambda network, use, **how: getattr(network, use)(**how),
+    "save": _written,
 }
 
 WITHOUT_BACKEND = {
     *("relu", "relu_backward", "init_params", "sample_indices", "compare", "digest"),
     *("scaling_fit", "scaling", "sgd", "adam", "rate", "get_backend", "use_backend"),
-    "register_backend",
+    *("register_backend", "save"),
 }
