@@ -1,18 +1,23 @@
 """Forks of a process whose other threads are at work: what they hold is held for ever in the child.
 
-So a fork waits while one loads a backend; a Trainer that one is using is refused in the child.
+So a fork waits while one loads a backend, or compiles; a Trainer that one is using is refused in
+the child.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 _open = threading.Condition()
+_closed = contextlib.ExitStack()
+"""The locks that a fork holds: in the child they are open again."""
+
 _works = 0
 _of_thread = threading.local()
 
@@ -38,9 +43,20 @@ def held_off() -> Iterator[None]:
             _open.notify_all()
 
 
+def _locks_of_compilers() -> list[Any]:
+    """Numba's lock, and the one that llvmlite takes for each call, where they are imported."""
+    numbas = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+    library = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    locks = numbas, getattr(library, "_lock", None)
+    return [lock for lock in locks if lock is not None]
+
+
 def _close() -> None:
-    _open.acquire()
+    _closed.enter_context(_open)
+    # Before the compilers' locks: to load a backend may be to compile.
     _open.wait_for(lambda: _works == getattr(_of_thread, "works", 0))
+    for lock in _locks_of_compilers():
+        _closed.enter_context(lock)
 
 
 class _Broken:
@@ -68,7 +84,7 @@ def refuse_in_children(trainer: Any) -> None:
 
 
 def _look_at_locks() -> None:
-    _open.release()
+    _closed.close()
     for trainer in list(_guarded):
         if trainer._lock.acquire(blocking=False):
             trainer._lock.release()
@@ -77,4 +93,4 @@ def _look_at_locks() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close, after_in_parent=_open.release, after_in_child=_look_at_locks)
+    os.register_at_fork(before=_close, after_in_parent=_closed.close, after_in_child=_look_at_locks)

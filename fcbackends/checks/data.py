@@ -55,7 +55,7 @@ def together(
         if kind == target and native and backend.owns(array):
             return array
         # What becomes infinite is refused, or shows in the result.
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             return arrays.on_device(backend.asarray(array, target), device)
 
     return [cast(array, kinds[name]) for name, array in brought.items()]
