@@ -279,7 +279,7 @@ def run_loop(
 
     KeyboardInterrupt, where that `breaks_off` the run.
     """
-    warn_if_disturbed()
+    warn_if_disturbed(3)
     # What has to be compiled is compiled before Ctrl-C is held back.
     loop.prepare(x, t, plan, stop - first)
     if looks:
