@@ -315,6 +315,15 @@ def test_names_with_line_breaks_stay_in_one_line(command, tmp_path):
         assert ran.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("line", ["report {}", "train {}.csv", "train ok.csv --target {}", "{}"])
+def test_long_words_are_cut(command, line):
+    Path("ok.csv").write_text(CSV["ok"])
+    ran = command(line.format("x" * 9000))
+    assert ran.status in (1, 2)
+    assert ran.err.startswith("fcbackends: ")
+    assert (ran.out, ran.err.count("\n"), len(ran.err) < 1000) == ("", 1, True)
+
+
 def test_without_permission(command, tmp_path):
     (tmp_path / "ok.csv").write_text(CSV["ok"])
     (tmp_path / "shut").mkdir(mode=0o500)
