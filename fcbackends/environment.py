@@ -32,11 +32,11 @@ def disturbance() -> str:
     return ""
 
 
-def warn_if_disturbed() -> None:
-    """Say so where this thread's floating-point environment is not the contract's."""
+def warn_if_disturbed(stacklevel: int) -> None:
+    """Say so, of the caller so far up, where this thread's environment is not the contract's."""
     if found := disturbance():
         warnings.warn(
             f"{found}: results may have other bits than elsewhere",
             FloatingPointWarning,
-            stacklevel=4,
+            stacklevel=stacklevel + 1,
         )

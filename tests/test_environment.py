@@ -168,6 +168,21 @@ def test_numpys_error_state_and_warnings_as_errors_change_nothing(backend, dtype
     assert_same_bits(got, want)
 
 
+@needs_jit
+def test_numbers_that_underflow_where_they_are_brought_change_nothing():
+    tiny = [[1e-300], [1.0]]
+    how = dict(lr=0.1, dtype="float32", max_steps=9)
+    calls = [
+        lambda: fcb.train(tiny, tiny, **how).params,
+        lambda: fcb.train(tiny, tiny, sample_weight=[1e-300, 1.0], **how).params,
+        lambda: fcb.train(tiny, tiny, optimizer=fcb.SGD(weight_decay=1e-50), **how).params,
+    ]
+    want = [call() for call in calls]
+    with np.errstate(all="raise"):
+        got = [call() for call in calls]
+    assert_same_bits(got, want)
+
+
 # --- what is left as it is -----------------------------------------------------------------------
 
 LEFT = """

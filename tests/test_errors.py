@@ -219,6 +219,8 @@ NETWORKS = [
      "`params` must be finite, got NaN or infinity among them"),
     (lambda: trainer(params=((np.ones((0, 2)), np.ones(2)),)), Plain,
      "`params[0].w` must be not empty, got shape (0, 2)"),
+    (lambda: train(params=replaced(1, b=np.full(2, np.nan))), Plain,
+     "`params` must be finite, got NaN or infinity among them"),
     (lambda: train(params=PARAMS, hidden=(5,)), Plain,
      "`hidden` must be left out, or the sizes (4,) of `params`, got (5,)"),
 ]  # fmt: skip
@@ -307,6 +309,12 @@ def test_what_is_refused_is_told_in_one_line(call, kind, text):
     assert type(caught.value) is kind
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, TypeError) == (kind is Type)
+
+
+@pytest.mark.parametrize("network", [((W, B, B), PARAMS[1]), ((W,), PARAMS[1])])
+def test_layers_are_pairs_where_all_arrays_are_ready_too(network):
+    with pytest.raises(fcb.ArgumentError, match=r"^`params` must be a non-empty sequence of \(w"):
+        sgd_step(params=network)
 
 
 def test_draws_beyond_the_generators_range_name_the_arguments_given():

@@ -16,7 +16,7 @@ pytestmark = [
 
 HOW = dict(lr=0.001, batch_size=4, max_steps=50)
 FORKS = """
-import os, signal, threading, warnings
+import os, signal, threading, time, warnings
 import numpy as np
 import fcbackends as fcb
 from tests.cases import linear_data
@@ -91,6 +91,39 @@ go_on.set()
 other.join()
 print({work}("float64"))
 """
+
+
+LOADS = """
+from fcbackends.backends import registry
+
+begun = threading.Event()
+load = registry._loaders["numba"]
+def slowly():
+    begun.set()
+    time.sleep(0.5)
+    return load()
+registry._loaders["numba"] = slowly
+other = threading.Thread(target=train)
+other.start()
+begun.wait()
+print(fork(lambda: " ".join(registry._loaded)), train() == fork(train))
+other.join()
+"""
+
+
+def test_a_fork_while_another_thread_loads_a_backend():
+    assert forked(cache_directory().parent, LOADS) == ["numba True"]
+
+
+WITHIN = """
+from fcbackends import forks
+with forks.held_off(), forks.held_off():
+    print(fork(train) == train())
+"""
+
+
+def test_a_fork_from_within_a_load_does_not_wait_for_itself():
+    assert forked(cache_directory().parent, WITHIN) == ["True"]
 
 
 @pytest.mark.parametrize("work", ["train", "stepped"])

@@ -18,7 +18,7 @@ def made(scale=2):
         """Text."""
         if x < low or not x:
             return None
-        return max(x * scale, 1)
+        return pow(x * scale, 1)
     return inner
 '''
 CHANGES = {
@@ -28,11 +28,11 @@ CHANGES = {
         "`x < low` -> `x <= low`",
         "`x < low or not x` -> `x < low or x`",
     ],
-    "return max": [
-        "`return max(x * scale, 1)` -> `return None`",
-        "`max(x * scale, 1)` -> `max(1, x * scale)`",
+    "return pow": [
+        "`return pow(x * scale, 1)` -> `return None`",
+        "`pow(x * scale, 1)` -> `pow(1, x * scale)`",
         "`x * scale` -> `x + scale`",
-        "`max(x * scale, 1)` -> `max(x * scale, 2)`",
+        "`pow(x * scale, 1)` -> `pow(x * scale, 2)`",
     ],
     "return inner": ["`return inner` -> `return None`"],
 }
@@ -64,6 +64,6 @@ def test_a_closure_that_is_there_already_takes_the_change(file):
         results[mutant.change] = there(3)
         there.__code__ = before
     assert results["`x * scale` -> `x + scale`"] == 5
-    assert results["`return max(x * scale, 1)` -> `return None`"] is None
+    assert results["`return pow(x * scale, 1)` -> `return None`"] is None
     assert results["`x < low or not x` -> `x < low or x`"] is None
     assert results["`x < low` -> `x <= low`"] == there(3) == 6

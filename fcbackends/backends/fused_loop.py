@@ -146,7 +146,7 @@ class FusedLoop:
     def _write_constants(self, step: int) -> None:
         """Put those of this step where kernels read them, unless they are there: all of SGD are."""
         constants = self._constants_of(step)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             self._constants()[: len(constants)] = constants
 
     def _write(self, params: Params) -> None:

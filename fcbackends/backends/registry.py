@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fcbackends import arrays
+from fcbackends import arrays, forks
 from fcbackends.backends.array_api import namespace_backends
 from fcbackends.backends.backend import Backend
 from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
@@ -319,7 +319,8 @@ def _load(name: str, argument: str) -> tuple[Backend, ...]:
         raise ArgumentError(
             argument, "be a backend whose library is installed", f"{name!r}, {state}"
         )
-    result = loader()
+    with forks.held_off():
+        result = loader()
     backends = tuple(result) if isinstance(result, Sequence) else (result,)
     if not backends or not all(isinstance(backend, Backend) for backend in backends):
         raise ArgumentTypeError(

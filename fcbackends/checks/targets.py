@@ -121,7 +121,7 @@ def suit(t: Array, loss: str, name: str = "t") -> None:
     """Check the values of rows of targets, for the losses that are not for all numbers."""
     if loss == "cross_entropy":
         xp = arrays.namespace_of(t)
-        with np.errstate(invalid="ignore", over="ignore"):
+        with np.errstate(all="ignore"):
             off = xp.abs(xp.sum(t, axis=1) - 1)
         if not bool(xp.all((t >= 0) & (off[:, None] <= _MOST_OFF))):
             required = "be class indices, integers (N,), or probabilities whose rows sum to 1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from fcbackends.conformance import Verdict, verify
 from fcbackends.conformance.campaign import MOST_CASES
 from fcbackends.errors import shown
 from fcbackends.files import writable, write
+from fcbackends.kernels.cpus import usable_cpus
 from fcbackends.report.terminal import print_table
 
 _HEADER = (
@@ -40,7 +40,7 @@ def verify_backends(
         if case >= MOST_CASES:
             raise fcb.ArgumentError("--case", "be below 2**63", shown(case))
     if processes is None:
-        processes = min(os.cpu_count() or 1, 1 + cases // _CASES_WORTH_A_PROCESS)
+        processes = min(usable_cpus(), 1 + cases // _CASES_WORTH_A_PROCESS)
     if not names:
         names = [name for name, state in fcb.list_backends().items() if state == "available"]
     for name in names:

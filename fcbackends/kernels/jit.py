@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
-from llvmlite import binding
 from numba import njit, typeof, types
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
@@ -111,29 +109,6 @@ def _imported_once() -> contextlib.AbstractContextManager[None]:
     from fcbackends.kernels import lowering
 
     return lowering.imported_once()
-
-
-def _fork_without_compiling() -> None:
-    """A process that is forked while another thread compiles would wait for that thread for ever.
-
-    So a fork waits until nothing is compiled, and the new process finds Numba's lock open, and the
-    one that llvmlite takes for each call.
-    """
-    if hasattr(os, "register_at_fork"):
-        lock_of_llvm = getattr(binding.ffi.lib, "_lock", contextlib.nullcontext())
-
-        def close() -> None:
-            global_compiler_lock.acquire()
-            lock_of_llvm.__enter__()
-
-        def open_again() -> None:
-            lock_of_llvm.__exit__(None, None, None)
-            global_compiler_lock.release()
-
-        os.register_at_fork(before=close, after_in_parent=open_again, after_in_child=open_again)
-
-
-_fork_without_compiling()
 
 
 @contextlib.contextmanager

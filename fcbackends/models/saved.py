@@ -124,7 +124,7 @@ class SavedModel:
         backend: str | Backend | None,
         arithmetic: str | None,
     ) -> Array:
-        with np.errstate(all="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             (values,) = data.together(library_backend(x=x), self._dtype, x=x)
             data.is_one_sample("x", values, columns=len(self.params[0][0]))
             if self.inputs:

@@ -212,7 +212,7 @@ def train_many(
             )
         return result_of(outcome, chosen.arithmetic, task.method, task.plan, 0)
 
-    warn_if_disturbed()
+    warn_if_disturbed(2)
     # What has to be compiled is compiled once, for all, and before Ctrl-C is held back.
     forms = {task.method.form: task for task in tasks}
     for task in forms.values():

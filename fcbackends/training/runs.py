@@ -271,7 +271,7 @@ def run_loop(
     begun: Standing | None = None,
 ) -> tuple[Outcome, bool]:
     """Take the steps `first` + 1 to `stop`, or fewer; how they ended, and whether Ctrl-C came."""
-    warn_if_disturbed()
+    warn_if_disturbed(3)
     # What has to be compiled is compiled before Ctrl-C is held back.
     loop.prepare(x, t, plan, stop - first)
     if looks:

@@ -14,6 +14,7 @@ from fcbackends.backends.loop import Loop, LossScope
 from fcbackends.backends.registry import backend_for, name_of
 from fcbackends.checks import data, options, targets
 from fcbackends.errors import DivergenceError
+from fcbackends.forks import refuse_in_children
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method, Params, State
@@ -21,7 +22,6 @@ from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate, rate_at
 from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
-from fcbackends.training.forks import refuse_in_children
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM as real signals, at random moments of the program's life."""
 
+import itertools
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
+from tests.cases import quick_first
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
@@ -78,22 +80,22 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("signum", ENDS, ids=["Ctrl-C", "SIGTERM"])
-@pytest.mark.parametrize("way", ["script", "module"])
-@pytest.mark.parametrize("line", LINES)
-def test_a_signal_ends_the_program_in_a_word(program, tmp_path, way, line, signum):
+MOMENTS = [*itertools.product(LINES[::-1], ["script", "module"], ENDS)]
+
+
+@pytest.mark.parametrize(("line", "way", "signum"), quick_first(MOMENTS, 4))
+def test_a_signal_ends_the_program_in_a_word(program, tmp_path, line, way, signum):
     np.save(tmp_path / "table.npy", np.random.default_rng(0).normal(size=(200, 6)))
-    moments = random.Random(f"{way} {line} {signum}")
-    for _ in range(3):
-        process = program(way, line)
-        time.sleep(moments.uniform(0, 1))  # before its end or after, each end is as good
-        process.send_signal(signum)
-        out, err = process.communicate(timeout=HANGS)
-        ended = process.returncode, said(err)
-        assert ended in (*ENDS[signum], (0, "")), err
-        assert ended != (0, "") or "100000000" not in line, out
-        if (tmp_path / "m.safetensors").exists():
-            assert fcb.load(tmp_path / "m.safetensors").params
+    process = program(way, line)
+    # Before its end or after: each end is as good.
+    time.sleep(random.Random(f"{way} {line} {signum}").uniform(0, 1))
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=HANGS)
+    ended = process.returncode, said(err)
+    assert ended in (*ENDS[signum], (0, "")), err
+    assert ended != (0, "") or "100000000" not in line, out
+    if (tmp_path / "m.safetensors").exists():
+        assert fcb.load(tmp_path / "m.safetensors").params
 
 
 @pytest.mark.parametrize("signum", ENDS, ids=["Ctrl-C", "SIGTERM"])
@@ -107,7 +109,7 @@ def test_a_second_signal_ends_it_at_once(program, tmp_path, signum):
     assert (process.returncode, said(err)) in ENDS[signum]
 
 
-@pytest.mark.parametrize("signum", [*ENDS, signal.SIGKILL], ids=["Ctrl-C", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("signum", quick_first([signal.SIGKILL, *ENDS], 1))
 def test_workers_end_with_the_program(program, signum):
     process = program("module", "verify numpy --cases 1000000 --processes 2")
     while not process.stderr.readline().startswith("import time:"):

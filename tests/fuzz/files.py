@@ -29,6 +29,8 @@ from tests.fuzz.spoiled import KINDS, case, seeds, small_run
 MEMORY = 3 * 2**30
 """Bytes of addresses that the commands may take beyond those of the libraries they load."""
 
+_GUIDING = ["fcbackends.cli", "fcbackends.models", "fcbackends.report", "zipfile"]
+
 HANG = 120
 """Seconds after which a file is held to hang its reader: ten thousand times what one takes."""
 
@@ -163,7 +165,7 @@ def guided(kind, seed, cases):
     """Cases chosen by the branches that they take, which needs the package atheris."""
     import atheris
 
-    with atheris.instrument_imports(include=["fcbackends.cli", "fcbackends.models", "zipfile"]):
+    with atheris.instrument_imports(include=_GUIDING):
         import fcbackends.cli.fit
         import fcbackends.cli.predict
         import fcbackends.cli.report  # noqa: F401

@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("rooms", nargs="*", default=ROOMS, help=", ".join(ROOMS))
     parser.add_argument("--sample", type=int, help="so many mutants of each room (default: all)")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--match", default="", help="only those whose names hold this text")
     chosen = parser.parse_args()
 
     tests = (
@@ -44,7 +45,7 @@ def main() -> int:
     counts = {room: Counter() for room in chosen.rooms}
     sample = []
     for room in chosen.rooms:
-        found = [mutant for file in files(room) for mutant in mutants(file)]
+        found = [m for file in files(room) for m in mutants(file) if chosen.match in m.name]
         run = [mutant for mutant in found if (mutant.file, mutant.statement) in lines]
         counts[room]["not run"] = len(found) - len(run)
         counts[room]["all"] = len(found)
@@ -55,7 +56,7 @@ def main() -> int:
         if outcome == "survived" and (mutant.name in EQUIVALENT or mutant.place in EQUIVALENT):
             outcome = "equivalent"
         counts[mutant.room][outcome] += 1
-        if outcome in ("survived", "timeout"):
+        if outcome in ("survived", "timeout", "not made"):
             print(f"{outcome} {mutant.file}:{mutant.line} {mutant.name}", flush=True)
 
     judge(sample, runs, tests, told)

@@ -165,9 +165,10 @@ def _instead(field: str, node: Any) -> Iterator[ast.AST]:
         yield node.operand
     elif isinstance(node, ast.Call) and len(node.args) > 1:
         first, second, *rest = node.args
-        if not any(isinstance(a, ast.Starred) for a in (first, second)):
+        in_any_order = isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
+        if not (in_any_order or any(isinstance(a, ast.Starred) for a in (first, second))):
             yield ast.Call(node.func, [second, first, *rest], node.keywords)
-    elif isinstance(node, ast.Return) and not _is_nothing(node.value):
+    elif isinstance(node, ast.Return) and not _is_no(node.value):
         # What is left out stays in sight of the compiler: the closure is the same.
         yield ast.Return(_never(node.value))
     elif isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant | ast.Yield):
@@ -180,8 +181,8 @@ def _instead(field: str, node: Any) -> Iterator[ast.AST]:
         yield ast.UnaryOp(ast.Not(), node)
 
 
-def _is_nothing(value: ast.expr | None) -> bool:
-    return value is None or (isinstance(value, ast.Constant) and value.value is None)
+def _is_no(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and value.value in (None, False))
 
 
 def _never(value: ast.expr) -> ast.expr:

@@ -139,12 +139,18 @@ class _Loader(importlib.machinery.SourceFileLoader):
 def judge(
     sample: Iterable[Mutant], runs: Runs, test_files: list[str], told: Callable[[Mutant, str], None]
 ) -> None:
-    """Tell of each mutant whether it is "killed", "timeout" or "survived", or "not run" at all."""
+    """Tell of each mutant whether it is "killed", "timeout" or "survived".
+
+    It is "not run" if no test runs it, "not made" if its function cannot take the change.
+    """
     running = defaultdict(list)
     for test, (seconds, statements) in runs.items():
         for file, line in statements:
             running[file, line].append((seconds, test))
     _pytest(test_files, _Judge(sample, running, told))
+
+
+_OUTCOMES = {0: "survived", 1: "killed", 2: "not made"}
 
 
 class _Judge:
@@ -167,7 +173,7 @@ class _Judge:
                 self._told(mutant, "not run")
                 continue
             code = _in_child(lambda: _is_killed(mutant, chosen), 5 + 3 * total)  # noqa: B023
-            self._told(mutant, {0: "survived", 1: "killed"}.get(code, "timeout"))
+            self._told(mutant, _OUTCOMES.get(code, "timeout"))
         return True
 
 
@@ -181,7 +187,10 @@ def _alternating(tests: list[tuple[float, str]]) -> Iterator[tuple[float, str]]:
 
 
 def _is_killed(mutant: Mutant, items) -> int:
-    _patch(mutated(mutant))
+    try:
+        _patch(mutated(mutant))
+    except ValueError:
+        return 2
     session = items[0].session
     for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -191,10 +200,15 @@ def _is_killed(mutant: Mutant, items) -> int:
 
 
 def _patch(codes: dict[CodeType, CodeType]) -> None:
+    """Change the functions that are there, in whatever tables and closures they are kept."""
     gc.unfreeze()
+    changed = 0
     for function in gc.get_objects():
         if isinstance(function, FunctionType) and function.__code__ in codes:
             function.__code__ = codes[function.__code__]
+            changed += 1
+    if not changed:
+        raise ValueError(f"no function runs any of {list(codes)}")
 
 
 def _in_child(work: Callable[[], int], most_seconds: float | None) -> int:
