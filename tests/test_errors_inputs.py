@@ -65,6 +65,10 @@ CASES = [
      "`sample_weight` must be an array of numbers, got [[[[...]]]]"),
     (lambda: fcb.Trainer(PARAMS, lr=np.array([0.1])), Type,
      "`lr` must be a finite number > 0 in float64, got array([0.1])"),
+    (lambda: train(lr=np.complex64(1)), Type,
+     "`lr` must be a finite number > 0 in float64, got np.complex64(1+0j)"),
+    (lambda: fcb.SGD(momentum=np.array(0.5 + 0j)), Type,
+     "`momentum` must be a number >= 0 and < 1, got array(0.5+0.j)"),
     (lambda: fcb.SGD(momentum=np.array([0.1])), Type,
      "`momentum` must be a number >= 0 and < 1, got array([0.1])"),
     (lambda: fcb.SGD(momentum=np.ma.masked), Plain,
@@ -78,6 +82,8 @@ CASES = [
      "`params` must be nested at most 64 deep, got [[[[...]]]]"),
     (lambda: setattr(fcb.Trainer(PARAMS, lr=0.1), "state", fcb.TrainerState(PARAMS, 3, 0)), Type,
      "`state.slots` must be a sequence of what stands beside the parameters, got 3"),
+    (lambda: train(t=[0, 1], loss="cross_entropy", classes=2**63), Plain,
+     f"`classes` must be at most {2**31 - 1}, got {2**63}"),
     # data of which something is not finite: only where the loss is not
     (lambda: train([[1e300], [0.0]], dtype="float32"), Plain,
      "`x` must be finite in float32, got inf in row 0"),
@@ -118,6 +124,20 @@ def test_a_run_on_data_that_are_not_finite_leaves_the_trainer_as_it_was():
             call()
     assert trainer.steps == 0
     assert fcb.compare(trainer.params, PARAMS).equal
+
+
+def test_nothing_warns_of_what_is_cast():
+    x, t = np.array([[5e-324, 1e300]]), np.array([[1e-300]])
+    model = fcb.SavedModel(
+        fcb.init_params((2, 1), dtype="float32"), inputs=fcb.Scaling([0.0, 0.0], [1.0, 1.0])
+    )
+    with np.errstate(all="raise"):
+        assert not np.isfinite(model.predict(x)).any()
+        fcb.huber_loss(np.ones((1, 1), "f4"), np.ones((1, 1), "f4"), sample_weight=[1])
+        with pytest.raises(fcb.ArgumentError, match="^`x` must be finite in float32, got inf"):
+            train(x, t, dtype="float32", batch_size=1)
+        with pytest.raises(fcb.ArgumentError, match="^`t` must be class indices"):
+            fcb.cross_entropy_loss(x, [[np.inf, -np.inf]])
 
 
 def test_numbas_threads(monkeypatch):

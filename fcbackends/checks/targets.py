@@ -17,6 +17,9 @@ from fcbackends.maths.losses import LOSSES
 _MOST_FOUND = 2**16
 """So many classes are taken from the largest index: more are more likely no classes."""
 
+_MOST_CLASSES = 2**31 - 1
+"""No machine has memory for as many outputs."""
+
 _MOST_OFF = 1e-4
 """A sum of probabilities may be so far from 1: what float32 makes of some thousand of them."""
 
@@ -41,6 +44,8 @@ def as_batch(
         if loss != "cross_entropy":
             raise ArgumentError("classes", "come with the loss 'cross_entropy'", f"{loss!r}")
         count = options.integer("classes", classes, 1)
+        if count > _MOST_CLASSES:
+            raise ArgumentError("classes", f"be at most {_MOST_CLASSES}", shown(classes))
         if outputs not in (None, count):
             required = f"be left out, or the {outputs} outputs of `params`"
             raise ArgumentError("classes", required, shown(classes))
