@@ -137,7 +137,9 @@ def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tupl
         return
     if is_foreign(values):
         check_dense(name, values)
-    array = as_numpy(values)
+    if isinstance(values, np.ma.MaskedArray):
+        raise ArgumentTypeError(name, "hold arrays without a mask", "a masked array")
+    array = np.asarray(as_numpy(values))
     if array.dtype.name not in _UNSIGNED:
         got = f"dtype {array.dtype.name}"
         raise ArgumentTypeError(name, "hold float32 or float64 arrays", got)

@@ -72,8 +72,8 @@ def _few(texts: list[str]) -> list[str]:
     return texts if more <= 0 else [*texts[:_SHOWN_ARGUMENTS], f"... {more} more"]
 
 
-def _part(text: str, most: int) -> str:
-    """A part of an error text; of a long one both ends."""
+def both_ends(text: str, most: int) -> str:
+    """A part of an error text; of a long one its two ends."""
     half = most // 2
     return text if len(text) <= 2 * half else f"{text[: half - 5]} ... {text[-half:]}"
 
@@ -124,8 +124,8 @@ class ArgumentError(ValueError):
             between = ", "
             came = ", ".join(_few([f"`{name}` {what}" for name, what in self.got.items()]))
         names = between.join(_few(quoted))
-        required = _part(self.required, _REQUIRED_CHARACTERS)
-        return _one_line(f"{names} must {required}, got {_part(came, _GOT_CHARACTERS)}")
+        required = both_ends(self.required, _REQUIRED_CHARACTERS)
+        return _one_line(f"{names} must {required}, got {both_ends(came, _GOT_CHARACTERS)}")
 
     def renamed(self, names: Mapping[str, str]) -> ArgumentError:
         """The same refusal, for those who know the arguments by other names."""

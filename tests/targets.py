@@ -138,8 +138,8 @@ TARGETS = {
     "generic": {**GENERIC, "NUMBA_OPT": "0"},
     "AVX2": {**HASWELL, "NUMBA_OPT": "3"},
     "host": {},
-    "host, optimized 1": {"NUMBA_OPT": "1"},
-    "host, optimized 2": {"NUMBA_OPT": "2"},
+    "host, level 1": {"NUMBA_OPT": "1"},
+    "host, level 2": {"NUMBA_OPT": "2"},
 }
 
 

@@ -70,6 +70,7 @@ HOLD = "must hold float64, float32 or integer values, got dtype"
 STEPS = "must be an integer of at least 1, got"
 RATE = "`lr` must be a finite number > 0 in float64, got"
 TOL = "`tol` must be None or a finite number >= 0, got"
+LIMIT = "`time_limit` must be None or a finite number of seconds > 0, got"
 SEED = f"`seed` must be an integer from 0 to {2**64 - 1}, got"
 SAMPLE = "for one sample or (N, 3), got"
 PAIRS = "`params` must be a non-empty sequence of (w, b) pairs, got"
@@ -218,6 +219,8 @@ NETWORKS = [
      "`params` must be finite, got NaN or infinity among them"),
     (lambda: trainer(params=((np.ones((0, 2)), np.ones(2)),)), Plain,
      "`params[0].w` must be not empty, got shape (0, 2)"),
+    (lambda: train(params=replaced(1, b=np.full(2, np.nan))), Plain,
+     "`params` must be finite, got NaN or infinity among them"),
     (lambda: train(params=PARAMS, hidden=(5,)), Plain,
      "`hidden` must be left out, or the sizes (4,) of `params`, got (5,)"),
 ]  # fmt: skip
@@ -257,6 +260,8 @@ NUMBERS = [
         *number_cases(call, "record_every", f"`record_every` {STEPS}", [0.5, "all"], Type),
         *number_cases(call, "tol", TOL, [float("nan"), float("inf"), -1e-20]),
         *number_cases(call, "tol", TOL, ["1e-20", 1j], Type),
+        *number_cases(call, "time_limit", LIMIT, [0, -1, float("nan"), float("inf")]),
+        *number_cases(call, "time_limit", LIMIT, ["9", "9s", 1j], Type),
         *number_cases(call, "seed", SEED, [-1, 2**64]),
         *number_cases(call, "seed", SEED, [None, 0.5, "7"], Type),
     ]),
@@ -304,6 +309,12 @@ def test_what_is_refused_is_told_in_one_line(call, kind, text):
     assert type(caught.value) is kind
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, TypeError) == (kind is Type)
+
+
+@pytest.mark.parametrize("network", [((W, B, B), PARAMS[1]), ((W,), PARAMS[1])])
+def test_layers_are_pairs_where_all_arrays_are_ready_too(network):
+    with pytest.raises(fcb.ArgumentError, match=r"^`params` must be a non-empty sequence of \(w"):
+        sgd_step(params=network)
 
 
 def test_draws_beyond_the_generators_range_name_the_arguments_given():

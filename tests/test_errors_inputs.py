@@ -28,6 +28,18 @@ def many(x=X, t=T, **how):
     return fcb.train_many(x, t, **{"lr": [0.1], "max_steps": 2, "batch_size": 2, **how})
 
 
+def _nested(value):
+    for _ in range(200):
+        value = [value]
+    return value
+
+
+def _endless():
+    value = []
+    value.append(value)
+    return value
+
+
 CASES = [
     (lambda: fcb.init_params(np.array(3)), Type, f"{SIZES}, got array(3)"),
     (lambda: fcb.init_params(b"23"), Type, f"{SIZES}, got b'23'"),
@@ -38,6 +50,34 @@ CASES = [
     (lambda: train(activation=np.array("relu")), Type,
      "`activation` must be one of 'relu', 'leaky_relu', 'tanh', 'sigmoid', 'identity', or a "
      "sequence of them, one a hidden layer, got array('relu', dtype='<U4')"),
+    (lambda: train(t=np.broadcast_to(np.int8(0), 2**40), loss="cross_entropy"), Plain,
+     f"`t` must be of at most {2**32 - 1} samples, got shape ({2**40},)"),
+    (lambda: many(rows=[np.broadcast_to(np.int8(0), 2**40)]), Plain,
+     "`rows` must be a non-empty sequence of integers from 0 to 1 for each network, got "
+     "array([0, 0, 0, ..., 0, 0, 0], shape=(1099511627776,), dtype=int8)"),
+    (lambda: train(dtype=10**5000), Plain,
+     "`dtype` must be one of 'float64', 'float32', got one of type int"),
+    (lambda: train(checkpoint="\ud800"), Plain,
+     "`checkpoint` must be the name of a file, got '\\ud800'"),
+    (lambda: fcb.digest(np.ma.array([1.0])), Type,
+     "`params` must hold arrays without a mask, got a masked array"),
+    (lambda: fcb.Trainer(PARAMS, lr=0.1).step(X[0], T[0], sample_weight=_nested(1.0)), Plain,
+     "`sample_weight` must be an array of numbers, got [[[[...]]]]"),
+    (lambda: fcb.Trainer(PARAMS, lr=np.array([0.1])), Type,
+     "`lr` must be a finite number > 0 in float64, got array([0.1])"),
+    (lambda: fcb.SGD(momentum=np.array([0.1])), Type,
+     "`momentum` must be a number >= 0 and < 1, got array([0.1])"),
+    (lambda: fcb.SGD(momentum=np.ma.masked), Plain,
+     "`momentum` must be a number >= 0 and < 1, got masked"),
+    (lambda: fcb.Scaling([1.0, 2.0], [1.0]), Plain,
+     "`mean` and `scale` must be of one shape (K,), got (2,) and (1,)"),
+    (lambda: fcb.Scaling([1.0, 2.0], [1.0, 0.0]), Plain, "`scale` must hold no 0, got 0 at 1"),
+    (lambda: fcb.Scaling([1.0, 2.0], [1.0, 3.0]).apply([1.0]), Plain,
+     "`values` must be of shape (2,) for one sample or (N, 2), got (1,)"),
+    (lambda: fcb.digest(_endless()), Plain,
+     "`params` must be nested at most 64 deep, got [[[[...]]]]"),
+    (lambda: setattr(fcb.Trainer(PARAMS, lr=0.1), "state", fcb.TrainerState(PARAMS, 3, 0)), Type,
+     "`state.slots` must be a sequence of what stands beside the parameters, got 3"),
     # data of which something is not finite: only where the loss is not
     (lambda: train([[1e300], [0.0]], dtype="float32"), Plain,
      "`x` must be finite in float32, got inf in row 0"),
@@ -101,18 +141,6 @@ class Loud:
 class Mute:
     def __repr__(self):
         raise RuntimeError("no")
-
-
-def _nested(value):
-    for _ in range(200):
-        value = [value]
-    return value
-
-
-def _endless():
-    value = []
-    value.append(value)
-    return value
 
 
 @pytest.mark.parametrize(

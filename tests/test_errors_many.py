@@ -5,6 +5,7 @@ import pytest
 
 import fcbackends as fcb
 from tests.test_errors import (
+    LIMIT,
     NAMES,
     PARAMS,
     RATE,
@@ -72,6 +73,7 @@ MANY = [
     *number_cases(many, "batch_size", f"`batch_size` {STEPS}", [0]),
     *number_cases(many, "record_every", f"`record_every` {STEPS}", [0]),
     *number_cases(many, "tol", TOL, [-1.0]),
+    *number_cases(many, "time_limit", LIMIT, [0]),
     *number_cases(many, "tol_on", NAMES[1][1], ["none"]),
     *number_cases(many, "dtype", NAMES[2][1], ["half"]),
     (lambda: many(t=T[:4]), Plain,

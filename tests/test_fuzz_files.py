@@ -1,4 +1,4 @@
-"""A short run of the fuzzer of files: `python -m tests.fuzz_files` is the long one."""
+"""A short run of the fuzzer of files: `python -m tests.fuzz.files` is the long one."""
 
 import sys
 
@@ -12,6 +12,6 @@ pytestmark = [needs_jit, pytest.mark.skipif(sys.platform != "linux", reason="lim
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet", "npy", "npz", "model", "run"])
 def test_damaged_files_of(kind):
-    from tests import fuzz_files
+    from tests.fuzz import files
 
-    assert list(fuzz_files.findings(kind, seed=1, cases=40)) == []
+    assert list(files.findings(kind, seed=1, cases=40)) == []

@@ -55,7 +55,7 @@ def together(
         if kind == target and native and backend.owns(array):
             return array
         # What becomes infinite is refused, or shows in the result.
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(all="ignore"):
             return arrays.on_device(backend.asarray(array, target), device)
 
     return [cast(array, kinds[name]) for name, array in brought.items()]
@@ -183,10 +183,15 @@ def training_data(
             required = f"be of shape (N, {width}) and not empty"
             raise ArgumentError(name, required, f"shape {tuple(array.shape)}")
     same_samples("x", x, "t", t)
-    if x.shape[0] > MAX_SAMPLES:
-        required = f"be of at most {MAX_SAMPLES} samples"
-        raise ArgumentError("x", required, f"shape {tuple(x.shape)}")
+    few_samples("x", x)
     return x, t
+
+
+def few_samples(name: str, array: Array) -> None:
+    """Check that there are no more samples than can be drawn: to read them could take for ever."""
+    if array.shape[0] > MAX_SAMPLES:
+        required = f"be of at most {MAX_SAMPLES} samples"
+        raise ArgumentError(name, required, f"shape {tuple(array.shape)}")
 
 
 def rows(backend: Backend, values: Any, x: Array) -> Array:

@@ -55,11 +55,15 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
 
 def path(name: str, value: Any) -> str:
     """The name of a file."""
+    found, encoded = "", b""
     try:
         found = os.fsdecode(value)
+        encoded = os.fsencode(found)
     except TypeError:
         raise ArgumentTypeError(name, "be a path", shown(value)) from None
-    if not found or "\0" in found:
+    except UnicodeEncodeError:
+        pass  # refused below
+    if not encoded or b"\0" in encoded:
         raise ArgumentError(name, "be the name of a file", shown(value))
     return found
 
@@ -72,6 +76,8 @@ def dtype_name(dtype: Any) -> str:
             name = np.dtype(dtype).name
         except TypeError:
             name = arrays.dtype_of(dtype)
+        except ValueError:
+            pass  # refused below, as no name
     return choice("dtype", name, DTYPES)
 
 

@@ -97,6 +97,7 @@ def _at_places(indices: Array, count: int | None, name: str) -> Array:
     if dtype_of(indices) in DTYPES:
         width = "M" if count is None else count
         raise ArgumentTypeError(name, f"{required} (N, {width})", f"dtype {dtype_of(indices)}")
+    data.few_samples(name, indices)
     if indices.shape[0] == 0:
         return xp.reshape(indices, (0, count or 1))
     low, high = int(xp.min(indices)), int(xp.max(indices))
@@ -134,9 +135,11 @@ def _first(t: Array, wrong: Array) -> str:
     return f"{shown(values[row].tolist())} in row {row}"
 
 
-def weighted(backend: Backend, t: Array, sample_weight: Any) -> Array:
-    """Rows of targets, each with the weight of its sample behind it."""
+def weighted(backend: Backend, t: Array, sample_weight: Any, *, of_one: bool = False) -> Array:
+    """Rows of targets, each with the weight of its sample behind it; that `of_one` is a number."""
     (weights,) = data.together(backend, dtype_of(t), beside={"t": t}, sample_weight=sample_weight)
+    if of_one and weights.ndim == 0 and t.shape[0] == 1:
+        weights = weights[None]
     required = f"be of shape ({t.shape[0]},), finite and >= 0, not all of it 0"
     if tuple(weights.shape) != (t.shape[0],):
         raise ArgumentError("sample_weight", required, f"shape {tuple(weights.shape)}")

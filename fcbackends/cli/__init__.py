@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from fcbackends.cli import interruption
-from fcbackends.errors import ArgumentError, DivergenceError, printable
+from fcbackends.errors import ArgumentError, DivergenceError, both_ends, printable
 
 _EXTRAS = {
     **dict.fromkeys(("click", "rich", "polars", "matplotlib", "safetensors"), "cli"),
@@ -84,7 +84,9 @@ def _run(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(1, f"{error.strerror or error}: {error.filename or 'stdout'}")
+        return _fail(
+            1, f"{error.strerror or error}: {both_ends(str(error.filename or 'stdout'), 400)}"
+        )
 
 
 def _interrupted() -> int:

@@ -77,6 +77,9 @@ def _cli(ctx: click.Context) -> None:
 )
 @click.option("--steps", "max_steps", type=types.COUNT, help="Steps at the most.")
 @click.option(
+    "--time-limit", type=types.DURATION, help="Time at the most, in seconds or as 90s, 10m or 2h."
+)
+@click.option(
     "--epochs", type=types.COUNT, help="Instead of --steps: passes over the data.  [default: 100]"
 )
 @click.option("--tol", type=types.TOLERANCE, help="Stop at a loss of this or less.")

@@ -30,7 +30,8 @@ class _Refusing(click.Command):
             case click.MissingParameter(param=click.Parameter() as missing):
                 return ArgumentError(_spelled(missing), "be given", "nothing")
             case click.NoSuchOption():
-                required = f"be one of {', '.join(options)}"
+                names = [spelled for spelled in options if spelled.startswith("--")]
+                required = f"be one of {', '.join(names)}"
                 return ArgumentError("OPTION", required, repr(error.option_name))
             case click.BadOptionUsage():
                 flag = getattr(options.get(error.option_name), "is_flag", False)

@@ -31,6 +31,7 @@ _STOPPED = {
     "tolerance": "tolerance reached",
     "max_steps": "all steps taken",
     "patience": "out of patience",
+    "time_limit": "out of time",
     "interrupted": "interrupted",
 }
 
@@ -170,7 +171,8 @@ def train_file(
     else:
         said, tables = regression.describe(model, found, chosen), []
         trouble = regression.warning(model, found, standardize, chosen)
-    kept = "" if patience is None else f"; the network is that of step {result.best_step}"
+    is_best = patience is not None and result.best_step is not None
+    kept = "" if not is_best else f"; the network is that of step {result.best_step}"
     taken = result.steps if result.best_step is None else result.history.steps[-1]
     if model_path:
         model.save(model_path)

@@ -42,6 +42,13 @@ class Parsed(click.ParamType[Any]):
         raise ArgumentError(param.opts[0] if param else self.name, self._required, shown(value))
 
 
+_SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _unit(time: str) -> str:
+    return time[-1:] if time[-1:] in _SECONDS_IN else ""
+
+
 def choice(*choices: str) -> click.ParamType[Any]:
     """One of these words."""
     return Parsed("|".join(choices), one_of(choices), str, choices.__contains__)
@@ -65,11 +72,10 @@ PERCENT = Parsed(
     lambda text: float(text.removesuffix("%")) / 100 if text.endswith("%") else math.nan,
     lambda share: 0 <= share < math.inf,
 )
-_SECONDS_IN = {"s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = Parsed(
     "DURATION",
     "be a finite time > 0 in seconds, or with its unit, such as 90, 90s, 10m or 2h",
-    lambda text: float(text.rstrip("smh")) * _SECONDS_IN[(text.lstrip("+.0123456789") or "s")],
+    lambda text: float(text.removesuffix(_unit(text))) * _SECONDS_IN[_unit(text)],
     lambda seconds: 0 < seconds < math.inf,
 )
 SHAPE = Parsed(

@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -29,7 +28,6 @@ from fcbackends.errors import ArgumentError, shown
 from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, Params
-from fcbackends.maths.schedules import Schedule
 from fcbackends.training.keeping import SECONDS_APART, Keeper, Standing
 from fcbackends.training.serialized import Form, described, standing_of
 
@@ -38,6 +36,9 @@ _VERSION = 1
 
 _OF_EACH = ("lr", "seed", "record_every", "rows")
 """Options of which each run has its own."""
+
+_RECORDS = ("lr", "optimizer")
+"""Options that may be records: a file holds what Python shows of them, which is all."""
 
 _DATA = ("x", "t", "sample_weight", "validation[0]", "validation[1]", "params", "rows")
 """Options that are arrays: a file holds their digests."""
@@ -90,7 +91,6 @@ def asked_for(
 ) -> Asked:
     """What these arguments of `train`, or of `train_many` for all its runs, ask for."""
     method, plan, outputs = methods[0], plans[0], sizes[-1]
-    optimizer = {"name": type(method.optimizer).__name__, **asdict(method.optimizer)}
     weights = t[:, outputs:] if method.weighted else None
     own = validation if isinstance(validation, tuple) else ()
     asked = {
@@ -99,8 +99,8 @@ def asked_for(
         "dtype": dtype,
         "activation": method.activation,
         "loss": method.loss,
-        "optimizer": optimizer,
-        "lr": [_rate_as_json(each.lr) for each in methods],
+        "optimizer": str(method.optimizer),
+        "lr": [lr if isinstance(lr, float) else str(lr) for lr, *_ in methods],
         "clip_norm": method.clip_norm,
         "batch_size": plan.batch_size,
         "max_steps": max_steps,
@@ -132,10 +132,6 @@ def asked_for(
         record_every=every,
     )
     return Asked(asked, form)
-
-
-def _rate_as_json(lr: Any) -> Any:
-    return {"name": type(lr).__name__, **asdict(lr)} if isinstance(lr, Schedule) else lr
 
 
 def _digest(array: Any) -> str | None:
@@ -320,5 +316,8 @@ def _compare(name: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> No
         if option in _DATA and isinstance(before, str) and isinstance(value, str):
             before, value = f"of digest {before[:16]}", f"of digest {value[:16]}"
         else:
-            before, value = shown(before), shown(value)
+            before, value = (
+                v if option in _RECORDS and isinstance(v, str) else shown(v)
+                for v in (before, value)
+            )
         raise ArgumentError(place, f"be as in the checkpoint {name!r}, {before}", value)

@@ -20,7 +20,7 @@ from fcbackends.training.looks import Looks
 
 # A segment is one call into the backend's loop: the progress bar waits for its end, and so does
 # Ctrl-C, where the loop does not ask for it.
-_SEGMENT_SECONDS = 0.05
+_SEGMENT_SECONDS = 0.02
 _SEGMENT_GROWTH = 8
 
 _GRACE_SECONDS = 0.1

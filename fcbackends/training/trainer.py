@@ -288,9 +288,7 @@ class Trainer:
     def _with_weights(self, t: Array, sample_weight: Any) -> Array:
         if sample_weight is None:
             sample_weight = np.ones(t.shape[0], self._dtype)
-        elif t.shape[0] == 1 and np.ndim(sample_weight) == 0:
-            sample_weight = [sample_weight]
-        return targets.weighted(self._backend, t, sample_weight)
+        return targets.weighted(self._backend, t, sample_weight, of_one=True)
 
     def run(
         self,

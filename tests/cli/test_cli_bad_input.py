@@ -18,7 +18,8 @@ OPTIONS = (
     "--target, --features, --drop, --categorical, --text, --missing, "
     "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
     "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, --clip-norm, "
-    "--batch, --steps, --epochs, --tol, --tol-on, --sampling, --standardize, --holdout, "
+    "--batch, --steps, --time-limit, --epochs, --tol, --tol-on, --sampling, --standardize, "
+    "--holdout, "
     "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --checkpoint, "
     "--checkpoint-every, --resume, --out, --keep-diverged, --plot, --help"
 )
@@ -26,6 +27,7 @@ MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` f
 NAMES = "`DATA` must have names in its first line"
 ADD = "add `--no-header` if it holds data, or `--header` if it holds names"
 SHARE = "must be a share between 0 and 1 that leaves rows on both sides of the split"
+DURATION = "must be a finite time > 0 in seconds, or with its unit, such as 90, 90s, 10m or 2h"
 SIZES = "must be layer sizes from 1 to 1000000 with commas between them, such as 64,32"
 
 
@@ -103,6 +105,10 @@ CASES = {
     f"train ok.csv --steps {10**20}": "`--steps` must be such that all draws ",
     "train ok.csv --tol nan": "`--tol` must be a finite number of at least 0, got 'nan'",
     "train ok.csv --tol -1": "`--tol` must be a finite number of at least 0, got '-1'",
+    **{
+        f"train ok.csv --time-limit {text}": f"`--time-limit` {DURATION}, got {text!r}"
+        for text in ("0", "-1", "nan", "inf", "s", "5x", "1m30s", "1_s", "0h")
+    },
     "train ok.csv --tol-on all": "`--tol-on` must be one of 'batch', 'data', got 'all'",
     "train ok.csv --sampling x": "`--sampling` must be one of 'epoch', 'replacement', got 'x'",
     "train ok.csv --standardize x": "`--standardize` must be one of 'inputs', 'targets', 'both', "
@@ -307,6 +313,15 @@ def test_names_with_line_breaks_stay_in_one_line(command, tmp_path):
         ran = command("train", *words)
         assert ran.status == 2
         assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", ["report {}", "train {}.csv", "train ok.csv --target {}", "{}"])
+def test_long_words_are_cut(command, line):
+    Path("ok.csv").write_text(CSV["ok"])
+    ran = command(line.format("x" * 9000))
+    assert ran.status in (1, 2)
+    assert ran.err.startswith("fcbackends: ")
+    assert (ran.out, ran.err.count("\n"), len(ran.err) < 1000) == ("", 1, True)
 
 
 def test_without_permission(command, tmp_path):

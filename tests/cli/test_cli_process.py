@@ -92,6 +92,8 @@ def test_info(command, monkeypatch, tmp_path):
         "info --help",
         "verify --help",
         "warmup --help",
+        "-h",
+        "train -h",
     ],
 )
 def test_help(start, line):
@@ -102,8 +104,13 @@ def test_help(start, line):
 
 
 @posix
+@pytest.mark.parametrize(
+    ("signum", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    ids=["Ctrl-C", "SIGTERM"],
+)
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_ctrl_c(start, tmp_path, backend, monkeypatch):
+def test_a_training_that_is_ended(start, tmp_path, backend, signum, status, word, monkeypatch):
     import termios
 
     monkeypatch.chdir(tmp_path)
@@ -119,12 +126,12 @@ def test_ctrl_c(start, tmp_path, backend, monkeypatch):
     shown = b""
     while b"/100M" not in shown:  # the progress bar: training goes on
         shown += os.read(terminal, 1000)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     out, _ = process.communicate(timeout=600)
-    while not shown.endswith(b"fcbackends: interrupted\r\n"):
+    while not shown.endswith(f"fcbackends: {word}\r\n".encode()):
         shown += os.read(terminal, 1000)
     os.close(terminal)
-    assert process.returncode == 130
+    assert process.returncode == status
     steps = next(line.split() for line in out.splitlines() if line.startswith("steps"))
     assert steps[2:] == ["of", "batch", "32,", "interrupted"]
     assert 0 < int(steps[1]) < 100_000_000

@@ -13,7 +13,7 @@ from tests.fuzz.judgement import defects, generator, is_command
 SECONDS = 600
 """A block of cases that takes longer hangs: the first compile kernels."""
 
-BLOCK = 200
+BLOCK = 50
 
 
 def main():

@@ -17,6 +17,10 @@ COUNTS = ("max_steps", "batch_size", "classes", "steps", "record_every")
 """Arguments that may be meant to take long, or much memory."""
 
 
+KEPT = ("kind", "network", "use", "time_limit")
+"""What is not spoiled: it says what is called, or would let time decide."""
+
+
 class Call(NamedTuple):
     """A function by its name here, and its arguments.
 
@@ -225,6 +229,8 @@ def _pace(d):
         tol_on=rng.choice(("batch", "batch", "data")),
         record_every=rng.choice((None, 1, 3, 2**63, 2**70)),
         progress=rng.choice((None, False)),
+        time_limit=rng.choice((None, 1000, 1e300)),
+        on_interrupt=rng.choice(("raise", "return")),
     )
     return {
         name: value for name, value in made.items() if rng.random() < 0.7 or name == "max_steps"
@@ -257,6 +263,8 @@ def _validation(d):
 
 def train(d):
     made = {**_data(d), **_method(d), **_pace(d), **_validation(d)}
+    if d.rng.random() < 0.1:
+        made["callback"] = d.rng.choice((lambda look: {"twice": 2 * look.loss}, lambda look: None))
     made["dtype"] = d.rng.choice((d.dtype, d.dtype, np.dtype(d.dtype), "float64"))
     if d.rng.random() < 0.4:
         made["params"] = d.params()
@@ -269,6 +277,7 @@ def train(d):
 
 def train_many(d):
     rng, made = d.rng, train(d)
+    made.pop("callback", None)
     count = rng.choice((1, 2, 3))
     made["seed"] = rng.choice((list, np.array))(range(count))
     if isinstance(made.get("validation"), float):
@@ -427,7 +436,7 @@ def _spoil(rng, arguments):
     """Put something else in the place of an argument, or of a part of one."""
     name = rng.choice([*arguments]) if arguments else "backend"
     value = arguments.get(name)
-    if name in ("kind", "network", "use"):
+    if name in KEPT:
         return
     if isinstance(value, dict):
         _spoil(rng, value)

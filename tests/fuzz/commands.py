@@ -148,6 +148,7 @@ def defects(words, folder):
     if folder.contents() != folder.before:
         found.append("a file that was only to be read was changed")
         write_files(folder.path)
-    if any(not name.startswith("out.") for name in made) or (made and status == 2):
+    asked = {word.rpartition("/")[2] for word in words}
+    if any(name not in asked for name in made) or (made and status == 2):
         found.append(f"files {made} with status {status}")
     return found
