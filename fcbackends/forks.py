@@ -7,12 +7,16 @@ the child.
 from __future__ import annotations
 
 import contextlib
+import logging  # noqa: F401  its lock, which Numba takes, is closed at a fork after these here
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any, NoReturn
+
+_MOST_SECONDS = 60
+"""A fork that waited so long goes on: what it waits for may wait for another library's hook."""
 
 _open = threading.Condition()
 _closed = contextlib.ExitStack()
@@ -47,16 +51,18 @@ def _locks_of_compilers() -> list[Any]:
     """Numba's lock, and the one that llvmlite takes for each call, where they are imported."""
     numbas = getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
     library = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
-    locks = numbas, getattr(library, "_lock", None)
+    locks = (getattr(held, "_lock", None) for held in (numbas, getattr(library, "_lock", None)))
     return [lock for lock in locks if lock is not None]
 
 
 def _close() -> None:
     _closed.enter_context(_open)
     # Before the compilers' locks: to load a backend may be to compile.
-    _open.wait_for(lambda: _works == getattr(_of_thread, "works", 0))
+    own = getattr(_of_thread, "works", 0)
+    _open.wait_for(lambda: _works == own, _MOST_SECONDS)
     for lock in _locks_of_compilers():
-        _closed.enter_context(lock)
+        if lock.acquire(timeout=_MOST_SECONDS):
+            _closed.callback(lock.release)
 
 
 class _Broken:
