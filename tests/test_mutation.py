@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from tests.mutation.mutants import mutated, mutants
+from tests.mutation.mutants import mutants, mutated
 
 SOURCE = '''"""A module."""
 ROOM = 8

@@ -13,6 +13,9 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 ROOMS = ("maths", "training", "checks", "kernels")
 
+_COMPILING = ("cache", "cpus", "jit", "lowering")
+"""Modules of the kernels that do their work where kernels are compiled, and are tested there."""
+
 _INSTEAD: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -76,7 +79,8 @@ class Mutant:
 
 def files(room: str) -> list[str]:
     """The room's source files, relative to the project's folder."""
-    return sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f"fcbackends/{room}/*.py"))
+    found = (path.relative_to(ROOT) for path in ROOT.glob(f"fcbackends/{room}/*.py"))
+    return sorted(str(path) for path in found if path.stem not in _COMPILING)
 
 
 def mutants(file: str) -> list[Mutant]:
