@@ -134,9 +134,9 @@ def test_nothing_warns_of_what_is_cast():
     with np.errstate(all="raise"):
         assert not np.isfinite(model.predict(x)).any()
         fcb.huber_loss(np.ones((1, 1), "f4"), np.ones((1, 1), "f4"), sample_weight=[1])
-        with pytest.raises(fcb.ArgumentError, match="^`x` must be finite in float32, got inf"):
+        with pytest.raises(fcb.ArgumentError, match=r"^`x` must be finite in float32, got inf"):
             train(x, t, dtype="float32", batch_size=1)
-        with pytest.raises(fcb.ArgumentError, match="^`t` must be class indices"):
+        with pytest.raises(fcb.ArgumentError, match=r"^`t` must be class indices"):
             fcb.cross_entropy_loss(x, [[np.inf, -np.inf]])
 
 
