@@ -20,7 +20,7 @@ def real(name: str, value: Any, required: str) -> float:
     """The number that a value is, and does not only hold, as arrays of one element do."""
     # NumPy makes its own complex numbers real, and warns.
     is_complex = "complex" in str(getattr(value, "dtype", ""))
-    if not (isinstance(value, str | bytes) or is_complex or getattr(value, "ndim", 0) > 0):
+    if not (isinstance(value, str | bytes) or getattr(value, "ndim", 0) != 0 or is_complex):
         try:
             # A masked one has no value, of which NumPy warns.
             return float(value) if getattr(value, "mask", None) is None else math.nan
