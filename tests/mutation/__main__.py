@@ -47,7 +47,7 @@ def main() -> int:
         sample += run[: chosen.sample]
 
     def told(mutant, outcome):
-        if outcome == "survived" and (mutant.name in EQUIVALENT or mutant.place in EQUIVALENT):
+        if outcome == "survived" and mutant.name in EQUIVALENT:
             outcome = "equivalent"
         counts[mutant.room][outcome] += 1
         if outcome in ("survived", "timeout", "not made"):

@@ -1,4 +1,4 @@
-"""Mutants that no test here can see, with the reason: a mutant's name, or a function for all of its."""
+"""Mutants, by their names, that no test here can see, and why."""
 
 _SLOWER = "arrays that are ready take the longer way, with the same result"
 _FAR_BELOW = "what it changes is 28 bits or more below those that are taken: only a carry shows"
