@@ -173,6 +173,18 @@ def test_every_epoch_is_a_permutation(n):
         assert np.array_equal(np.sort(drawn, axis=1), np.tile(np.arange(n), (6, 1)))
 
 
+def test_the_first_two_samples_change_places_in_half_of_the_computed_orders():
+    n, swapped = 2**16 + 1, []
+    for seed in range(4):
+        order = fcb.sample_indices(n, steps=n, sampling="epoch", seed=seed)[:, 0]
+        for sample in (0, 1):
+            (place,) = np.flatnonzero(order == sample)
+            assert oracle.draw(int(place), n, "epoch", seed) == sample
+            assert_draws(new_loop(), n, 1, int(place), 1, seed)
+        swapped.append(oracle.order_of_epoch(n, seed, 0).words[16] >= 2**63)
+    assert set(swapped) == {False, True}
+
+
 @pytest.mark.parametrize(("n", "batch"), [(10, 3), (10, 4), (7, 5), (5, 5), (100, 33)])
 def test_a_batch_runs_on_across_the_border_of_two_epochs(n, batch):
     steps = 4 * n

@@ -68,13 +68,8 @@ class Mutant:
     @property
     def name(self) -> str:
         """What stays the same while lines move: "kernels.tiles.copy: `a + b` -> `a - b`"."""
-        return f"{self.place}: {self.change}"
-
-    @property
-    def place(self) -> str:
-        """The function: "kernels.tiles.copy"."""
         module = ".".join(Path(self.file).with_suffix("").parts[1:])
-        return f"{module}.{self.function}"
+        return f"{module}.{self.function}: {self.change}"
 
 
 def files(room: str) -> list[str]:
