@@ -5,7 +5,7 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends.kernels import threads as threading
-from tests.cases import DTYPES, allow_small_kernels, covering, problem, quick_first
+from tests.cases import BACKENDS, DTYPES, allow_small_kernels, covering, problem, quick_first
 from tests.oracle import assert_same_bits
 
 OPTIMIZERS = [
