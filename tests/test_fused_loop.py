@@ -5,6 +5,7 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends.backends.loop import Plan
+from fcbackends.kernels.matmul import ROWS_A_BLOCK
 from fcbackends.maths.network import Method, State
 from tests.cases import DTYPES, LAYOUTS, problem
 from tests.oracle import assert_same_bits
@@ -14,10 +15,10 @@ pytestmark = pytest.mark.jit_off
 METHOD = Method(0.01)
 
 
-def loops(params):
+def loops(params, method=METHOD):
     """NumPy's loop, and the fused one."""
     backends = (fcb.get_backend(name) for name in ("numpy", "numba"))
-    return [backend.training_loop(params, METHOD) for backend in backends]
+    return [backend.training_loop(params, method) for backend in backends]
 
 
 # --- arrays of any layout ------------------------------------------------------------------------
@@ -49,6 +50,16 @@ def test_steps_on_arrays_of_any_layout(dtype, layout):
         assert_same_bits(got.params, want.params)
         if x.ndim == 2:
             assert got.loss(x, t) == want.loss(np.array(x), np.array(t))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_batch_of_several_blocks_of_rows(activation):
+    case = problem(5, (1, 2, 1), 2 * ROWS_A_BLOCK + 3, "float64")
+    method = METHOD._replace(activation=activation)
+    want, got = loops(case.params, method)
+    for step in (1, 2):
+        assert got.step(case.x, case.t, step) == want.step(case.x, case.t, step)
+    assert_same_bits(got.params, want.params)
 
 
 # --- state ---------------------------------------------------------------------------------------

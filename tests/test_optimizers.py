@@ -5,7 +5,7 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends.kernels import threads as threading
-from tests.cases import DTYPES, allow_small_kernels, covering, problem, quick_first
+from tests.cases import BACKENDS, DTYPES, allow_small_kernels, covering, problem, quick_first
 from tests.oracle import assert_same_bits
 
 OPTIMIZERS = [
@@ -187,6 +187,16 @@ def test_what_is_zero_is_left_out():
     case = problem(8, (3, 5, 2), 40, "float32")
     plain = trained(case, fcb.SGD(), 3, "numba")
     assert_same_bits(trained(case, fcb.SGD(0, False, 0, False), 3, "numba"), plain)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_adams_first_steps_are_as_long_as_the_rate(backend):
+    lr, start = 1e-6, ((np.array([[0.5]]), np.array([0.25])),)
+    trainer = fcb.Trainer(start, lr=lr, optimizer=fcb.Adam(), backend=backend)
+    for step in range(1, 6):
+        trainer.step(np.array([1.0]), np.array([3.0]))
+        ((w, b),) = trainer.params
+        np.testing.assert_allclose([w[0, 0] - 0.5, b[0] - 0.25], step * lr, rtol=1e-4)
 
 
 def test_a_late_step_settles():

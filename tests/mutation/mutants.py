@@ -13,8 +13,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 ROOMS = ("maths", "training", "checks", "kernels")
 
-_COMPILING = ("cache", "cpus", "jit", "lowering")
-"""Modules of the kernels that do their work where kernels are compiled, and are tested there."""
+_COMPILING = ("cache", "cpus", "jit", "lowering", "storage")
+"""Modules of the kernels that serve to compile and keep them, and are tested with the JIT."""
 
 _INSTEAD: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub,
