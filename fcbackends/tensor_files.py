@@ -8,7 +8,6 @@ file with this number's 64 digits replaced by zeros.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -40,6 +39,8 @@ def write(
     path: Path, entry: str, about: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
 ) -> None:
     """Write a file, whole or not at all."""
+    import hashlib
+
     from safetensors.numpy import save
 
     plain = {
@@ -62,6 +63,8 @@ def read(
 
     Versions in `unsigned` were written without a checksum.
     """
+    import hashlib
+
     from safetensors.numpy import load
 
     size = path.stat().st_size
