@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def replacing(path: Path) -> Iterator[Path]:
         Of `path`, wherever writing fails.
     """
     # As short for any name, so that none becomes too long by it.
-    temporary = path.with_name(f".fcbackends-{secrets.token_hex(8)}")
+    temporary = path.with_name(f".fcbackends-{os.urandom(8).hex()}")
     try:
         there = _status(path)
         mode = 0o600 if there else 0o666
