@@ -156,6 +156,8 @@ class DivergenceError(ArithmeticError):
         The learning rate of that step.
     slots : tuple of tuple of (w, b)
         What the optimizer kept beside `params`.
+    data : str
+        Where the data hold what is not finite; empty where they do not.
     """
 
     def __init__(
@@ -165,13 +167,15 @@ class DivergenceError(ArithmeticError):
         loss: float,
         lr: float,
         slots: tuple[tuple[tuple[Any, Any], ...], ...] = (),
+        data: str = "",
     ) -> None:
-        super().__init__(step, params, loss, lr, slots)
+        super().__init__(step, params, loss, lr, slots, data)
         self.step = step
         self.params = params
         self.loss = loss
         self.lr = lr
         self.slots = slots
+        self.data = data
 
     @property
     def what(self) -> str:
@@ -184,7 +188,8 @@ class DivergenceError(ArithmeticError):
 
     def __str__(self) -> str:
         """The text: what is not finite, what to try, and what is kept."""
+        remedy = self.data or "lower `lr`, or scale the data"
         return (
-            f"{self.what}; lower `lr`, or scale the data; the last finite parameters and what the "
-            "optimizer kept beside them are in `.params` and `.slots` of this error"
+            f"{self.what}; {remedy}; the last finite parameters and what the optimizer kept beside "
+            "them are in `.params` and `.slots` of this error"
         )

@@ -244,22 +244,20 @@ def test_a_training_that_meets_them_diverges(value, small, weighted, backend, lo
     run = dict(params=case.params, loss=loss, lr=1e-3, max_steps=30, sampling="epoch")
     s = np.ones(30) if weighted else None
     before = fcb.train(case.x, case.t, **run | dict(max_steps=6), backend="numpy").params
-    kind = fcb.DivergenceError if value == 1e308 else fcb.ArgumentError  # which names x
-    with pytest.raises(kind) as raised:
+    with pytest.raises(fcb.DivergenceError) as raised:
         fcb.train(case.x, case.t, sample_weight=s, backend=backend, **run)
-    if value == 1e308:
-        assert raised.value.step == 7
-        assert_same_bits(raised.value.params, before)
+    assert raised.value.step == 7
+    assert_same_bits(raised.value.params, before)
+    assert bool(raised.value.data) == (value != 1e308)
     trainer = fcb.Trainer(case.params, loss=loss, lr=1e-3, backend=backend)
     for n in order[:6]:
         trainer.step(case.x[n], case.t[n], sample_weight=1.0 if weighted else None)
-    with pytest.raises(kind) as raised:
+    with pytest.raises(fcb.DivergenceError) as raised:
         trainer.step(case.x[order[6]], case.t[order[6]])
     assert trainer.steps == 6
     assert_same_bits(trainer.params, before)
-    if value == 1e308:
-        assert raised.value.step == 7
-        assert_same_bits(raised.value.params, before)
+    assert raised.value.step == 7
+    assert_same_bits(raised.value.params, before)
 
 
 @pytest.mark.parametrize("steps", [0, 3, 63, 64, 65])

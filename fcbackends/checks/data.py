@@ -266,15 +266,16 @@ def not_empty(network: Params) -> None:
             raise ArgumentError(f"params[{layer}].w", "be not empty", f"shape {tuple(w.shape)}")
 
 
-def finite_data(x: Array, t: Array) -> None:
-    """Check that data are finite: only where a loss is not, since it is a pass over all of them."""
+def not_finite(x: Array, t: Array) -> str:
+    """Where data are not finite, or nothing: a pass over all of them, where a loss is not."""
     for name, array in (("x", x), ("t", t)):
         xp = arrays.namespace_of(array)
         if not bool(xp.all(xp.isfinite(array))):
             values = arrays.as_numpy(as_batch(array))
             row = int(np.argmin(np.isfinite(values).all(axis=1)))
             wrong = values[row][~np.isfinite(values[row])][0]
-            raise ArgumentError(name, f"be finite in {dtype_of(array)}", f"{wrong} in row {row}")
+            return f"`{name}` holds {wrong} in row {row}, in {dtype_of(array)}"
+    return ""
 
 
 def finite(network: Params) -> None:

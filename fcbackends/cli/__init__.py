@@ -65,11 +65,8 @@ def _run(argv: Sequence[str]) -> int:
     except DivergenceError as error:
         # Classes have no scale.
         sides = "inputs" if any("cross_entropy" in word for word in argv) else "both"
-        return _fail(
-            1,
-            f"{error.what}; lower `--lr`, or scale the data with `--standardize {sides}`"
-            + "".join(f"; {note}" for note in getattr(error, "__notes__", ())),
-        )
+        remedy = error.data or f"lower `--lr`, or scale the data with `--standardize {sides}`"
+        return _fail(1, "; ".join((error.what, remedy, *getattr(error, "__notes__", ()))))
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRAS:

@@ -259,7 +259,7 @@ def rates_at(lr: Rate, steps: Steps) -> Floats:
     if not isinstance(lr, Schedule):
         return np.full(len(steps), lr)
     warmup = lr.warmup
-    later = lr.after_warmup(np.maximum(steps - (1 + warmup), 0))
+    later = lr.after_warmup(np.maximum(steps - 1 - warmup, 0))
     return np.where(steps <= warmup, lr.lr * (steps / warmup), later) if warmup else later
 
 

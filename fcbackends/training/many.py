@@ -226,9 +226,6 @@ def train_many(
         results = tuple(_in_threads(chosen, threads, train_one, tasks, why, advanced))
     if runs.kept:
         runs.kept.write()
-    for task, result in zip(tasks, results, strict=True):
-        if result.stop_reason == "diverged":
-            data.finite_data(*(_taken(array, task.rows) for array in (problem.x, problem.t)))
     if interrupted() and not returns:
         raise KeyboardInterrupt
     return results

@@ -161,11 +161,10 @@ def train(
     ------
     ArgumentError, ArgumentTypeError
         Where an argument is not of the form above, or not as in the run that `resume` goes on
-        with; nothing has then been done. So where the loss is not finite, and x or t is not,
-        which are looked through only then.
+        with; nothing has then been done.
     DivergenceError
         Where the loss, or at a checkpoint or the end a parameter, is not finite; it names the step
-        and keeps the last finite parameters.
+        and what in the data may be the cause, and keeps the last finite parameters.
     OSError
         Where a checkpoint cannot be written; the one before it is left.
     ImportError
@@ -237,10 +236,8 @@ def train(
     outcome, interrupted = run_loop(
         loop, x, t, plan, 0, max_steps, deadline, shown, looks, *kept, breaks_off=breaks_off
     )
-    if outcome.diverged_at is not None:
-        data.finite_data(x, t)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, arithmetic, method, plan, 0, interrupted, returns)
+    return ended(outcome, arithmetic, method, plan, 0, interrupted, returns, x, t)
 
 
 def deadline_of(time_limit: Any) -> float | None:
@@ -312,6 +309,8 @@ def ended(
     first: int,
     interrupted: bool,
     returns: bool,
+    x: Array,
+    t: Array,
 ) -> TrainResult:
     """The result of a run after step `first`, or what is raised instead.
 
@@ -322,7 +321,8 @@ def ended(
         raise KeyboardInterrupt
     if outcome.diverged_at is not None:
         rate, (params, slots) = rate_at(method.lr, outcome.diverged_at), outcome.state
-        raise DivergenceError(outcome.diverged_at, params, outcome.loss, rate, slots)
+        found = data.not_finite(x, t)
+        raise DivergenceError(outcome.diverged_at, params, outcome.loss, rate, slots, found)
     stop_reason = "interrupted" if interrupted else outcome.stop_reason
     outcome = outcome._replace(stop_reason=stop_reason)
     return result_of(outcome, arithmetic, method, plan, first)

@@ -230,7 +230,7 @@ class Trainer:
         Raises
         ------
         ArgumentError, ArgumentTypeError
-            Where shapes or dtypes do not fit the network, or where x or t is what is not finite.
+            Where shapes or dtypes do not fit the network.
         DivergenceError
             Where the loss is not finite: the step is not taken.
         """
@@ -253,10 +253,10 @@ class Trainer:
                 loss = loop.step(x_row, t_row, self._steps + 1)
                 # The difference of a finite number with itself, and of no other, is zero.
                 if loss - loss != 0.0:
-                    data.finite_data(x_row, t_row)
                     params, slots = loop.last_finite
                     rate = rate_at(self._method.lr, self._steps + 1)
-                    raise DivergenceError(self._steps + 1, params, loss, rate, slots)
+                    found = data.not_finite(x_row, t_row)
+                    raise DivergenceError(self._steps + 1, params, loss, rate, slots, found)
                 self._steps += 1
                 return loss
         return self.step(x, t, sample_weight=sample_weight)
@@ -380,14 +380,12 @@ class Trainer:
                     self._loop, x, t, plan, first, first + max_steps, deadline, shown, looks,
                     runs.keeper(0), runs.begun[0],
                 )  # fmt: skip
-                if outcome.diverged_at is not None:
-                    data.finite_data(x, t)
             except BaseException:
                 # How far a run came that something broke off inside is not known.
                 self._loop.state = before
                 raise
             self._steps = outcome.steps
-            rest = self._method, plan, first, interrupted, returns
+            rest = self._method, plan, first, interrupted, returns, x, t
             return ended(outcome, self._backend.arithmetic, *rest)
 
 

@@ -64,9 +64,7 @@ def _record(test_file: str, kept) -> int:
 
 
 class _Recorder(importlib.abc.MetaPathFinder):
-    """Has each statement of the rooms note that it ran: coverage.py's tracer takes three times
-    as long as the interpreted kernels themselves, this a third.
-    """
+    """Has each statement of the rooms note that it ran."""
 
     def __init__(self) -> None:
         self.runs: Runs = {}
