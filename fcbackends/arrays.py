@@ -36,8 +36,10 @@ def is_foreign(value: Any) -> bool:
     return array_api_compat.is_array_api_obj(value) and not array_api_compat.is_numpy_array(value)
 
 
-def check_dense(name: str, array: Array) -> None:
+def check_dense(name: str, array: Array, *, with_values: bool = True) -> None:
     """Check that a foreign array has a number in memory for each of its elements.
+
+    It may also be one without values, unless it has to be `with_values`.
 
     PyTorch's sparse and nested tensors, and those without values, are tensors by their type, and
     fail in most of what is done to them.
@@ -46,7 +48,8 @@ def check_dense(name: str, array: Array) -> None:
 
     if not array_api_compat.is_torch_array(array):
         return
-    if array.is_nested or array.is_meta or str(array.layout) != "torch.strided":
+    lacks_values = with_values and array.is_meta
+    if array.is_nested or lacks_values or str(array.layout) != "torch.strided":
         kind = "nested" if array.is_nested else f"of {array.layout} on {array.device}"
         raise ArgumentTypeError(name, "be a dense array, with values", f"one {kind}")
 

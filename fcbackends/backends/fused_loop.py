@@ -295,6 +295,7 @@ class FusedLoop:
             self._source, self._epochs = source, new_epochs(threads, table)
         return self._epochs
 
+    @np.errstate(all="ignore")
     def loss(self, x: Array, t: Array) -> float:
         """The loss of the whole data under the parameters as they stand."""
         samples = x.shape[0]

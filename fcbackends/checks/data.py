@@ -48,6 +48,9 @@ def together(
         raise ArgumentTypeError(tuple(floats), "be of one floating dtype", floats)
     target = dtype or next(iter(floats.values()), of_integers)
     device = arrays.common_device({**named, **beside}, backend.owns)
+    for name, array in brought.items():
+        if arrays.is_foreign(array):
+            arrays.check_dense(name, array)
 
     def cast(array: Array, kind: str) -> Array:
         # NumPy calls arrays of the other byte order by the same name.
@@ -105,7 +108,8 @@ def bring(backend: Backend, name: str, value: Any) -> Array:
     if type(value) is np.ndarray and value.dtype.kind in "fiu":
         return value
     if arrays.is_foreign(value):
-        arrays.check_dense(name, value)
+        # One without values may be on another device than the others, which is said of all.
+        arrays.check_dense(name, value, with_values=False)
         if not backend.owns(value):
             required = f"be an array of backend {backend.name!r} or of NumPy"
             raise ArgumentTypeError(name, required, f"one of {arrays.library_of(value)}")

@@ -23,7 +23,6 @@ def nested():
     ("make", "kind"),
     [
         (lambda: torch.eye(2).to_sparse(), "of torch.sparse_coo on cpu"),
-        (lambda: torch.empty(2, 2, device="meta"), "of torch.strided on meta"),
         (nested, "nested"),
     ],
 )
@@ -44,6 +43,24 @@ def test_what_is_not_dense(make, kind):
         with pytest.raises(fcb.ArgumentTypeError) as caught:
             call()
         assert str(caught.value) == f"`{name}` {REQUIRED} {kind}"
+
+
+def test_what_has_no_values():
+    x = torch.empty(2, 2, device="meta")
+    for name, call in (
+        ("a", lambda: fcb.relu(x)),
+        ("y", lambda: fcb.mean_squared_loss(x, x)),
+        ("x", lambda: fcb.train(x, x, lr=0.1)),
+        ("a", lambda: fcb.compare(x, x)),
+        ("params", lambda: fcb.digest(x)),
+        ("x", lambda: fcb.Scaling.fit(x)),
+    ):
+        with pytest.raises(fcb.ArgumentTypeError) as caught:
+            call()
+        assert str(caught.value) == f"`{name}` {REQUIRED} of torch.strided on meta"
+    # Beside others it is first of all on another device.
+    with pytest.raises(fcb.ArgumentError, match="must be on one device"):
+        fcb.fc_forward(x, W, B)
 
 
 def test_scipys():
