@@ -37,6 +37,8 @@ def folder(command, tmp_path):
 
 
 @posix
+# JAX warns of any fork, if it was loaded before.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("name", ["m.safetensors", "m.pdf", "p.csv", "p.parquet", "v.json"])
 def test_what_cannot_be_written_whole_is_not_written(start, folder, name):
     import resource
