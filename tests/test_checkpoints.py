@@ -235,6 +235,18 @@ def test_a_run_that_ends_within_a_look_looks_again(path, monkeypatch, backend, l
     assert_same_result(fcb.train(CASE.x, CASE.t, resume=path, backend=plain, **how), whole)
 
 
+def test_numbers_of_numpy_are_numbers(path):
+    one, few, rate = np.int64(1), np.int32(9), np.float32(0.25)
+    how = dict(
+        hidden=(np.int16(4),), lr=rate, batch_size=one, max_steps=few, seed=np.uint64(3), tol=rate,
+        record_every=one, clip_norm=rate, validation=np.float32(0.5), patience=few,
+    )  # fmt: skip
+    whole = fcb.train(CASE.x, CASE.t, checkpoint=path, checkpoint_every=few, **how)
+    assert_same_result(fcb.train(CASE.x, CASE.t, resume=path, **how), whole)
+    run = fcb.Trainer(CASE.params, lr=rate).run
+    run(CASE.x, CASE.t, validation=0.5, patience=few, max_steps=few, checkpoint=path)
+
+
 def test_classes_go_on(path, broken_off):
     def train(**how):
         return fcb.train(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from fcbackends.errors import ArgumentError, ArgumentTypeError
 from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.arithmetic import ARITHMETICS
 from fcbackends.maths.losses import LOSSES
-from fcbackends.maths.network import Params, is_finite
+from fcbackends.maths.network import Params, State, is_finite
 from fcbackends.maths.optimizers import SGD, UPDATES, Adam, Optimizer
 from fcbackends.models.saved import NumpyParams, SavedModel
 from fcbackends.models.scaling import Floats, Scaling
 from fcbackends.training.results import TrainResult
+from fcbackends.training.serialized import named
 from fcbackends.training.trainer import Trainer
 
 FORMAT = "fcbackends"
@@ -91,9 +92,7 @@ def save(
     _check_scalings(saved)
     if not is_finite(np, saved.params):
         raise ArgumentError("model", "hold finite numbers", "NaN or infinity among its parameters")
-    tensors = dict(_named(saved.params))
-    for number, slot in enumerate(saved.slots):
-        tensors |= {f"slot{number}.{name}": array for name, array in _named(slot)}
+    tensors = dict(named(State(saved.params, saved.slots)))
     for side, scaling in (("inputs", saved.inputs), ("outputs", saved.outputs)):
         if scaling:
             tensors[f"{side}.mean"], tensors[f"{side}.scale"] = scaling.mean, scaling.scale
@@ -206,12 +205,6 @@ def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
 
 def _as_numpy(params: Params) -> NumpyParams:
     return tuple((arrays.as_numpy(w), arrays.as_numpy(b)) for w, b in params)
-
-
-def _named(params: NumpyParams) -> Iterator[tuple[str, Floats]]:
-    for layer, (w, b) in enumerate(params):
-        yield f"layer{layer}.w", w
-        yield f"layer{layer}.b", b
 
 
 def _pairs(tensors: Mapping[str, Floats], prefix: str) -> NumpyParams:

@@ -222,7 +222,7 @@ def train(
             [plan],
             first=0,
             max_steps=max_steps,
-            patience=patience,
+            patience=looks.patience if looks else None,
             validation=validation if isinstance(validation, float) else held,
             calls_back=callback is not None,
             x=problem.x,

@@ -58,7 +58,8 @@ def _named(params: Params, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
         yield f"{prefix}layer{layer}.b", arrays.as_numpy(b)
 
 
-def _named_state(state: State, prefix: str) -> Iterator[tuple[str, NDArray[Any]]]:
+def named(state: State, prefix: str = "") -> Iterator[tuple[str, NDArray[Any]]]:
+    """The arrays of a state by the names that files have for them."""
     yield from _named(state.params, prefix)
     for number, slot in enumerate(state.slots):
         yield from _named(slot, f"{prefix}slot{number}.")
@@ -66,7 +67,7 @@ def _named_state(state: State, prefix: str) -> Iterator[tuple[str, NDArray[Any]]
 
 def described(standing: Standing, prefix: str, tensors: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """What JSON says of a run; its arrays go into `tensors`."""
-    tensors.update(_named_state(standing.state, prefix))
+    tensors.update(named(standing.state, prefix))
     tensors[f"{prefix}losses"] = standing.losses
     about: dict[str, Any] = {
         "step": standing.step,
@@ -84,7 +85,7 @@ def described(standing: Standing, prefix: str, tensors: dict[str, NDArray[Any]])
     if best is not None:
         about["seen"]["best"] = [*best[:4], best.state is not None]
         if best.state is not None:
-            tensors.update(_named_state(best.state, f"{prefix}best."))
+            tensors.update(named(best.state, f"{prefix}best."))
     return about
 
 

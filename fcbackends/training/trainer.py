@@ -366,7 +366,7 @@ class Trainer:
                     [plan],
                     first=first,
                     max_steps=max_steps,
-                    patience=patience,
+                    patience=looks.patience if looks else None,
                     validation=validation if isinstance(validation, float) else held,
                     calls_back=callback is not None,
                     x=all_x,
