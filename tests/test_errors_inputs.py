@@ -98,6 +98,23 @@ def test_refusals(call, kind, text, backend):
     assert str(caught.value) == text
 
 
+class Rows(np.ndarray):
+    """An array whose rows nobody may go through: as a view of one number it may have 2**55."""
+
+    def __iter__(self):
+        raise AssertionError
+
+
+def test_an_array_in_the_place_of_a_states_parameters_is_refused_whole():
+    trainer = fcb.Trainer(PARAMS, lr=0.1)
+    text = r"^`params` must be a non-empty sequence of \(w, b\) pairs, got "
+    for place in ("params", "slots"):
+        rows = np.broadcast_to(1.0, (2**55, 2)).view(Rows)
+        given = {"params": PARAMS, "slots": (), place: rows if place == "params" else (rows,)}
+        with pytest.raises(ArgumentError, match=text):
+            trainer.state = fcb.TrainerState(steps=0, **given)
+
+
 def test_data_that_are_never_drawn_may_be_anything():
     drawn = fcb.sample_indices(2, steps=1, seed=3)[0, 0]
     x = np.full((2, 2), np.nan)

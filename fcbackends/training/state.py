@@ -61,8 +61,10 @@ def fitting(
         return arrays.as_numpy(array) if foreign else array
 
     def alike(pairs: Any) -> Params:
-        with contextlib.suppress(TypeError, ValueError):  # `own` says what they must be
-            pairs = tuple((brought(w), brought(b)) for w, b in pairs)
+        # `own` says what they must be; an array that stands in their place may have no end of rows.
+        if isinstance(pairs, tuple | list):
+            with contextlib.suppress(TypeError, ValueError):
+                pairs = tuple((brought(w), brought(b)) for w, b in pairs)
         made = own(pairs)
         came, wanted = (
             [(arrays.dtype_of(w), tuple(w.shape)) for w, _ in params]
