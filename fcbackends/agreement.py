@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.arrays import as_numpy, check_dense, is_foreign
+from fcbackends.arrays import as_numpy, check_dense, computed, is_foreign
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 
 _MOST_NESTED = 64
@@ -65,7 +65,7 @@ def compare(a: Any, b: Any) -> Agreement:
     >>> fcb.compare(np.array([1.0, 0.0]), np.array([1.0, -0.0]))
     Agreement(equal=False, different=1, max_ulp=1, first=(1,))
     """
-    first_arrays, second_arrays = list(_leaves(a, "a")), list(_leaves(b, "b"))
+    first_arrays, second_arrays = _arrays(a, "a"), _arrays(b, "b")
     paths_a, paths_b = [p for p, _ in first_arrays], [p for p, _ in second_arrays]
     if paths_a != paths_b:
         got = f"{len(paths_a)} arrays at {paths_a} and {len(paths_b)} at {paths_b}"
@@ -118,7 +118,7 @@ def digest(params: Any) -> str:
     import hashlib
 
     sha = hashlib.sha256()
-    for path, array in _leaves(params, "params"):
+    for path, array in _arrays(params, "params"):
         place = ".".join(map(str, path))
         shape = ",".join(map(str, array.shape))
         sha.update(f"{place}:{array.dtype.name}:{shape};".encode("ascii"))
@@ -128,7 +128,22 @@ def digest(params: Any) -> str:
     return sha.hexdigest()
 
 
-def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tuple[Any, Any]]:
+def _arrays(values: Any, name: str) -> list[tuple[tuple[int, ...], NDArray[Any]]]:
+    """The arrays in nested sequences, as NumPy's in its byte order, each after its path."""
+    leaves = list(_leaves(values, name))
+    found = []
+    for (path, _), value in zip(leaves, computed([leaf for _, leaf in leaves]), strict=True):
+        array = np.asarray(as_numpy(value))
+        if array.dtype.name not in _UNSIGNED:
+            got = f"dtype {array.dtype.name}"
+            raise ArgumentTypeError(name, "hold float32 or float64 arrays", got)
+        found.append((path, array.astype(array.dtype.newbyteorder("="), copy=False)))
+    return found
+
+
+def _leaves(
+    values: Any, name: str, path: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], Any]]:
     if isinstance(values, tuple | list):
         if len(path) == _MOST_NESTED:
             raise ArgumentError(name, f"be nested at most {_MOST_NESTED} deep", shown(values))
@@ -139,11 +154,7 @@ def _leaves(values: Any, name: str, path: tuple[int, ...] = ()) -> Iterator[tupl
         check_dense(name, values)
     if isinstance(values, np.ma.MaskedArray):
         raise ArgumentTypeError(name, "hold arrays without a mask", "a masked array")
-    array = np.asarray(as_numpy(values))
-    if array.dtype.name not in _UNSIGNED:
-        got = f"dtype {array.dtype.name}"
-        raise ArgumentTypeError(name, "hold float32 or float64 arrays", got)
-    yield path, array.astype(array.dtype.newbyteorder("="), copy=False)
+    yield path, values
 
 
 def _check_alike(left: NDArray[Any], right: NDArray[Any], path: tuple[int, ...]) -> None:

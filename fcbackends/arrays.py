@@ -7,6 +7,7 @@ would be a third of the time that importing fcbackends takes.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -114,6 +115,15 @@ def as_numpy(array: Any) -> NDArray[Any]:
             info = array_api_compat.array_namespace(array).__array_namespace_info__()
             host = info.default_device()
         return np.asarray(array_api_compat.to_device(array, host))
+
+
+def computed(values: list[Any]) -> list[Any]:
+    """The values, with Dask's lazy arrays computed together, so that what they share is once."""
+    # None are there before its module is; to load it takes a second.
+    dask = sys.modules.get("dask")
+    if dask is None or all(isinstance(value, np.ndarray) for value in values):
+        return values
+    return list(dask.compute(*values, traverse=False))
 
 
 def from_numpy(xp: Any, values: NDArray[Any], dtype: str | None = None) -> Array:

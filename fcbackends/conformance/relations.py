@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.api import layers, losses, network
-from fcbackends.arrays import as_numpy
+from fcbackends.arrays import as_numpy, computed
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop
 from fcbackends.conformance.cases import Case
@@ -31,7 +31,7 @@ def relation(backend: Backend, case: Case) -> Pairs:
 def _layer(backend: Backend, x: Any, w: Any, b: Any, dy: Any) -> list[NDArray[Any]]:
     """y, dw, db and dx of one layer."""
     y = layers.fc_forward(x, w, b, backend=backend)
-    return list(map(as_numpy, (y, *layers.fc_backward(dy, x, w, backend=backend))))
+    return list(map(as_numpy, computed([y, *layers.fc_backward(dy, x, w, backend=backend)])))
 
 
 def _first_layer(case: Case) -> tuple[Any, Any, Any, Any]:

@@ -33,6 +33,9 @@ class Arithmetic:
         (a (N, ...)) -> (...), the sums over n.
     sqrt : callable, optional
         (a) -> the square roots, correctly rounded, where the library's own are not.
+    in_blocks : callable, optional
+        (function, *arrays) -> function(xp, *arrays) for functions of each element, where the
+        library has a better way than to call it: a lazy one takes note of each operation.
     with_turns : callable, optional
         (turns) -> the same, with loops over `turns(start, stop)` in place of `range`: for who wants
         a word between two terms.
@@ -49,7 +52,12 @@ class Arithmetic:
     matmul: Callable[[Array, Array], Array]
     sum_first: Callable[[Array], Array]
     sqrt: Callable[[Array], Array] | None = None
+    in_blocks: Callable[..., Array] | None = None
     with_turns: Callable[[Turns], Arithmetic] | None = None
+
+    def elementwise(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        """function(xp, *arrays), for arrays of one shape and what it does with each element."""
+        return self.in_blocks(function, *arrays) if self.in_blocks else function(self.xp, *arrays)
 
 
 def ordered(xp: Any, turns: Turns = range) -> Arithmetic:

@@ -93,13 +93,13 @@ def _cross_entropy(arithmetic: Arithmetic, y: Array, t: Array) -> tuple[Array, A
     xp = arithmetic.xp
     z, p, total = _softmax(arithmetic, y)
     of_targets = arithmetic.sum_first(xp.where(t == 0, xp.zeros_like(z), t * z).T)
-    return elementary.log(xp, total) - of_targets, p - t
+    return arithmetic.elementwise(elementary.log, total) - of_targets, p - t
 
 
 def _softmax(arithmetic: Arithmetic, y: Array) -> tuple[Array, Array, Array]:
     xp = arithmetic.xp
     z = y - xp.max(y, axis=1, keepdims=True)
-    e = elementary.exp(xp, z)
+    e = arithmetic.elementwise(elementary.exp, z)
     total = arithmetic.sum_first(e.T)
     return z, e * xp.reciprocal(total)[:, None], total
 
@@ -108,8 +108,8 @@ def _binary_cross_entropy(arithmetic: Arithmetic, y: Array, t: Array) -> tuple[A
     """sum_m of (max(y, 0) - t * y) + log(1 + exp(-|y|)); g = 1 / (1 + exp(-y)) - t."""
     xp = arithmetic.xp
     above = xp.where(y > 0, y, xp.zeros_like(y))
-    terms = (above - t * y) + elementary.softplus(xp, -xp.abs(y))
-    return arithmetic.sum_first(terms.T), elementary.sigmoid(xp, y) - t
+    terms = (above - t * y) + arithmetic.elementwise(elementary.softplus, -xp.abs(y))
+    return arithmetic.sum_first(terms.T), arithmetic.elementwise(elementary.sigmoid, y) - t
 
 
 LOSSES = {
@@ -117,7 +117,9 @@ LOSSES = {
     "huber": Loss(_huber, 1.0),
     "cross_entropy": Loss(_cross_entropy, 1.0, lambda arithmetic, y: _softmax(arithmetic, y)[1]),
     "binary_cross_entropy": Loss(
-        _binary_cross_entropy, 1.0, lambda arithmetic, y: elementary.sigmoid(arithmetic.xp, y)
+        _binary_cross_entropy,
+        1.0,
+        lambda arithmetic, y: arithmetic.elementwise(elementary.sigmoid, y),
     ),
 }
 """By name."""

@@ -106,7 +106,8 @@ def step(
         backward.append(parameter_gradients(arithmetic, dy, inputs[layer]))
         if layer > 0:
             dx = input_gradient(arithmetic, dy, state.params[layer][0])
-            dy = ACTIVATIONS[activations[layer - 1]].backward(xp, dx, inputs[layer])
+            backward_of = ACTIVATIONS[activations[layer - 1]].backward
+            dy = arithmetic.elementwise(backward_of, dx, inputs[layer])
     gradients = tuple(reversed(backward))
     if form.rule.clipped:
         constants, most = constants[:-1], constants[-1]
@@ -161,5 +162,5 @@ def _layer_inputs(
     values = [x]
     for (w, b), name in zip(params, (*names, "identity"), strict=True):
         a = fc_forward(arithmetic, values[-1], w, b)
-        values.append(ACTIVATIONS[name].forward(arithmetic.xp, a))
+        values.append(arithmetic.elementwise(ACTIVATIONS[name].forward, a))
     return values

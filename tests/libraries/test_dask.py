@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
+from fcbackends.maths.activations import ACTIVATIONS
 from tests.cases import DTYPES, problem
 from tests.oracle import assert_same_bits, fast, sample_indices
 
@@ -79,6 +80,36 @@ def test_functions_compute_nothing_and_make_graphs_of_a_few_tasks():
     assert counter.runs == 1
     assert counter.tasks < 300  # one for each term of each sum would be thousands
     assert_same_bits(got, fast.sgd_step(case.params, case.x, case.t, 0.1))
+
+
+def test_an_elementary_function_is_one_task_a_block():
+    case = problem(7, (4, 6, 3), 20, "float64")
+    params, x = network(case.params, -1), lazy(case.x, (5, -1))
+    for activation in ACTIVATIONS:
+        with Counter() as counter:
+            got = dask.compute(
+                fcb.predict_proba(params, x, loss="cross_entropy", activation=activation)
+            )
+        assert counter.tasks < 60, activation  # one an operation would be some hundreds
+        want = fcb.predict_proba(case.params, case.x, loss="cross_entropy", activation=activation)
+        assert_same_bits(got, (want,))
+
+
+def test_to_compare_or_digest_computes_what_results_share_once():
+    case = problem(8, (4, 6, 3), 9, "float64")
+    calls = []
+
+    def noted(block):
+        calls.append(1)
+        return block
+
+    x = lazy(case.x, -1).map_blocks(noted, dtype="f8", meta=np.empty((0, 0)))
+    step = list(fcb.sgd_step(network(case.params, -1), x, lazy(case.t, -1), 0.1))
+    want = list(fcb.sgd_step(case.params, case.x, case.t, 0.1))
+    assert fcb.digest(step) == fcb.digest(want)
+    assert len(calls) == 1
+    assert fcb.compare(step, want).equal
+    assert len(calls) == 2
 
 
 def test_a_trainer_computes_parameters_once_and_each_piece_of_data_once():
