@@ -6,7 +6,7 @@ Each round trains, predicts, saves, loads, keeps a run in a checkpoint, breaks i
 in another process that is forked, and trains on several threads. After a third of the time, memory,
 open files, threads and kernels in the cache are measured round by round. What is counted may not be
 more at the end than at the beginning; a line is fitted to the memory, and may not rise by more than
-`--growth` megabytes in the time measured.
+`--growth` megabytes in the time measured, of which there are up to a thousand samples.
 """
 
 import argparse
@@ -29,17 +29,19 @@ from tests.jobs import KINDS, NUMBERS, shared_by_threads, work
 
 WARM_UP = 1 / 3
 
+MOST_SAMPLES = 1000
+
 
 class Sample(NamedTuple):
     """What a process holds, and its computer's folders."""
 
     seconds: float
-    memory: int
-    files: int
-    threads: int
-    system_threads: int
-    kernels: int
-    temporary: int
+    memory: float
+    files: float
+    threads: float
+    system_threads: float
+    kernels: float
+    temporary: float
 
 
 COUNTS = ("files", "threads", "system_threads", "kernels", "temporary")
@@ -121,7 +123,7 @@ def judged(samples, growth):
     """What grew, in words."""
     measured = samples[int(len(samples) * WARM_UP) :]
     found = [
-        f"{name} grew from {first} to {last}"
+        f"{name} grew from {first:.0f} to {last:.0f}"
         for name in COUNTS
         if (last := min(getattr(s, name) for s in measured[-3:]))
         > (first := max(getattr(s, name) for s in measured[:3]))
@@ -132,9 +134,10 @@ def judged(samples, growth):
 
 
 def run(seconds, seed, growth, *, also=lambda: None):
-    """Live for so long; the samples, and what went wrong. Each round does `also`, too."""
+    """Live for so long; the rounds, samples, and what went wrong. Each round does `also`, too."""
     rng = random.Random(seed)
-    samples, wrong = [], []
+    # Room for all from the start: as objects, those of half an hour would be a growth of 4.5 MB.
+    table, wrong, taken, rounds = np.full((MOST_SAMPLES + 1, len(Sample._fields)), -1.0), [], 0, 0
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder
         for number in range(len(KINDS)):  # all kernels are there before anything is measured
@@ -143,9 +146,13 @@ def run(seconds, seed, growth, *, also=lambda: None):
         while time.monotonic() < begin + seconds and not wrong:
             wrong += live(rng.randrange(NUMBERS), Path(folder))
             also()
-            samples.append(sample(begin))
+            rounds += 1
+            if time.monotonic() - begin >= taken * seconds / MOST_SAMPLES:
+                table[taken] = sample(begin)
+                taken += 1
         tempfile.tempdir = None
-    return samples, wrong or judged(samples, growth)
+    samples = [Sample(*row) for row in table[:taken].tolist()]
+    return rounds, samples, wrong or judged(samples, growth)
 
 
 def main():
@@ -156,13 +163,13 @@ def main():
     chosen = parser.parse_args()
     np.seterr(all="ignore")
     shared_by_threads()
-    samples, wrong = run(chosen.seconds, chosen.seed, chosen.growth)
+    rounds, samples, wrong = run(chosen.seconds, chosen.seed, chosen.growth)
     measured = samples[int(len(samples) * WARM_UP) :]
     first, last = measured[0], measured[-1]
-    print(f"{len(samples)} rounds; memory {first.memory / 1e6:.1f} to {last.memory / 1e6:.1f} MB, "  # noqa: T201
+    print(f"{rounds} rounds; memory {first.memory / 1e6:.1f} to {last.memory / 1e6:.1f} MB, "  # noqa: T201
           f"a line rises by {rise(measured):.2f} MB")  # fmt: skip
     for name in COUNTS:
-        print(f"{name}: {getattr(first, name)} to {getattr(last, name)}")  # noqa: T201
+        print(f"{name}: {getattr(first, name):.0f} to {getattr(last, name):.0f}")  # noqa: T201
     for line in wrong:
         print(f"wrong: {line}")  # noqa: T201
     return 1 if wrong else 0

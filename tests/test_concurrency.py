@@ -97,7 +97,7 @@ from tests import soak
 kept, go = [], threading.Event()
 soak.live = lambda number, folder: time.sleep(0.02) or []
 {leak}
-print(soak.run(1, 1, 2.0, also=leak)[1])
+print(soak.run(1, 1, 2.0, also=leak)[2])
 go.set()
 """
 LEAKS = {
