@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import stat
+import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fcbackends.errors import ArgumentError
+
+if sys.platform != "win32":
+    import fcntl
 
 
 def readable(name: str, argument: str, suffixes: Sequence[str] = ()) -> Path:
@@ -80,11 +86,9 @@ def apart(
 
 
 def _is_same(one: str, other: str) -> bool:
-    if os.path.realpath(one) == os.path.realpath(other):
-        return True
     try:
-        return os.path.samefile(one, other)
-    except OSError:  # one of them is not there yet
+        return os.path.realpath(one) == os.path.realpath(other) or os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them is not there yet, or no name of a file
         return False
 
 
@@ -93,38 +97,86 @@ def replacing(path: Path) -> Iterator[Path]:
     """An empty file to write beside `path`: at the end it becomes `path`, on any error it vanishes.
 
     It keeps the mode and, where that is allowed, the owner of a file that was there. What has
-    become `path` is on the disk, and stays there if the machine stops.
+    become `path` is on the disk, and stays there if the machine stops. What killed processes left
+    of such files in the folder goes.
 
     Raises
     ------
     OSError
         Of `path`, wherever writing fails.
     """
-    # As short for any name, so that none becomes too long by it.
-    temporary = path.with_name(f".fcbackends-{os.urandom(8).hex()}")
     try:
         there = _status(path)
-        mode = 0o600 if there else 0o666
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-        yield temporary
-        if there:
-            _take_over(temporary, there)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
+        _sweep(path.parent)
+        with _new_file(path.parent, 0o600 if there else 0o666) as temporary:
+            yield temporary
+            if there:
+                _take_over(temporary, there)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
     except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
     """Write a file, whole or not at all, as `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def _new_file(folder: Path, mode: int) -> Iterator[Path]:
+    """An empty file, locked as long as this process needs it; at the end it is not there."""
+    while True:
+        # As short for any name of the file, so that none becomes too long by it.
+        path = folder / f"{_prefix()}{os.urandom(8).hex()}"
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            _lock(handle, wait=True)
+            if not path.exists():  # a sweep came before the lock
+                continue
+            if sys.platform == "win32":  # an open file cannot be renamed
+                os.close(handle)
+            yield path
+            return
+        finally:
+            path.unlink(missing_ok=True)
+            if sys.platform != "win32":
+                os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote: their files are not locked."""
+    if sys.platform != "win32":
+        for path in folder.glob(f"{_prefix()}*"):
+            with contextlib.suppress(OSError):  # it may be another user's, or gone
+                handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+                try:
+                    if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle, wait=False):
+                        path.unlink()
+                finally:
+                    os.close(handle)
+
+
+def _prefix() -> str:
+    """What the names of this machine's temporary files begin with.
+
+    Some file systems that machines share have locks of each machine alone.
+    """
+    return f".fcbackends-{zlib.crc32(platform.node().encode()):08x}-"
+
+
+def _lock(handle: int, *, wait: bool) -> bool:
+    """Whether the file is locked by this process now: not where the file system has no locks."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            return True
+    return False
 
 
 def _status(path: Path) -> os.stat_result | None:

@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from fcbackends import files
 from tests.cases import environment
 
 
@@ -68,7 +69,8 @@ KILLED = textwrap.dedent(
             raise SystemExit(f"kill {done}: another digest, {digest!r}, status {status}")
     # What the last kill left is whole, and ends on the same bits.
     begun = {"resume": file} if os.path.exists(file) else {}
-    assert train(**begun) == wanted
+    assert train(checkpoint=file, **begun) == wanted
+    assert os.listdir(".") == [file]
     print(json.dumps({"kills": done, "ends": ends, "begun_anew": without}))
     """
 )
@@ -97,6 +99,48 @@ def test_a_run_survives_kills_at_any_moment(tmp_path):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_run_survives_many_kills_at_any_moment(tmp_path, seed):
     assert survive_kills(tmp_path, seed, 100)["kills"] == 100
+
+
+UNFINISHED = textwrap.dedent(
+    """
+    import os, pathlib, sys
+    from fcbackends import files
+
+    with files.replacing(pathlib.Path("other")):
+        print("writes", flush=True)
+        sys.stdin.read()
+    """
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no locks to know them by")
+def test_only_what_killed_processes_left_is_removed(path):
+    started = []
+    try:
+        for _ in range(2):
+            how = dict(cwd=path.parent, env=environment(), stdin=subprocess.PIPE)
+            code = [sys.executable, "-c", UNFINISHED]
+            started.append(subprocess.Popen(code, stdout=subprocess.PIPE, text=True, **how))
+            assert started[-1].stdout.readline() == "writes\n"
+        lives, killed = started
+        both = set(path.parent.iterdir())
+        killed.kill()
+        killed.wait()
+        strangers = {path.with_name(name) for name in (".fcbackends-x", "other-1")}
+        for stranger in strangers:
+            stranger.write_text("kept")
+        files.write(path, b"content")
+        left = set(path.parent.iterdir()) - strangers - {path}
+        assert len(both) == 2
+        assert len(left) == 1
+        assert left < both
+        lives.communicate("")
+        assert lives.returncode == 0
+        assert set(path.parent.iterdir()) == strangers | {path, path.with_name("other")}
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 # --- disks ---------------------------------------------------------------------------------------

@@ -94,6 +94,9 @@ def train_file(
     apart([("--out", out), ("--plot", plot)], [("--resume", resume)])
     if keep_diverged and not out:
         raise fcb.ArgumentError("--keep-diverged", "come with `--out`", "it without")
+    if checkpoint_every is not None and not checkpoint:
+        got = f"{checkpoint_every} without"
+        raise fcb.ArgumentError("--checkpoint-every", "come with `--checkpoint`", got)
     if patience is not None and validation is None:
         raise fcb.ArgumentError("--patience", "come with `--validation`", f"{patience} without")
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)

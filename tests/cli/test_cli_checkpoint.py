@@ -97,8 +97,12 @@ def test_other_data_is_refused(command, data, tmp_path):
         ("--checkpoint d.csv", "`--checkpoint` and `DATA` must be different files"),
         ("--checkpoint m.safetensors --out m.safetensors", "`--out` and `--checkpoint` must be "),
         ("--resume m.safetensors --out m.safetensors", "`--out` and `--resume` must be different"),
-        ("--checkpoint-every 5", "`--checkpoint-every` must come with `checkpoint`, got 5 without"),
+        (
+            "--checkpoint-every 5",
+            "`--checkpoint-every` must come with `--checkpoint`, got 5 without",
+        ),
         ("--checkpoint no/run", "`--checkpoint` must be in a folder that exists, got 'no/run'"),
+        ("--checkpoint a\0b", "`--checkpoint` must be the name of a file, got 'a\\x00b'"),
         ("--keep-diverged", "`--keep-diverged` must come with `--out`, got it without"),
     ],
 )

@@ -263,7 +263,7 @@ JUNK = (
     lambda: memoryview(b"abcdefgh"),
     object,
     lambda: int,
-    lambda: len,
+    lambda: callable,  # which takes all there is, as a callback as well
     lambda: Ellipsis,
     lambda: slice(2),
     lambda: NotImplemented,
