@@ -9,6 +9,7 @@ to go on no further.
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import os
 import threading
@@ -127,9 +128,9 @@ def run_in_threads(
         results.append(work(*arguments, Team(0, threads, barrier_state)))
 
     teams = [Team(thread, threads, barrier_state) for thread in range(1, threads)]
-    others = [threading.Thread(target=work, args=(*arguments, team)) for team in teams]
+    others = [_thread_of(work, *arguments, team) for team in teams]
     if called_off is not None:
-        others.insert(0, threading.Thread(target=work_first))
+        others.insert(0, _thread_of(work_first))
     started: list[threading.Thread] = []
     try:
         for other in others:
@@ -146,6 +147,12 @@ def run_in_threads(
         for other in started:
             other.join()
     return results[0]
+
+
+def _thread_of(work: Callable[..., object], *arguments: Any) -> threading.Thread:
+    """A thread in the context of the caller, whose error state of NumPy counts without the JIT."""
+    context = contextvars.copy_context()
+    return threading.Thread(target=context.run, args=(work, *arguments))
 
 
 @inlined
