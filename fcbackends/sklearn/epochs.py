@@ -20,8 +20,8 @@ _LEAST_RATE = 1e-6
 
 _FALL = 0.2
 
-_MOST_AHEAD = 100
-"""So many epochs are one run at most: the loss of each batch is kept."""
+_MOST_STEPS = 1_000_000
+"""So many are one run at most, or one epoch: the loss of each batch is kept."""
 
 
 class Rules(NamedTuple):
@@ -35,6 +35,8 @@ class Rules(NamedTuple):
     seed: int
     batch_size: int
     verbose: bool
+    learning_rate: str
+    power_t: float
 
 
 @dataclass
@@ -78,8 +80,7 @@ def train(
     weights: Any,
     factor: float,
     score: Callable[[Trainer], float] | None,
-    slower: Callable[[float], Trainer] | None,
-    rate_of_epoch: Callable[[int], Trainer] | None,
+    at_rate: Callable[[float], Trainer],
 ) -> tuple[Trainer, str, int]:
     """Train for up to `max_iter` epochs; the Trainer, why they ended, and how many there were.
 
@@ -97,23 +98,22 @@ def train(
         What losses are multiplied by.
     score : callable or None
         Of a network, on data that it is not trained on.
-    slower : callable or None
-        A network that goes on with a rate of such a share of the first, where it is to fall when
-        there is no change.
-    rate_of_epoch : callable or None
-        One with the rate after so many samples, where it is of these.
+    at_rate : callable
+        The network as it stands, in a Trainer whose rate is such a share of the first.
     """
     samples, share, done = x.shape[0], 1.0, 0
+    falls_always = rules.learning_rate == "invscaling"
+    most_ahead = max(1, _MOST_STEPS // max(1, samples // rules.batch_size))
     curve.unchanged = 0
     try:
         while done < rules.max_iter:
             # Before so many epochs training cannot end: they are one run, and no rule is asked.
             ahead = 1
-            if score is None and rate_of_epoch is None:
+            if score is None and not falls_always:
                 surely = rules.n_iter_no_change + 1 - curve.unchanged
-                ahead = int(min(surely, rules.max_iter - done, _MOST_AHEAD))
-            if rate_of_epoch is not None:
-                trainer = rate_of_epoch(curve.samples)
+                ahead = int(min(surely, rules.max_iter - done, most_ahead))
+            if falls_always and curve.samples:
+                trainer = at_rate((curve.samples + 1) ** -rules.power_t)
             losses = _epochs(trainer, curve, rules, x, t, weights, ahead)
             for loss in losses:
                 done += 1
@@ -126,9 +126,9 @@ def train(
                 _note(trainer, curve, rules)
             if curve.unchanged > rules.n_iter_no_change:
                 share *= _FALL
-                if slower is None or rate_at(trainer.lr, 1) <= _LEAST_RATE:
+                if rules.learning_rate != "adaptive" or rate_at(trainer.lr, 1) <= _LEAST_RATE:
                     return trainer, "n_iter_no_change", done
-                trainer, curve.unchanged = slower(share), 0
+                trainer, curve.unchanged = at_rate(share), 0
     except KeyboardInterrupt:
         curve.epochs = -1
         warnings.warn("Training interrupted by user.", stacklevel=3)

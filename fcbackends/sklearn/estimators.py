@@ -153,8 +153,7 @@ class _Network(BaseEstimator):
             weights,
             settings.loss_factor(self._loss, self.n_outputs_),
             score,
-            self._at_rate if self._falls("adaptive") else None,
-            self._after if self._falls("invscaling") else None,
+            self._at_rate,
         )
         if self.early_stopping and curve.best is not None:
             self._trainer.state = curve.best
@@ -281,12 +280,6 @@ class _Network(BaseEstimator):
         self._trainer = trainer
         return trainer
 
-    def _after(self, samples: int) -> Trainer:
-        return self._at_rate((samples + 1) ** -float(self.power_t) if samples else 1.0)
-
-    def _falls(self, how: str) -> bool:
-        return self.solver == "sgd" and self.learning_rate == how
-
     def _rules(self, samples: int) -> epochs.Rules:
         return epochs.Rules(
             self.max_iter,
@@ -297,6 +290,8 @@ class _Network(BaseEstimator):
             self._seed,
             settings.batch_size(self.batch_size, samples),
             bool(self.verbose),
+            self.learning_rate if self.solver == "sgd" else "constant",
+            float(self.power_t),
         )
 
     def _split(self, y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
