@@ -17,7 +17,7 @@ from fcbackends.cli.data import read_table
 from fcbackends.cli.descent import optimizer_of, rate_of
 from fcbackends.cli.form import Columns, Form
 from fcbackends.cli.model import Model
-from fcbackends.cli.outcome import evaluate, outcomes
+from fcbackends.cli.outcome import evaluate, is_long, outcomes
 from fcbackends.cli.preparing import Prepared, prepare
 from fcbackends.files import apart, writable
 from fcbackends.maths.activations import Activations
@@ -158,7 +158,8 @@ def train_file(
         )
         seconds = time.perf_counter() - started
         model = trained(result.params)
-        found = outcomes(model, parts, chosen, result)
+        leaves = result.stop_reason == "interrupted" and is_long(model, parts)
+        found = {} if leaves else outcomes(model, parts, chosen, result)
     except fcb.ArgumentError as error:
         arrays = ("x", "t", "validation[0]", "validation[1]", "params")
         raise error.renamed(dict.fromkeys(arrays, "DATA")) from None
@@ -167,12 +168,13 @@ def train_file(
             trained(error.params).save(model_path)
             error.add_note(f"the last finite network is in {out}")
         raise
-    if model.classes:
+    said, tables, trouble = [("losses", "not computed, which would take long")], [], None
+    if found and model.classes:
         said = classification.describe(model, found)
         tables = classification.tables(model, found)
         trouble = classification.warning(model, found, standardize)
-    else:
-        said, tables = regression.describe(model, found, chosen), []
+    elif found:
+        said = regression.describe(model, found, chosen)
         trouble = regression.warning(model, found, standardize, chosen)
     is_best = patience is not None and result.best_step is not None
     kept = "" if not is_best else f"; the network is that of step {result.best_step}"

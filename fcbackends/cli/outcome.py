@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 import fcbackends as fcb
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.model import Model
@@ -21,6 +23,14 @@ _LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 
+_PRODUCTS_AT_ONCE = 200_000_000
+"""Python asks for signals between two calls of kernels; one of so many takes 10 ms."""
+
+
+_LONG_PRODUCTS = 1_000_000_000
+"""Of a forward pass; a compiled one takes some 50 ms."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Some rows, the network's outputs for them, and their loss."""
@@ -30,8 +40,17 @@ class Outcome:
     loss: float
 
 
+def is_long(model: Model, parts: Mapping[str, Part]) -> bool:
+    """Whether to evaluate all parts takes longer than a program that was interrupted may."""
+    return _weights(model) * sum(len(part.x) for part in parts.values()) > _LONG_PRODUCTS
+
+
 Outcomes: TypeAlias = Mapping[str, Outcome]
 """By the name of the part."""
+
+
+def _weights(model: Model) -> int:
+    return sum(w.size for w, _ in model.params)
 
 
 def loss_of(model: Model, y: Floats, t: Any, backend: fcb.Backend) -> float:
@@ -41,7 +60,10 @@ def loss_of(model: Model, y: Floats, t: Any, backend: fcb.Backend) -> float:
 
 def evaluate(model: Model, part: Part, backend: fcb.Backend) -> Outcome:
     """The network's outputs, and their loss."""
-    y = as_numpy(fcb.predict(model.params, part.x, activation=model.activation, backend=backend))
+    rows = max(1, _PRODUCTS_AT_ONCE // _weights(model))
+    how: dict[str, Any] = dict(activation=model.activation, backend=backend)
+    blocks = (part.x[first : first + rows] for first in range(0, len(part.x), rows))
+    y = np.concatenate([as_numpy(fcb.predict(model.params, x, **how)) for x in blocks])
     return Outcome(part, y, loss_of(model, y, part.t, backend))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import fcbackends as fcb
+from fcbackends.cli import outcome
 from fcbackends.cli.model import load
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals, pipes and terminals")
@@ -137,6 +138,27 @@ def test_a_training_that_is_ended(start, tmp_path, backend, signum, status, word
     assert 0 < int(steps[1]) < 100_000_000
     assert f"digest         {fcb.digest(load('m.safetensors').params)}" in out.splitlines()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.safetensors", "table.npy"]
+
+
+@pytest.mark.parametrize("limit", [0, 10**9])
+def test_losses_that_take_long_are_left_out_after_ctrl_c(command, tmp_path, monkeypatch, limit):
+    table(tmp_path)
+    monkeypatch.setattr(outcome, "_LONG_PRODUCTS", limit)
+    line = "train table.npy --steps 50 --out m.safetensors"
+    whole = command(line)
+    train = fcb.train
+
+    def interrupted(*given, **how):
+        return train(*given, **how)._replace(stop_reason="interrupted")
+
+    monkeypatch.setattr(fcb, "train", interrupted)
+    ran = command(line)
+    assert (whole.status, ran.status, ran.err) == (0, 130, "fcbackends: interrupted\n")
+    assert ("not computed, which would take long" in ran.out) == (limit == 0)
+    assert ("\nR2 " in ran.out) == (limit > 0)
+    digests = [re.findall(r"digest +(\w{64})", ran.out) for ran in (whole, ran)]
+    assert len(digests[0]) == 1
+    assert digests[0] == digests[1]
 
 
 @pytest.mark.parametrize("line", ["train", "train table.npy --steps 5 --out m.safetensors"])
