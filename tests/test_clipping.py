@@ -327,3 +327,11 @@ def test_a_bound_is_refused(value, dtype, text):
         with pytest.raises(error) as raised:
             call()
         assert str(raised.value) == text
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize(("norm", "dtype"), [(np.inf, "float64"), (3.5e38, "float32")])
+def test_a_norm_that_is_not_finite_in_the_networks_dtype_is_refused(norm, dtype):
+    params = fcb.init_params((1, 1), dtype=dtype)
+    with pytest.raises(fcb.ArgumentError, match=r"^`clip_norm` must be "):
+        fcb.Trainer(params, lr=0.1, clip_norm=norm)

@@ -260,3 +260,14 @@ def test_what_the_optimizer_kept_goes_with_the_last_finite_parameters(backend):
     assert_same_bits(single.value.params, trainer.params)
     assert_same_bits(single.value.slots, trainer.state.slots)
     assert not math.isfinite(single.value.loss)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_single_step_that_diverges_names_its_own_rate(backend):
+    rate = fcb.StepRate(0.5, every=1, factor=0.5)
+    trainer = fcb.Trainer(fcb.init_params((1, 1)), lr=rate, backend=backend)
+    for _ in range(3):
+        trainer.step([0.1], [0.2])
+    with pytest.raises(fcb.DivergenceError) as raised:
+        trainer.step([1e200], [0.2])
+    assert (raised.value.step, raised.value.lr) == (4, 0.5**4)

@@ -309,3 +309,16 @@ def test_compiled_steps_allocate_nothing(monkeypatch):
     # A few a segment, of which a run on that clock has a handful.
     assert after.alloc - before.alloc < 100
     assert after.alloc - before.alloc == after.free - before.free
+
+
+@pytest.mark.jit_off
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("steps", [3, 7, 10])
+def test_the_last_loss_of_the_data_is_that_under_the_last_parameters(backend, steps):
+    x = np.arange(12.0).reshape(6, 2) / 12
+    t = x @ np.array([[1.0], [2.0]])
+    how = dict(lr=0.1, max_steps=steps, tol_on="data", record_every=5, backend=backend)
+    result = fcb.train(x, t, **how)
+    loss, _ = fcb.mean_squared_loss(fcb.predict(result.params, x), t)
+    assert result.loss == float(loss)
+    assert result.history.losses[-1] == result.loss
