@@ -10,6 +10,7 @@ except ImportError as error:
     text = "fcbackends.sklearn needs scikit-learn: install `fcbackends[sklearn]`"
     raise ImportError(text, name="sklearn") from error
 
-from fcbackends.sklearn.estimators import FCClassifier, FCRegressor
+from fcbackends.sklearn.classifier import FCClassifier
+from fcbackends.sklearn.regressor import FCRegressor
 
 __all__ = ["FCClassifier", "FCRegressor"]
