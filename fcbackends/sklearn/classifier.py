@@ -259,6 +259,9 @@ class FCClassifier(ClassifierMixin, Network):
             return None
         return places if self._loss == "cross_entropy" else places[:, None].astype(self._dtype)
 
+    def _strata(self, y: Any) -> Any:
+        return y if y.ndim == 1 else None
+
     def _outputs_of(self, t: Any) -> int:
         return len(self.classes_) if t.ndim == 1 else int(t.shape[1])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
@@ -292,17 +292,20 @@ class Network(BaseEstimator):
     def _split(self, y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on, and rows to score."""
         rows = np.arange(len(y))
-        classes = y if isinstance(self, ClassifierMixin) and y.ndim == 1 else None
         trained, held = train_test_split(
             rows,
             test_size=self.validation_fraction,
             random_state=self._seed % 2**32,
-            stratify=classes,
+            stratify=self._strata(y),
         )
         if len(held) < 2:
             required = "leave two rows or more on both sides"
             raise ArgumentError("validation_fraction", required, f"{len(held)} of {len(rows)}")
         return np.sort(trained), np.sort(held)
+
+    def _strata(self, y: Any) -> Any:
+        """What both sides of a split are to have alike shares of, if anything."""
+        return None
 
     def _scaled(self, x: Any, t: Any) -> tuple[Any, Any]:
         if self._inputs is not None:
