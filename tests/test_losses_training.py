@@ -103,6 +103,30 @@ def test_classes_come_one_by_one_or_in_batches(backend, dtype):
     assert (by_name.loss, by_name.steps) == ("cross_entropy", 5)
 
 
+@of_each_backend
+@of_each_dtype
+def test_a_target_of_one_sample_is_taken_or_refused_as_in_a_batch(dtype, backend):
+    case = loss_problem(4, (3, 4, 3), 9, dtype, "cross_entropy")
+    how = dict(lr=0.1, backend=backend)
+    single, batch = (fcb.Trainer(case.params, loss="cross_entropy", **how) for _ in range(2))
+    for n, place in enumerate((2, 0, 1, 1)):
+        want = batch.step(case.x[n : n + 1], np.eye(3, dtype=dtype)[[place]])
+        assert single.step(case.x[n], place) == want
+    for strange in (3, -1, 10**30):
+        with pytest.raises((fcb.ArgumentError, fcb.ArgumentTypeError)):
+            single.step(case.x[0], strange)
+    assert_same_bits(single.params, batch.params)
+    params = (*case.params[:-1], (case.params[-1][0][:, :1], case.params[-1][1][:1]))
+    single, batch = (fcb.Trainer(params, loss="binary_cross_entropy", **how) for _ in range(2))
+    for n, share in enumerate((0.0, 1.0, 0.25, -0.0)):
+        t = np.array([share], dtype)
+        assert single.step(case.x[n], t) == batch.step(case.x[n : n + 1], t[None])
+    for strange in (-0.5, 1.5, np.nan):
+        with pytest.raises(fcb.ArgumentError, match="`t` must be from 0 to 1"):
+            single.step(case.x[0], np.array([strange], dtype))
+    assert_same_bits(single.params, batch.params)
+
+
 # --- weights that come later ---------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,16 @@ def suit(t: Array, loss: str, name: str = "t") -> None:
         inside = (t >= 0) & (t <= 1)
         if not bool(xp.all(inside)):
             raise ArgumentError(name, "be from 0 to 1", _first(t, ~inside))
+
+
+def limits(loss: str, outputs: int) -> tuple[float, float] | None:
+    """The limits of one sample's first target, inside which `suit` has nothing against it.
+
+    None where all numbers suit. Of several probabilities none says it of all.
+    """
+    if not LOSSES[loss].probabilities:
+        return None
+    return (0.0, 1.0) if loss == "binary_cross_entropy" and outputs == 1 else (math.inf, -math.inf)
 
 
 def _first(t: Array, wrong: Array) -> str:

@@ -83,6 +83,7 @@ class Trainer:
     __slots__ = (
         "__weakref__",
         "_backend",
+        "_classes",
         "_dtype",
         "_like",
         "_lock",
@@ -91,6 +92,7 @@ class Trainer:
         "_plain",
         "_sizes",
         "_steps",
+        "_t_limits",
         "_t_shape",
         "_x_shape",
     )
@@ -123,8 +125,9 @@ class Trainer:
         self._x_shape, self._t_shape = self._sizes[:1], self._sizes[1:]
         # No view: it would keep the whole.
         self._like = arrays.namespace_of(network[0][0]).zeros_like(network[0][0][:0, :])
-        of_any_number = chosen.owns(np.empty(0)) and not LOSSES[loss].probabilities
-        self._plain = np.dtype(self._dtype) if of_any_number else None
+        self._plain = np.dtype(self._dtype) if chosen.owns(np.empty(0)) else None
+        self._t_limits = targets.limits(loss, self._sizes[1])
+        self._classes = self._sizes[1] if loss == "cross_entropy" else 0
         self._loop: Loop = chosen.training_loop(network, self._method)
         data.finite(self._loop.params)
         # A callback of a run may ask for what it guards.
@@ -240,11 +243,18 @@ class Trainer:
         if (
             sample_weight is not None
             or type(x) is not np.ndarray
-            or type(t) is not np.ndarray
             or x.dtype is not dtype
-            or t.dtype is not dtype
             or x.shape != self._x_shape
+        ):
+            x_row, t_row = self._checked(x, t, sample_weight)
+        elif type(t) is int and 0 <= t < self._classes:
+            t_row = np.zeros(self._classes, dtype)
+            t_row[t] = 1.0
+        elif (
+            type(t) is not np.ndarray
+            or t.dtype is not dtype
             or t.shape != self._t_shape
+            or not (self._t_limits is None or self._t_limits[0] <= t[0] <= self._t_limits[1])
         ):
             x_row, t_row = self._checked(x, t, sample_weight)
         with self._lock:
