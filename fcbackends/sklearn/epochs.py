@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
+import multiprocessing
+import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sklearn.exceptions import ConvergenceWarning
 
 from fcbackends.maths.schedules import rate_at
+from fcbackends.training.progress import Advance, progress_bar
 from fcbackends.training.state import TrainerState
 from fcbackends.training.trainer import Trainer
 
@@ -22,6 +26,9 @@ _FALL = 0.2
 
 _MOST_STEPS = 1_000_000
 """So many are one run at most, or one epoch: the loss of each batch is kept."""
+
+_SECONDS_A_RUN = 0.5
+"""After about so long the progress bar moves on."""
 
 
 class Rules(NamedTuple):
@@ -37,6 +44,15 @@ class Rules(NamedTuple):
     verbose: bool
     learning_rate: str
     power_t: float
+    loss_factor: float
+
+
+class Data(NamedTuple):
+    """What is trained on, as `Trainer.run` takes it."""
+
+    x: Any
+    t: Any
+    weights: Any
 
 
 @dataclass
@@ -75,14 +91,11 @@ def train(
     trainer: Trainer,
     curve: Curve,
     rules: Rules,
-    x: Any,
-    t: Any,
-    weights: Any,
-    factor: float,
+    data: Data,
     score: Callable[[Trainer], float] | None,
     at_rate: Callable[[float], Trainer],
-) -> tuple[Trainer, str, int]:
-    """Train for up to `max_iter` epochs; the Trainer, why they ended, and how many there were.
+) -> str:
+    """Train for up to `max_iter` epochs; why they ended.
 
     Parameters
     ----------
@@ -92,69 +105,90 @@ def train(
         It is written on.
     rules : Rules
         When to end.
-    x, t, weights : arrays
-        As `Trainer.run` takes them.
-    factor : float
-        What losses are multiplied by.
+    data : Data
+        What is trained on.
     score : callable or None
         Of a network, on data that it is not trained on.
     at_rate : callable
         The network as it stands, in a Trainer whose rate is such a share of the first.
     """
-    samples, share, done = x.shape[0], 1.0, 0
-    falls_always = rules.learning_rate == "invscaling"
-    most_ahead = max(1, _MOST_STEPS // max(1, samples // rules.batch_size))
     curve.unchanged = 0
+    # In threads and workers there are many at once.
+    is_alone = multiprocessing.parent_process() is None
+    is_alone &= threading.current_thread() is threading.main_thread()
+    shown = None if is_alone and not rules.verbose else False
     try:
-        while done < rules.max_iter:
-            # Before so many epochs training cannot end: they are one run, and no rule is asked.
-            ahead = 1
-            if score is None and not falls_always:
-                surely = rules.n_iter_no_change + 1 - curve.unchanged
-                ahead = int(min(surely, rules.max_iter - done, most_ahead))
-            if falls_always and curve.samples:
-                trainer = at_rate((curve.samples + 1) ** -rules.power_t)
-            losses = _epochs(trainer, curve, rules, x, t, weights, ahead)
-            for loss in losses:
-                done += 1
-                curve.samples += samples
-                curve.losses.append(factor * loss)
-                if score is not None:
-                    curve.scores.append(score(trainer))
-                if rules.verbose:
-                    print(f"Iteration {done}, loss = {curve.losses[-1]:.8f}")  # noqa: T201
-                _note(trainer, curve, rules)
-            if curve.unchanged > rules.n_iter_no_change:
-                share *= _FALL
-                if rules.learning_rate != "adaptive" or rate_at(trainer.lr, 1) <= _LEAST_RATE:
-                    return trainer, "n_iter_no_change", done
-                trainer, curve.unchanged = at_rate(share), 0
+        with progress_bar(rules.max_iter, "epoch", shown) as advanced:
+            if _changes_end(trainer, curve, rules, data, score, at_rate, advanced):
+                return "n_iter_no_change"
     except KeyboardInterrupt:
         curve.epochs = -1
         warnings.warn("Training interrupted by user.", stacklevel=3)
-        return trainer, "interrupted", done
+        return "interrupted"
     text = (
         f"Maximum iterations ({rules.max_iter}) reached and the optimization hasn't converged yet."
     )
     warnings.warn(text, ConvergenceWarning, stacklevel=3)
-    return trainer, "max_iter", done
+    return "max_iter"
 
 
-def _epochs(
-    trainer: Trainer, curve: Curve, rules: Rules, x: Any, t: Any, weights: Any, count: int
-) -> list[float]:
+def _changes_end(
+    trainer: Trainer,
+    curve: Curve,
+    rules: Rules,
+    data: Data,
+    score: Callable[[Trainer], float] | None,
+    at_rate: Callable[[float], Trainer],
+    advanced: Advance,
+) -> bool:
+    """Train until nothing changes any more, or all epochs are done: whether it was the first."""
+    samples, share, done = data.x.shape[0], 1.0, 0
+    falls_always = rules.learning_rate == "invscaling"
+    most_ahead = 1
+    while done < rules.max_iter:
+        # Before so many epochs training cannot end: they are one run, and no rule is asked.
+        ahead = 1
+        if score is None and not falls_always:
+            surely = rules.n_iter_no_change + 1 - curve.unchanged
+            ahead = int(min(surely, rules.max_iter - done, most_ahead))
+        if falls_always and curve.samples:
+            trainer = at_rate((curve.samples + 1) ** -rules.power_t)
+        began = time.perf_counter()
+        losses = _epochs(trainer, curve, rules, data, ahead)
+        for loss in losses:
+            curve.samples += samples
+            curve.losses.append(rules.loss_factor * loss)
+            if score is not None:
+                curve.scores.append(score(trainer))
+            if rules.verbose:
+                print(f"Iteration {done + 1}, loss = {curve.losses[-1]:.8f}")  # noqa: T201
+            _note(trainer, curve, rules)
+            done += 1
+        advanced(len(losses), curve.losses[-1])
+        an_epoch = (time.perf_counter() - began) / len(losses)
+        most_steps = max(1, _MOST_STEPS // max(1, samples // rules.batch_size))
+        most_ahead = max(1, min(most_steps, int(_SECONDS_A_RUN / an_epoch)))
+        if curve.unchanged > rules.n_iter_no_change:
+            share *= _FALL
+            if rules.learning_rate != "adaptive" or rate_at(trainer.lr, 1) <= _LEAST_RATE:
+                return True
+            trainer, curve.unchanged = at_rate(share), 0
+    return False
+
+
+def _epochs(trainer: Trainer, curve: Curve, rules: Rules, data: Data, count: int) -> list[float]:
     """The mean losses of so many epochs, which are then done."""
-    samples, batch = x.shape[0], rules.batch_size
+    samples, batch = data.x.shape[0], rules.batch_size
     if not rules.shuffle:
         curve.epochs = -1
-        return [_in_order(trainer, x, t, weights, batch) for _ in range(count)]
+        return [in_order(trainer, data, batch) for _ in range(count)]
     before = max(curve.epochs, 0)
     # Where batches run on into the next epoch, an epoch's last one is that with its last sample.
     ends = [-(-epoch * samples // batch) for epoch in range(before, before + count + 1)]
     ran = trainer.run(
-        x,
-        t,
-        sample_weight=weights,
+        data.x,
+        data.t,
+        sample_weight=data.weights,
         batch_size=batch,
         max_steps=ends[-1] - ends[0],
         sampling="epoch",
@@ -168,18 +202,19 @@ def _epochs(
     return [float(part.mean()) if len(part) else math.nan for part in parts]
 
 
-def _in_order(trainer: Trainer, x: Any, t: Any, weights: Any, batch: int) -> float:
-    total = 0.0
-    for rows in batches(len(x), batch):
-        own = None if weights is None else weights[rows]
-        total += trainer.step(x[rows], t[rows], sample_weight=own) * len(x[rows])
-    return total / len(x)
+def in_order(trainer: Trainer, data: Data, batch: int) -> float:
+    """Take the steps of one epoch on the samples as they stand; their mean loss.
 
-
-def batches(samples: int, batch: int) -> Iterator[slice]:
-    """Rows one batch after another, as they stand; the last has what is left."""
+    The last batch has what is left.
+    """
+    x, t, weights = data
+    samples, total = x.shape[0], 0.0
     for first in range(0, samples, batch):
-        yield slice(first, min(first + batch, samples))
+        rows = slice(first, min(first + batch, samples))
+        own = None if weights is None else weights[rows]
+        loss = trainer.step(x[rows, ...], t[rows, ...], sample_weight=own)
+        total += loss * (rows.stop - first)
+    return total / samples
 
 
 def _note(trainer: Trainer, curve: Curve, rules: Rules) -> None:

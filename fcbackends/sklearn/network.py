@@ -6,10 +6,13 @@ import math
 from typing import Any
 
 import numpy as np
+import sklearn
 from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -17,14 +20,13 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fcbackends import arrays
 from fcbackends.agreement import digest
 from fcbackends.api.network import predict, predict_proba
 from fcbackends.errors import ArgumentError, DivergenceError
 from fcbackends.models.scaling import Scaling
 from fcbackends.sklearn import epochs, settings
 from fcbackends.training.trainer import Trainer
-
-_FLOATS = (np.float64, np.float32)
 
 
 class Network(BaseEstimator):
@@ -37,6 +39,7 @@ class Network(BaseEstimator):
     _curve: epochs.Curve
     _seed: int
     _dtype: str
+    _library: str
     _batch: int
     _inputs: Scaling | None
     _outputs: Scaling | None
@@ -105,7 +108,8 @@ class Network(BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix (N, K)
-            Inputs. float32 stays so; others become float64. A sparse matrix is made dense.
+            Inputs. float32 stays so; others become float64. A sparse matrix is made dense. With
+            scikit-learn's `array_api_dispatch`, an array of another library is trained on in it.
         y : array-like (N,) or (N, M)
             Targets, or classes.
         sample_weight : array-like (N,), optional
@@ -132,24 +136,24 @@ class Network(BaseEstimator):
             held = self._checked(own_x, own_y, reset=False)
         elif self.early_stopping:
             trained, kept = self._split(y)
-            held = x[kept], y[kept]
-            x, t, weights = x[trained], t[trained], None if weights is None else weights[trained]
+            held = _rows(x, kept), y[kept]
+            x, t = _rows(x, trained), t[trained]
+            weights = None if weights is None else weights[trained]
         self._start(x, t, goes_on)
         x, t = self._scaled(x, t)
         curve, score = self._curve, None
         if held is not None:
             score = lambda trainer: self._score(trainer, *held)  # noqa: E731
-        self._trainer, self.stop_reason_, self.n_iter_ = epochs.train(
+        before = len(curve.losses)
+        self.stop_reason_ = epochs.train(
             self._trainer,
             curve,
-            self._rules(len(x)),
-            x,
-            t,
-            weights,
-            settings.loss_factor(self._loss, self.n_outputs_),
+            self._rules(x.shape[0]),
+            epochs.Data(x, t, weights),
             score,
             self._at_rate,
         )
+        self.n_iter_ = len(curve.losses) - before
         if self.early_stopping and curve.best is not None:
             self._trainer.state = curve.best
         self._note(curve)
@@ -185,11 +189,10 @@ class Network(BaseEstimator):
             self._seed, self._curve = _seed_of(self.random_state), epochs.Curve()
         self._start(x, t, not begins)
         x, t = self._scaled(x, t)
-        trainer, total = self._trainer, 0.0
-        for rows in epochs.batches(len(x), settings.batch_size(self.batch_size, len(x))):
-            own = None if weights is None else weights[rows]
-            total += trainer.step(x[rows], t[rows], sample_weight=own) * (rows.stop - rows.start)
-        self._note_piece(total / len(x), len(x))
+        samples = x.shape[0]
+        batch = settings.batch_size(self.batch_size, samples)
+        loss = epochs.in_order(self._trainer, epochs.Data(x, t, weights), batch)
+        self._note_piece(loss, samples)
         return self
 
     def _takes_at_once(self, X: Any, y: Any) -> bool:
@@ -210,11 +213,12 @@ class Network(BaseEstimator):
             or hasattr(self, "feature_names_in_")
         ):
             return False
-        t = self._plain_targets(y)
+        is_one = len(X) == 1
+        t = self._plain_targets(y, is_one)
         if t is None:
             return False
         try:
-            loss = self._trainer.step(X, t)
+            loss = self._trainer.step(X[0] if is_one else X, t)
         except DivergenceError:  # the checks may say why
             return False
         self._note_piece(loss, len(X))
@@ -231,9 +235,10 @@ class Network(BaseEstimator):
     def _check_settings(self) -> None:
         settings.check(self)
 
-    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, NDArray[Any]]:
+        """X in its library, and y in NumPy's: there classes are told apart, and rows scored."""
         how = dict(accept_sparse=("csr", "csc"), multi_output=True, y_numeric=self._is_numeric)
-        x, y = validate_data(self, X, y, reset=reset, dtype=_FLOATS, **how)
+        x, y = validate_data(self, X, _in_numpy(y), reset=reset, dtype=_floats_of(X), **how)
         # One column is one target, with scikit-learn's warning.
         return _dense(x), column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
 
@@ -241,20 +246,22 @@ class Network(BaseEstimator):
         """The network to train: as it stands, or drawn anew."""
         outputs = self._outputs_of(t)
         if goes_on:
-            if outputs != self.n_outputs_ or str(x.dtype) != self._dtype:
+            if outputs != self.n_outputs_ or arrays.dtype_of(x) != self._dtype:
                 required = f"be of {self.n_outputs_} targets in {self._dtype}, as before"
-                raise ArgumentError("y", required, f"{outputs} in {x.dtype}")
+                raise ArgumentError("y", required, f"{outputs} in {arrays.dtype_of(x)}")
             return
-        self.n_outputs_, self._dtype = outputs, str(x.dtype)
+        self.n_outputs_, self._dtype = outputs, arrays.dtype_of(x)
         hidden = settings.hidden_sizes(self.hidden_layer_sizes)
         self.n_layers_ = len(hidden) + 2
-        self._batch = settings.batch_size(self.batch_size, len(x))
+        self._batch = settings.batch_size(self.batch_size, x.shape[0])
         self._inputs = Scaling.fit(x) if self.standardize else None
         both = self.standardize == "both"
         self._outputs = Scaling.fit(t) if both else None
         sizes = (x.shape[1], *hidden, outputs)
         how = settings.activation(self.activation)
-        params = settings.first_params(sizes, how, self._seed, self._dtype)
+        first = settings.first_params(sizes, how, self._seed, self._dtype)
+        params = tuple((as_library_of(x, w), as_library_of(x, b)) for w, b in first)
+        self._library = arrays.library_of(x)
         self._trainer = self._made(params, 1.0)
 
     def _made(self, params: Any, share: float) -> Trainer:
@@ -287,6 +294,7 @@ class Network(BaseEstimator):
             bool(self.verbose),
             self.learning_rate if self.solver == "sgd" else "constant",
             float(self.power_t),
+            settings.loss_factor(self._loss, self.n_outputs_),
         )
 
     def _split(self, y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -308,16 +316,25 @@ class Network(BaseEstimator):
         return None
 
     def _scaled(self, x: Any, t: Any) -> tuple[Any, Any]:
-        if self._inputs is not None:
-            x = self._inputs.apply(x).astype(self._dtype)
+        """What the network is trained on, x and t in the library of x."""
         if self._outputs is not None:
             t = self._outputs.apply(t)
-        return x, t if t.dtype.kind == "i" else t.astype(self._dtype, copy=False)
+        if t.dtype.kind != "i":
+            t = t.astype(self._dtype, copy=False)
+        return self._scaled_inputs(x), as_library_of(x, t)
+
+    def _scaled_inputs(self, x: Any) -> Any:
+        if self._inputs is not None:
+            return as_library_of(x, self._inputs.apply(x).astype(self._dtype))
+        xp = arrays.namespace_of(x)
+        return xp.astype(x, getattr(xp, self._dtype), copy=False)
 
     def _weights(self, x: Any, y: Any, sample_weight: Any) -> NDArray[Any] | None:
         if sample_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        given = _in_numpy(sample_weight)
+        rows = np.empty((x.shape[0], 0))
+        weights = _check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
         total = weights.sum()
         return weights * (len(weights) / total) if total > 0 else weights
 
@@ -329,21 +346,28 @@ class Network(BaseEstimator):
         self.t_ = curve.samples
 
     def _raw(self, x: Any, trainer: Trainer | None = None, *, proba: bool = False) -> Any:
+        """What the network makes of x, in the library of x."""
         trainer = trainer or self._trainer
-        if self._inputs is not None:
-            x = self._inputs.apply(x).astype(self._dtype)
-        x = np.asarray(x, self._dtype)
         how: dict[str, Any] = dict(activation=trainer.activation, backend=trainer.backend)
+        own = self._scaled_inputs(x)
         if proba:
-            return predict_proba(trainer.params, x, loss=self._loss, **how)
-        y = predict(trainer.params, x, **how)
-        return y if self._outputs is None else self._outputs.undo(y).astype(self._dtype)
+            return as_library_of(x, predict_proba(trainer.params, own, loss=self._loss, **how))
+        y = predict(trainer.params, own, **how)
+        if self._outputs is not None:
+            y = self._outputs.undo(y).astype(self._dtype)
+        return as_library_of(x, y)
 
-    def _inputs_of(self, X: Any) -> NDArray[Any]:
+    def _inputs_of(self, X: Any, method: str) -> Any:
         check_is_fitted(self)
-        return _dense(
-            validate_data(self, X, reset=False, dtype=_FLOATS, accept_sparse=("csr", "csc"))
+        x = _dense(
+            validate_data(self, X, reset=False, dtype=_floats_of(X), accept_sparse=("csr", "csc"))
         )
+        library = self._library
+        if get_config()["array_api_dispatch"] and arrays.library_of(x) != library:
+            name = f"{type(self).__name__}.{method}()"
+            required = f"be of {library}: {name} must use the same namespace as fit()"
+            raise ArgumentError("X", required, f"an array of {arrays.library_of(x)}")
+        return x
 
     @property
     def coefs_(self) -> list[NDArray[Any]]:
@@ -376,7 +400,32 @@ class Network(BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        # Older checks know no `reciprocal`, and want classes in the library of X.
+        tags.array_api_support = parse_version(sklearn.__version__) >= parse_version("1.9")
         return tags
+
+
+def _floats_of(X: Any) -> list[Any]:
+    """The dtypes that X may have, of its library, where scikit-learn leaves it there."""
+    stays = get_config()["array_api_dispatch"] and arrays.is_foreign(X)
+    xp = arrays.namespace_of(X) if stays else np
+    return [xp.float64, xp.float32]
+
+
+def as_library_of(x: Any, values: Any) -> Any:
+    """The values as an array of x's library, on its device."""
+    if not arrays.is_foreign(x):
+        return arrays.as_numpy(values)
+    return values if arrays.is_foreign(values) else arrays.beside(x, values)
+
+
+def _in_numpy(values: Any) -> Any:
+    """An array of another library as NumPy's, and anything else as it is."""
+    return arrays.as_numpy(values) if arrays.is_foreign(values) else values
+
+
+def _rows(x: Any, rows: NDArray[np.int64]) -> Any:
+    return arrays.namespace_of(x).take(x, as_library_of(x, rows), axis=0)
 
 
 def _dense(x: Any) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 
+from fcbackends.arrays import as_numpy
 from fcbackends.checks import options
 from fcbackends.sklearn.network import Network
 from fcbackends.training.trainer import Trainer
@@ -188,22 +189,24 @@ class FCRegressor(RegressorMixin, Network):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The targets of X, (N,) or (N, M), as y was."""
-        y = self._raw(self._inputs_of(X))
+        y = self._raw(self._inputs_of(X, "predict"))
         return y[:, 0] if self._is_flat else y
 
     def _targets(self, y: Any, which: str, classes: Any = None) -> NDArray[Any]:
         self._is_flat = y.ndim == 1
         return y[:, None] if y.ndim == 1 else y
 
-    def _plain_targets(self, y: NDArray[Any]) -> NDArray[Any] | None:
-        return y[:, None] if self._is_flat and y.dtype == self._dtype else None
+    def _plain_targets(self, y: NDArray[Any], is_one: bool) -> NDArray[Any] | None:
+        if not self._is_flat or y.dtype != self._dtype:
+            return None
+        return y if is_one else y[:, None]
 
     def _outputs_of(self, t: Any) -> int:
         return int(t.shape[1])
 
     def _score(self, trainer: Trainer, x: Any, y: Any) -> float:
         t = y[:, None] if y.ndim == 1 else y
-        return float(r2_score(t, self._raw(x, trainer)))
+        return float(r2_score(t, as_numpy(self._raw(x, trainer))))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

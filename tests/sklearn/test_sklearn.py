@@ -296,17 +296,6 @@ def test_where_estimators_go(iris, diabetes):
     assert scaled.score(x, 100 * y) > 0.4
 
 
-def test_frames_keep_their_names(iris):
-    polars = pytest.importorskip("polars")
-    x, y = iris
-    frame = polars.DataFrame(dict(zip("abcd", x.T, strict=True)))
-    fitted = FCClassifier((4,), max_iter=3, random_state=0).fit(frame, y)
-    assert list(fitted.feature_names_in_) == list("abcd")
-    assert fitted.digest_ == clone(fitted).fit(x, y).digest_
-    with pytest.raises(ValueError, match="feature names"):
-        fitted.predict(frame.rename({"a": "z"}))
-
-
 def test_standardized_columns_may_be_of_any_scale(diabetes):
     x, y = diabetes
     how = dict(max_iter=300, random_state=0, learning_rate_init=0.01)
