@@ -205,10 +205,19 @@ class Trainer:
             given = self._loop.state, self.optimizer, self._backend, self._own
             self._loop.state, self._steps = fitting(state, *given)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> tuple[Any, ...]:
         with self._lock:
             finite, state = self._loop.last_finite.params, self.state
-            return _again, (name_of(self._backend), self._method, finite, state)
+            return name_of(self._backend), self._method._asdict(), finite, state
+
+    def __setstate__(self, given: tuple[Any, ...]) -> None:
+        (backend, arithmetic), method, finite, state = given
+        how = {name: value for name, value in method.items() if name != "weighted"}
+        Trainer.__init__(self, finite, backend=backend, arithmetic=arithmetic, **how)
+        if method["weighted"]:
+            self._take_weights()
+        # Its last step may have left parameters that are not finite.
+        self._loop.state, self._steps = State(state.params, state.slots), state.steps
 
     def _own(self, params: Params) -> Params:
         return data.params(self._backend, params, self._dtype, beside={"params": self._like})
@@ -397,15 +406,3 @@ class Trainer:
             self._steps = outcome.steps
             rest = self._method, plan, first, interrupted, returns, x, t
             return ended(outcome, self._backend.arithmetic, *rest)
-
-
-def _again(name: tuple[str, str], method: Method, finite: Params, state: TrainerState) -> Trainer:
-    """The Trainer that was copied, pickled, or sent to another process."""
-    how = method._asdict()
-    weighted = how.pop("weighted")
-    trainer = Trainer(finite, backend=name[0], arithmetic=name[1], **how)
-    if weighted:
-        trainer._take_weights()
-    # Its last step may have left parameters that are not finite.
-    trainer._loop.state, trainer._steps = State(state.params, state.slots), state.steps
-    return trainer
