@@ -24,6 +24,7 @@ from fcbackends import arrays
 from fcbackends.agreement import digest
 from fcbackends.api.network import predict, predict_proba
 from fcbackends.errors import ArgumentError, DivergenceError
+from fcbackends.maths.schedules import rate_at
 from fcbackends.models.scaling import Scaling
 from fcbackends.sklearn import epochs, settings
 from fcbackends.training.trainer import Trainer
@@ -277,8 +278,15 @@ class Network(BaseEstimator):
 
     def _at_rate(self, share: float) -> Trainer:
         """The network as it stands, with a rate of such a share of the first."""
-        trainer = self._made(self._trainer.params, share)
-        trainer.state = self._trainer.state
+        before, trainer = self._trainer, self._made(self._trainer.params, share)
+        state = before.state
+        # scikit-learn's velocities have the rate in them, and keep it where it falls.
+        ratio = rate_at(before.lr, 1) / rate_at(trainer.lr, 1)
+        kept = float(np.dtype(self._dtype).type(ratio))
+        slots = tuple(
+            tuple((kept * w, kept * b) for w, b in velocities) for velocities in state.slots
+        )
+        trainer.state = state._replace(slots=slots)
         self._trainer = trainer
         return trainer
 

@@ -119,6 +119,30 @@ def test_steps_are_those_of_scikit_learns_networks(kind, settings, activation, d
         np.testing.assert_allclose(ours.loss_, theirs.loss_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rate", ["invscaling", "adaptive"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_rates_fall_as_those_of_scikit_learns_networks(rate, momentum, nesterov, diabetes):
+    x, y = diabetes
+    how = dict(hidden_layer_sizes=(6,), solver="sgd", learning_rate=rate, random_state=1)
+    how |= dict(batch_size=30, shuffle=False, momentum=momentum, nesterovs_momentum=nesterov)
+    # With so large a tolerance nothing changes enough, and an adaptive rate falls soon.
+    how |= dict(learning_rate_init=0.05, tol=0.2, n_iter_no_change=2, power_t=0.3)
+    theirs = MLPRegressor(warm_start=True, max_iter=1, **how).fit(x, y)
+    begin = first_params((x.shape[1], 6, 1), "relu", 1, "float64")
+    for (w, b), coef, intercept in zip(begin, *weights_of(theirs), strict=True):
+        coef[...], intercept[...] = w, b
+    theirs.t_ = theirs.n_iter_ = 0
+    theirs.loss_curve_, theirs.best_loss_, theirs._no_improvement_count = [], np.inf, 0
+    theirs.set_params(max_iter=12).fit(x, y)
+    ours = FCRegressor(max_iter=12, **how).fit(x, y)
+    assert ours._trainer.lr < 0.05 / 2
+    for mine, wanted in zip(
+        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
+    ):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-9)
+
+
 # --- the bits of one run -------------------------------------------------------------------------
 
 
