@@ -140,7 +140,9 @@ class Network(BaseEstimator):
             held = _rows(x, kept), y[kept]
             x, t = _rows(x, trained), t[trained]
             weights = None if weights is None else weights[trained]
-        self._start(x, t, goes_on)
+        sized = settings.even_batch_size if self.shuffle else settings.batch_size
+        batch = sized(self.batch_size, x.shape[0])
+        self._start(x, t, batch, goes_on)
         x, t = self._scaled(x, t)
         curve, score = self._curve, None
         if held is not None:
@@ -149,7 +151,7 @@ class Network(BaseEstimator):
         self.stop_reason_ = epochs.train(
             self._trainer,
             curve,
-            self._rules(x.shape[0]),
+            self._rules(batch),
             epochs.Data(x, t, weights),
             score,
             self._at_rate,
@@ -188,10 +190,10 @@ class Network(BaseEstimator):
         weights = self._weights(x, y, sample_weight)
         if begins:
             self._seed, self._curve = _seed_of(self.random_state), epochs.Curve()
-        self._start(x, t, not begins)
-        x, t = self._scaled(x, t)
         samples = x.shape[0]
         batch = settings.batch_size(self.batch_size, samples)
+        self._start(x, t, batch, not begins)
+        x, t = self._scaled(x, t)
         loss = epochs.in_order(self._trainer, epochs.Data(x, t, weights), batch)
         self._note_piece(loss, samples)
         return self
@@ -243,7 +245,7 @@ class Network(BaseEstimator):
         # One column is one target, with scikit-learn's warning.
         return _dense(x), column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
 
-    def _start(self, x: Any, t: Any, goes_on: bool) -> None:
+    def _start(self, x: Any, t: Any, batch: int, goes_on: bool) -> None:
         """The network to train: as it stands, or drawn anew."""
         outputs = self._outputs_of(t)
         if goes_on:
@@ -254,7 +256,7 @@ class Network(BaseEstimator):
         self.n_outputs_, self._dtype = outputs, arrays.dtype_of(x)
         hidden = settings.hidden_sizes(self.hidden_layer_sizes)
         self.n_layers_ = len(hidden) + 2
-        self._batch = settings.batch_size(self.batch_size, x.shape[0])
+        self._batch = batch
         self._inputs = Scaling.fit(x) if self.standardize else None
         both = self.standardize == "both"
         self._outputs = Scaling.fit(t) if both else None
@@ -290,7 +292,7 @@ class Network(BaseEstimator):
         self._trainer = trainer
         return trainer
 
-    def _rules(self, samples: int) -> epochs.Rules:
+    def _rules(self, batch: int) -> epochs.Rules:
         return epochs.Rules(
             self.max_iter,
             float(self.tol),
@@ -298,7 +300,7 @@ class Network(BaseEstimator):
             bool(self.early_stopping),
             bool(self.shuffle),
             self._seed,
-            settings.batch_size(self.batch_size, samples),
+            batch,
             bool(self.verbose),
             self.learning_rate if self.solver == "sgd" else "constant",
             float(self.power_t),

@@ -36,8 +36,9 @@ class FCRegressor(RegressorMixin, Network):
         The weights' squares, times alpha / (2 * batch), are added to a batch's loss, as there. The
         losses that are reported are without them.
     batch_size : "auto" or int
-        Samples a step, of all that there are at most; "auto": up to 200. A batch may run on into
-        the next epoch, where they do not divide its samples.
+        The most samples a step; "auto": 200. An epoch of N samples has ceil(N / batch_size) steps
+        of one size, ceil(N / steps), the last of which may run on into the next epoch; with
+        `shuffle` False its last batch has what is left.
     learning_rate : {"constant", "invscaling", "adaptive"}
         Whether the rate falls after each epoch, or where nothing changes; with `solver` "sgd".
     learning_rate_init : float
@@ -47,8 +48,7 @@ class FCRegressor(RegressorMixin, Network):
     max_iter : int
         The most epochs of a call of `fit`.
     shuffle : bool
-        Go through a new permutation of the samples in each epoch, or through them as they stand,
-        whose last batch has what is left.
+        Go through a new permutation of the samples in each epoch, or through them as they stand.
     random_state : int, RandomState or None
         What the first parameters, the permutations and the validation data are drawn from.
     tol : float

@@ -106,6 +106,16 @@ def batch_size(value: Any, samples: int) -> int:
         raise ArgumentError("batch_size", required, shown(value)) from None
 
 
+def even_batch_size(value: Any, samples: int) -> int:
+    """The samples of a step where an epoch has as many as scikit-learn's, of one size.
+
+    There the last one has what is left; here, where a batch runs on into the next epoch, an epoch
+    of 300 samples in batches of 200 would have one step and a half.
+    """
+    steps = -(-samples // batch_size(value, samples))
+    return -(-samples // steps)
+
+
 def optimizer(estimator: Any, loss: str, batch: int) -> Optimizer:
     """The optimizer whose steps are scikit-learn's.
 

@@ -52,9 +52,7 @@ def comparison_of_classifiers(network, seed):
     scores = []
     for x, y in sets:
         x, x_test, y, y_test = train_test_split(x, y, test_size=0.4, random_state=42)
-        model = make_pipeline(
-            StandardScaler(), network(alpha=1, max_iter=1000, random_state=seed)
-        )
+        model = make_pipeline(StandardScaler(), network(alpha=1, max_iter=1000, random_state=seed))
         scores.append(model.fit(x, y).score(x_test, y_test))
     return np.mean(scores)
 

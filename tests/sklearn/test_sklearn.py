@@ -159,20 +159,24 @@ def test_two_fits_of_fifty_epochs_are_one_of_a_hundred(diabetes, batch, solver):
     assert (twice.steps_, twice.t_, twice.n_iter_) == (once.steps_, once.t_, 50)
 
 
-def test_a_fit_is_a_run_of_a_trainer(diabetes):
+@pytest.mark.parametrize(
+    ("at_most", "batch", "first", "last"),
+    [(20, 18, slice(0, 5), slice(30, 35)), (8, 8, slice(0, 12), slice(68, 79))],
+)
+def test_a_fit_is_a_run_of_a_trainer(at_most, batch, first, last, diabetes):
     x, y = diabetes
-    how = dict(batch_size=20, alpha=0.2, max_iter=7, random_state=5)
+    how = dict(batch_size=at_most, alpha=0.2, max_iter=7, random_state=5)
     fitted = FCRegressor((6,), activation="tanh", **how).fit(x, y)
-    adam = fcb.Adam(weight_decay=2 * 0.2 / 20, eps=2e-8, decoupled=False, decay_bias=False)
+    adam = fcb.Adam(weight_decay=2 * 0.2 / batch, eps=2e-8, decoupled=False, decay_bias=False)
     params = first_params((10, 6, 1), "tanh", 5, "float64")
     trainer = fcb.Trainer(params, activation="tanh", optimizer=adam, lr=1e-3)
     run = trainer.run(
-        x, y, batch_size=20, max_steps=-(-7 * 90 // 20), sampling="epoch", seed=5, record_every=1
+        x, y, batch_size=batch, max_steps=last.stop, sampling="epoch", seed=5, record_every=1
     )
     assert fitted.digest_ == fcb.digest(run.params)
     losses = run.history.losses / 2
-    assert fitted.loss_curve_[0] == losses[:5].mean()
-    assert fitted.loss_curve_[-1] == losses[27:].mean()
+    assert fitted.loss_curve_[0] == losses[first].mean()
+    assert fitted.loss_curve_[-1] == losses[last].mean()
 
 
 @pytest.mark.parametrize("arithmetic", ["ordered", "fused"])
@@ -182,16 +186,36 @@ def test_backends_end_on_the_same_bits(iris, arithmetic):
     assert len(digests) == 1
 
 
-def test_a_search_in_two_processes_finds_the_same(iris):
-    grid = {"alpha": [1e-4, 1.0], "hidden_layer_sizes": [(4,), (6, 3)], "solver": ["adam", "sgd"]}
-    searches = [
-        GridSearchCV(FCClassifier(max_iter=8, random_state=2), grid, cv=3, n_jobs=jobs).fit(*iris)
-        for jobs in (1, 2)
-    ]
-    one, two = searches
-    np.testing.assert_array_equal(
-        one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
-    )
+def searched(iris, jobs, backend):
+    import joblib
+
+    grid = {
+        "alpha": [1e-4, 1.0],
+        "hidden_layer_sizes": [(4,), (6, 3), (2,)],
+        "solver": ["adam", "sgd"],
+        "batch_size": [16, 50],
+    }
+
+    def digests(estimator, x, y):
+        # As whole numbers of 48 bits, which a table of scores holds exactly.
+        return {"digest": int(estimator.digest_[:12], 16), "accuracy": estimator.score(x, y)}
+
+    with joblib.parallel_config(backend=backend):
+        search = GridSearchCV(
+            FCClassifier(max_iter=5, random_state=2), grid, cv=3, n_jobs=jobs, scoring=digests,
+            refit="accuracy",
+        )  # fmt: skip
+        return search.fit(*iris)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_search_in_two_jobs_finds_the_same(backend, iris):
+    one, two = searched(iris, 1, backend), searched(iris, 2, backend)
+    found = [f"split{split}_test_{name}" for split in range(3) for name in ("digest", "accuracy")]
+    for name in found:
+        assert len(one.cv_results_[name]) == 24
+        np.testing.assert_array_equal(one.cv_results_[name], two.cv_results_[name])
+    assert len(set(one.cv_results_["split0_test_digest"])) == 24
     assert one.best_params_ == two.best_params_
     assert one.best_estimator_.digest_ == two.best_estimator_.digest_
 

@@ -40,6 +40,22 @@ def test_frames_keep_their_names(library, iris):
     assert fitted.steps_ == before + 1
 
 
+def test_files_of_skops_give_an_estimator_that_goes_on(iris):
+    files = pytest.importorskip("skops.io")
+    x, y = iris
+    how = dict(max_iter=8, random_state=0, standardize="inputs", class_weight="balanced")
+    fitted = FCClassifier((6,), early_stopping=True, **how).fit(x, y)
+    kept = files.dumps(fitted)
+    types = files.get_untrusted_types(data=kept)
+    assert all(name.startswith("fcbackends.") for name in types)
+    loaded = files.loads(kept, trusted=types)
+    assert loaded.digest_ == fitted.digest_
+    np.testing.assert_array_equal(loaded.predict_proba(x), fitted.predict_proba(x))
+    for estimator in (loaded, fitted):
+        estimator.set_params(early_stopping=False).partial_fit(x, y)
+    assert loaded.digest_ == fitted.digest_
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("library", ["array_api_strict", "torch"])
 def test_arrays_stay_in_their_library(library):
