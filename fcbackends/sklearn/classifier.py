@@ -33,8 +33,9 @@ class FCClassifier(ClassifierMixin, Network):
     activation : str or sequence of str
         What goes between the layers: "relu", "tanh", "logistic" (or "sigmoid"), "identity" or
         "leaky_relu"; of a sequence, each hidden layer has its own.
-    solver : {"adam", "sgd"}
-        How parameters move. There is no "lbfgs".
+    solver : {"adam", "sgd", "lbfgs"}
+        How parameters move. "lbfgs" takes all samples at each step, and goes down to where no part
+        of the gradient is larger than `tol`; batches, rates and early stopping are none of its.
     alpha : float
         The weights' squares, times alpha / (2 * batch), are added to a batch's loss, as there. The
         losses that are reported are without them.
@@ -71,6 +72,8 @@ class FCClassifier(ClassifierMixin, Network):
         With `solver` "adam"; epsilon stands beside the root that is corrected, as in PyTorch.
     n_iter_no_change : int
         Training ends after more epochs than these without getting better.
+    max_fun : int
+        With `solver` "lbfgs": how often the loss of all samples is computed at the most.
     schedule : ConstantRate, StepRate, ExponentialRate, CosineRate or None
         The rate of each step, in place of `learning_rate_init`.
     standardize : {False, "inputs"}
@@ -99,7 +102,7 @@ class FCClassifier(ClassifierMixin, Network):
         `fcbackends.digest` of the parameters: the same for the same bits.
     steps_ : int
         The steps that led to them.
-    stop_reason_ : {"max_iter", "n_iter_no_change", "interrupted"}
+    stop_reason_ : {"max_iter", "n_iter_no_change", "tol", "max_fun", "interrupted"}
         Why the last fit ended.
 
     Raises
@@ -147,6 +150,7 @@ class FCClassifier(ClassifierMixin, Network):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
+        max_fun: int = 15000,
         schedule: Any = None,
         standardize: Any = False,
         backend: Any = None,
@@ -176,6 +180,7 @@ class FCClassifier(ClassifierMixin, Network):
             beta_2=beta_2,
             epsilon=epsilon,
             n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
             schedule=schedule,
             standardize=standardize,
             backend=backend,

@@ -31,6 +31,9 @@ _SECONDS_A_RUN = 0.5
 """After about so long the progress bar moves on."""
 
 
+_TOO_SOON = {"max_iter": "iterations", "max_fun": "evaluations"}
+
+
 class Rules(NamedTuple):
     """What an estimator's settings say of its epochs."""
 
@@ -45,6 +48,7 @@ class Rules(NamedTuple):
     learning_rate: str
     power_t: float
     loss_factor: float
+    max_fun: int
 
 
 class Data(NamedTuple):
@@ -113,23 +117,32 @@ def train(
         The network as it stands, in a Trainer whose rate is such a share of the first.
     """
     curve.unchanged = 0
+
+    def ended(advanced: Advance) -> str:
+        changes_end = _changes_end(trainer, curve, rules, data, score, at_rate, advanced)
+        return "n_iter_no_change" if changes_end else "max_iter"
+
+    return looked_on(ended, curve, rules)
+
+
+def looked_on(ended: Callable[[Advance], str], curve: Curve, rules: Rules) -> str:
+    """Why a training ended, under a progress bar, after Ctrl-C too; a warning, if too soon."""
     # In threads and workers there are many at once.
     is_alone = multiprocessing.parent_process() is None
     is_alone &= threading.current_thread() is threading.main_thread()
     shown = None if is_alone and not rules.verbose else False
     try:
         with progress_bar(rules.max_iter, "epoch", shown) as advanced:
-            if _changes_end(trainer, curve, rules, data, score, at_rate, advanced):
-                return "n_iter_no_change"
+            reason = ended(advanced)
     except KeyboardInterrupt:
         curve.epochs = -1
-        warnings.warn("Training interrupted by user.", stacklevel=3)
+        warnings.warn("Training interrupted by user.", stacklevel=4)
         return "interrupted"
-    text = (
-        f"Maximum iterations ({rules.max_iter}) reached and the optimization hasn't converged yet."
-    )
-    warnings.warn(text, ConvergenceWarning, stacklevel=3)
-    return "max_iter"
+    if reason in _TOO_SOON:
+        what, most = _TOO_SOON[reason], getattr(rules, reason)
+        text = f"Maximum {what} ({most}) reached and the optimization hasn't converged yet."
+        warnings.warn(text, ConvergenceWarning, stacklevel=4)
+    return reason
 
 
 def _changes_end(
@@ -160,10 +173,9 @@ def _changes_end(
             curve.losses.append(rules.loss_factor * loss)
             if score is not None:
                 curve.scores.append(score(trainer))
-            if rules.verbose:
-                print(f"Iteration {done + 1}, loss = {curve.losses[-1]:.8f}")  # noqa: T201
             _note(trainer, curve, rules)
             done += 1
+            say(rules, curve, done)
         advanced(len(losses), curve.losses[-1])
         an_epoch = (time.perf_counter() - began) / len(losses)
         most_steps = max(1, _MOST_STEPS // max(1, samples // rules.batch_size))
@@ -215,6 +227,12 @@ def in_order(trainer: Trainer, data: Data, batch: int) -> float:
         loss = trainer.step(x[rows, ...], t[rows, ...], sample_weight=own)
         total += loss * (rows.stop - first)
     return total / samples
+
+
+def say(rules: Rules, curve: Curve, done: int) -> None:
+    """Print the loss of so many epochs, where that is asked for."""
+    if rules.verbose:
+        print(f"Iteration {done}, loss = {curve.losses[-1]:.8f}")  # noqa: T201
 
 
 def _note(trainer: Trainer, curve: Curve, rules: Rules) -> None:

@@ -26,7 +26,7 @@ from fcbackends.api.network import predict, predict_proba
 from fcbackends.errors import ArgumentError, DivergenceError
 from fcbackends.maths.schedules import rate_at
 from fcbackends.models.scaling import Scaling
-from fcbackends.sklearn import epochs, settings
+from fcbackends.sklearn import epochs, settings, whole
 from fcbackends.training.trainer import Trainer
 
 
@@ -71,6 +71,7 @@ class Network(BaseEstimator):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
+        max_fun: int = 15000,
         schedule: Any = None,
         standardize: Any = False,
         backend: Any = None,
@@ -98,6 +99,7 @@ class Network(BaseEstimator):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
         self.schedule = schedule
         self.standardize = standardize
         self.backend = backend
@@ -135,27 +137,25 @@ class Network(BaseEstimator):
         if validation is not None:
             own_x, own_y = validation
             held = self._checked(own_x, own_y, reset=False)
-        elif self.early_stopping:
+        elif self.early_stopping and self.solver != "lbfgs":
             trained, kept = self._split(y)
             held = _rows(x, kept), y[kept]
             x, t = _rows(x, trained), t[trained]
             weights = None if weights is None else weights[trained]
-        sized = settings.even_batch_size if self.shuffle else settings.batch_size
-        batch = sized(self.batch_size, x.shape[0])
+        batch = self._batch_size(x.shape[0])
         self._start(x, t, batch, goes_on)
         x, t = self._scaled(x, t)
         curve, score = self._curve, None
         if held is not None:
             score = lambda trainer: self._score(trainer, *held)  # noqa: E731
         before = len(curve.losses)
-        self.stop_reason_ = epochs.train(
-            self._trainer,
-            curve,
-            self._rules(batch),
-            epochs.Data(x, t, weights),
-            score,
-            self._at_rate,
-        )
+        of_all = self._rules(batch), epochs.Data(x, t, weights)
+        if self.solver == "lbfgs":
+            scale, penalty = settings.times(self._loss), float(self.alpha) / x.shape[0]
+            self.stop_reason_ = whole.train(self._trainer, curve, *of_all, scale, penalty, score)
+        else:
+            rest = score, self._at_rate
+            self.stop_reason_ = epochs.train(self._trainer, curve, *of_all, *rest)
         self.n_iter_ = len(curve.losses) - before
         if self.early_stopping and curve.best is not None:
             self._trainer.state = curve.best
@@ -182,6 +182,9 @@ class Network(BaseEstimator):
             return self
         if begins:
             self._check_settings()
+        if self.solver == "lbfgs":
+            required = "be one of 'adam', 'sgd' where data come in pieces"
+            raise ArgumentError("solver", required, "'lbfgs'")
         if self.early_stopping:
             got = "True in partial_fit"
             raise ArgumentError("early_stopping", "be False where data come in pieces", got)
@@ -305,7 +308,14 @@ class Network(BaseEstimator):
             self.learning_rate if self.solver == "sgd" else "constant",
             float(self.power_t),
             settings.loss_factor(self._loss, self.n_outputs_),
+            self.max_fun,
         )
+
+    def _batch_size(self, samples: int) -> int:
+        if self.solver == "lbfgs":
+            return samples
+        sized = settings.even_batch_size if self.shuffle else settings.batch_size
+        return sized(self.batch_size, samples)
 
     def _split(self, y: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on, and rows to score."""

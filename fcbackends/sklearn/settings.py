@@ -18,14 +18,13 @@ from fcbackends.maths.network import Params
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.schedules import CosineRate, Rate, Schedule
 
-SOLVERS = ("adam", "sgd")
+SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
 STANDARDIZED = ("inputs", "both")
 LARGEST_BATCH = 200
 """As scikit-learn's networks have it, where `batch_size` is "auto"."""
 
-_TWICE = {"mean_squared": 2.0}
-"""So many times scikit-learn's is a loss here: it takes half of the squares."""
+_TIMES = {"mean_squared": 2.0}
 
 
 def check(estimator: Any) -> None:
@@ -44,6 +43,7 @@ def check(estimator: Any) -> None:
         if not isinstance(getattr(estimator, name), bool | np.bool_):
             raise ArgumentTypeError(name, "be True or False", shown(getattr(estimator, name)))
     options.integer("max_iter", estimator.max_iter, 1)
+    options.integer("max_fun", estimator.max_fun, 1)
     if estimator.n_iter_no_change != math.inf:
         options.integer("n_iter_no_change", estimator.n_iter_no_change, 1)
     for name in ("alpha", "tol", "power_t"):
@@ -58,6 +58,11 @@ def check(estimator: Any) -> None:
     if not 0 < _number("validation_fraction", estimator.validation_fraction, 0.0) < 1:
         got = shown(estimator.validation_fraction)
         raise ArgumentError("validation_fraction", "be a number > 0 and < 1", got)
+
+
+def times(loss: str) -> float:
+    """How many times scikit-learn's a loss is here: it takes half of the squares."""
+    return _TIMES.get(loss, 1.0)
 
 
 def hidden_sizes(value: Any) -> tuple[int, ...]:
@@ -122,13 +127,15 @@ def optimizer(estimator: Any, loss: str, batch: int) -> Optimizer:
     There a batch's loss has alpha / (2 * batch) times the weights' squares added to it, none of
     the biases', and squares count by half.
     """
-    twice = _TWICE.get(loss, 1.0)
+    twice = times(loss)
     decay: dict[str, Any] = {
         "weight_decay": twice * float(estimator.alpha) / batch,
         "decay_bias": False,
     }
     with_names = {"beta1": "beta_1", "beta2": "beta_2", "eps": "epsilon"}
     try:
+        if estimator.solver == "lbfgs":
+            return SGD(momentum=0.5, **decay)
         if estimator.solver == "sgd":
             nesterov = bool(estimator.nesterovs_momentum) and estimator.momentum != 0
             return SGD(momentum=estimator.momentum, nesterov=nesterov, **decay)
@@ -144,7 +151,7 @@ def rate(estimator: Any, loss: str, falls_to: float) -> Rate:
     share = falls_to
     if estimator.solver == "sgd":
         # Of twice the gradient half is to be taken; Adam's steps are of the same length.
-        share /= _TWICE.get(loss, 1.0)
+        share /= times(loss)
     schedule = estimator.schedule
     if schedule is None:
         first = _number("learning_rate_init", estimator.learning_rate_init, 0.0)
@@ -161,7 +168,7 @@ def rate(estimator: Any, loss: str, falls_to: float) -> Rate:
 def loss_factor(loss: str, outputs: int) -> float:
     """What a loss here is multiplied by to be scikit-learn's, which is of a mean over outputs."""
     if loss in ("mean_squared", "huber"):
-        return 1 / (_TWICE.get(loss, 1.0) * outputs)
+        return 1 / (times(loss) * outputs)
     return 1.0
 
 

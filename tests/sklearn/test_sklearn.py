@@ -391,7 +391,8 @@ def test_scores_are_those_of_scikit_learns_networks(load):
 
 REFUSED = {
     "loss": ("poisson", "be one of 'squared_error', 'huber', got 'poisson'"),
-    "solver": ("lbfgs", "be one of 'adam', 'sgd', got 'lbfgs'"),
+    "solver": ("newton", "be one of 'adam', 'sgd', 'lbfgs', got 'newton'"),
+    "max_fun": (0, "be an integer of at least 1, got 0"),
     "learning_rate": ("x", "be one of 'constant', 'invscaling', 'adaptive', got 'x'"),
     "alpha": (-1, "be a finite number >= 0, got -1"),
     "tol": ("x", "be a finite number >= 0, got 'x'"),
