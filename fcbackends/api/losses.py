@@ -70,9 +70,9 @@ def huber_loss(
 ) -> LossAndGradient:
     """Huber's loss, (sum_n (sum_m h[n, m])) * (1 / N), and its exact gradient.
 
-    With d = y - t, h is (d * d) / 2 where |d| <= 1 and else |d| - 1/2, and dy is d * (1 / N), of a
-    d that is taken for -1 or 1 beyond these (Huber, "Robust estimation of a location parameter",
-    1964). Sums run over ascending indices, m first.
+    With d = y - t, h is (d * d) / 2 where abs(d) <= 1 and else abs(d) - 1/2, and dy is
+    d * (1 / N), of a d that is taken for -1 or 1 beyond these (Huber, "Robust estimation of a
+    location parameter", 1964). Sums run over ascending indices, m first.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ def binary_cross_entropy_loss(
 ) -> LossAndGradient:
     """The cross-entropy of yes and no, (sum_n (sum_m l[n, m])) * (1 / N), and its exact gradient.
 
-    l = (max(y, 0) - t * y) + log(1 + exp(-|y|)), and dy = (1 / (1 + exp(-y)) - t) * (1 / N). Sums
-    run over ascending indices, m first.
+    l = (max(y, 0) - t * y) + log(1 + exp(-abs(y))), and dy = (1 / (1 + exp(-y)) - t) * (1 / N).
+    Sums run over ascending indices, m first.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class Arithmetic:
     sqrt : callable, optional
         (a) -> the square roots, correctly rounded, where the library's own are not.
     in_blocks : callable, optional
-        (function, *arrays) -> function(xp, *arrays) for functions of each element, where the
+        `(function, *arrays) -> function(xp, *arrays)` for functions of each element, where the
         library has a better way than to call it: a lazy one takes note of each operation.
     with_turns : callable, optional
         (turns) -> the same, with loops over `turns(start, stop)` in place of `range`: for who wants
@@ -56,7 +56,7 @@ class Arithmetic:
     with_turns: Callable[[Turns], Arithmetic] | None = None
 
     def elementwise(self, function: Callable[..., Array], *arrays: Array) -> Array:
-        """function(xp, *arrays), for arrays of one shape and what it does with each element."""
+        """`function(xp, *arrays)`, for arrays of one shape and what it does with each element."""
         return self.in_blocks(function, *arrays) if self.in_blocks else function(self.xp, *arrays)
 
 

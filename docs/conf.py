@@ -1,0 +1,103 @@
+"""How the site is built: `python -m sphinx -W -b html docs docs/_build`."""
+
+import importlib.metadata
+import os
+import re
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+project = "fcbackends"
+author = "The fcbackends developers"
+copyright = author  # noqa: A001
+version = release = importlib.metadata.version("fcbackends")
+
+extensions = [
+    "myst_nb",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+]
+exclude_patterns = ["_build"]
+# Formulas and command lines are no Python.
+highlight_language = "none"
+smartquotes = False
+nitpicky = True
+
+# --- pages --------------------------------------------------------------------------------------
+
+myst_enable_extensions = ["attrs_inline"]
+myst_heading_anchors = 4
+# Cells run at each build, in the environment of the build, and an error in one ends it.
+nb_execution_mode = "force"
+nb_execution_timeout = 120
+nb_execution_cache_path = str(HERE / "_build" / "cache")
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+os.environ["MATPLOTLIBRC"] = str(HERE / "figures" / "matplotlibrc")
+os.environ.pop("FCBACKENDS_BACKEND", None)
+os.environ.pop("FCBACKENDS_ARITHMETIC", None)
+
+# --- docstrings ---------------------------------------------------------------------------------
+
+# A name in single backticks becomes a link where it is public, and stays code where it is not.
+default_role = "py:obj"
+nitpick_ignore_regex = [("py:obj", r"(?s).*")]
+# The docstrings have the types, with shapes and dtypes.
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+autosummary_generate = False
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+# --- links to other projects --------------------------------------------------------------------
+
+# A build asks nothing of the network, and is the same with and without one: the few names that
+# pages link to stand in small inventories of version 1, which is plain text.
+intersphinx_mapping = {
+    "python": ("https://docs.python.org/3", "inventories/python.inv"),
+    "numpy": ("https://numpy.org/doc/stable", "inventories/numpy.inv"),
+}
+intersphinx_disabled_reftypes = ["std:*"]
+
+# --- looks --------------------------------------------------------------------------------------
+
+html_theme = "pydata_sphinx_theme"
+html_title = "fcbackends"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    # Nothing is fetched from anywhere: no switcher of versions, no icons of other hosts.
+    "check_switcher": False,
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_toc_level": 2,
+    "header_links_before_dropdown": 6,
+}
+
+# Files beside this folder that are pages of the site, too: on a code host their links are right as
+# they are.
+BESIDE = {
+    "../SECURITY.md": "security.md",
+    "../CHANGELOG.md": "changelog.md",
+    "../README.md#speed": "fast.md",
+    "../README.md": "index.md",
+}
+
+
+def links_to_pages(app, docname, source):
+    """Turn links to files beside this folder into links to their pages."""
+    for file, page in BESIDE.items():
+        source[0] = re.sub(rf"\]\({re.escape(file)}(?=[)#])", f"]({page}", source[0])
+
+
+def setup(app):
+    """What Sphinx calls."""
+    app.connect("source-read", links_to_pages)
+    return {"parallel_read_safe": True}
