@@ -1,8 +1,9 @@
-"""How the site is built: `python -m sphinx -W -b html docs docs/_build`."""
+"""How the site is built: `python -m sphinx -W -b html docs docs/_build/html`."""
 
 import importlib.metadata
 import os
 import re
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -29,12 +30,24 @@ nitpicky = True
 
 myst_enable_extensions = ["attrs_inline"]
 myst_heading_anchors = 4
-# Cells run at each build, in the environment of the build, and an error in one ends it.
+# Cells run at each build, in the environment of the build, and an error in one ends it. What they
+# leave beside their outputs goes with the build, and no settings of the user's own take part.
+scratch = tempfile.TemporaryDirectory(prefix="docs-")
 nb_execution_mode = "force"
 nb_execution_timeout = 120
-nb_execution_cache_path = str(HERE / "_build" / "cache")
+nb_execution_cache_path = scratch.name
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+os.environ["IPYTHONDIR"] = scratch.name
+profile = Path(scratch.name, "profile_default")
+profile.mkdir()
+# A kernel warns that it talks over a local port, and may find its sockets closed when it ends. What
+# fails in a cell ends the build all the same.
+Path(profile, "ipython_kernel_config.py").write_text(
+    "import logging\n"
+    "logging.getLogger('tornado').setLevel(logging.CRITICAL)\n"
+    "c.IPKernelApp.log_level = logging.ERROR\n"
+)
 os.environ["MATPLOTLIBRC"] = str(HERE / "figures" / "matplotlibrc")
 os.environ.pop("FCBACKENDS_BACKEND", None)
 os.environ.pop("FCBACKENDS_ARITHMETIC", None)
@@ -70,6 +83,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
+# Sections of one page have no sidebar.
+html_sidebars = {"start": []}
 html_theme_options = {
     # Nothing is fetched from anywhere: no switcher of versions, no icons of other hosts.
     "check_switcher": False,
