@@ -79,6 +79,7 @@ intersphinx_disabled_reftypes = ["std:*"]
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fcbackends"
+html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

@@ -31,7 +31,7 @@ def text_of(page):
 def blocks(page):
     """The fenced blocks of a page: line number, language, code."""
     text = text_of(page)
-    for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    for found in re.finditer(r"^```([^`\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         yield text.count("\n", 0, found.start(2)), found[1], found[2]
 
 
@@ -76,7 +76,14 @@ OWN_LINES = sorted({tuple(words) for page in PAGES for words in command_lines(pa
 
 @of_each_page
 def test_examples_run(page):
-    assert run_examples(page) or page.name in ("performance.md", "tables.md", "testing.md")
+    written = [code for _, language, code in blocks(page) if language == "python"]
+    assert run_examples(page) == sum(library_of(code) is None for code in written)
+
+
+def test_blocks_are_of_a_kind_that_is_run():
+    # Those without a language are commands, what they print, and formulas.
+    kinds = {language.split()[0] for page in PAGES for _, language, _ in blocks(page) if language}
+    assert kinds == {"python", "toml", "{code-cell}", "{toctree}", "{include}"}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +183,15 @@ def test_names_are_there(page):
 
 @of_each_page
 def test_pages_are_plain_text(page):
-    assert text_of(page).isascii()
+    assert text_of(page).isascii() or page.name == "notebook.zh.md"
+
+
+def test_the_chinese_page_has_the_code_of_the_english_one():
+    english, chinese = (
+        [code for *_, code in blocks(SOURCE / "docs" / name)]
+        for name in ("notebook.md", "notebook.zh.md")
+    )
+    assert chinese == english
 
 
 def test_the_package_refers_to_pages_that_are_there():
