@@ -6,6 +6,10 @@ import re
 import tempfile
 from pathlib import Path
 
+from numpydoc.xref import DEFAULT_LINKS
+
+import fcbackends
+
 HERE = Path(__file__).parent
 
 project = "fcbackends"
@@ -64,16 +68,23 @@ autodoc_member_order = "bysource"
 autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+# Types are words, such as sequence and array; those that are names of something are links.
+LINKED = ["bool", "float", "int", "str", "tuple", "ImportError", "KeyboardInterrupt", "OSError"]
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = (
+    {word: word for word in DEFAULT_LINKS}
+    | {name: f":obj:`{name} <python:{name}>`" for name in LINKED}
+    | {name: f"fcbackends.{name}" for name in fcbackends.__all__}
+)
 
 # --- links to other projects --------------------------------------------------------------------
 
 # A build asks nothing of the network, and is the same with and without one: the few names that
-# pages link to stand in small inventories of version 1, which is plain text.
+# are linked to stand in a small inventory of version 1, which is plain text.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3", "inventories/python.inv"),
-    "numpy": ("https://numpy.org/doc/stable", "inventories/numpy.inv"),
 }
-intersphinx_disabled_reftypes = ["std:*"]
 
 # --- looks --------------------------------------------------------------------------------------
 
@@ -107,13 +118,21 @@ BESIDE = {
 }
 
 
-def links_to_pages(app, docname, source):
-    """Turn links to files beside this folder into links to their pages."""
+def as_of_the_site(app, docname, source):
+    """Links to files beside this folder lead to their pages; examples end with their last line."""
     for file, page in BESIDE.items():
         source[0] = re.sub(rf"\]\({re.escape(file)}(?=[)#])", f"]({page}", source[0])
+    source[0] = re.sub(r"(^```python\n[^`]*?)\n+```$", r"\1\n```", source[0], flags=re.MULTILINE)
+
+
+def with_its_language(app, pagename, templatename, context, doctree):
+    """A page of another language says so, to browsers and to who reads it aloud."""
+    if pagename == "notebook.zh":
+        context["language"] = "zh-Hans"
 
 
 def setup(app):
     """What Sphinx calls."""
-    app.connect("source-read", links_to_pages)
+    app.connect("source-read", as_of_the_site)
+    app.connect("html-page-context", with_its_language)
     return {"parallel_read_safe": True}
