@@ -49,6 +49,7 @@ from fcbackends.training.history import History
 from fcbackends.training.initialization import init_params
 from fcbackends.training.looks import Look
 from fcbackends.training.many import train_many
+from fcbackends.training.reproduction import Reproduction, reproduce
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
 from fcbackends.training.state import TrainerState
@@ -74,6 +75,7 @@ __all__ = [
     "History",
     "Look",
     "LossAndGradient",
+    "Reproduction",
     "SavedModel",
     "Scaling",
     "StepLoop",
@@ -100,6 +102,7 @@ __all__ = [
     "register_backend",
     "relu",
     "relu_backward",
+    "reproduce",
     "sample_indices",
     "save",
     "sgd_step",

@@ -36,6 +36,28 @@ def readable(name: str, argument: str, suffixes: Sequence[str] = ()) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def understood(name: str, argument: str, required: str) -> Iterator[Path]:
+    """A file to be read in a with-block: whatever goes wrong there is an ArgumentError of it."""
+    # A pipe would be waited for.
+    if Path(name).exists() and not (Path(name).is_file() or Path(name).is_dir()):
+        raise ArgumentError(argument, required, f"{name!r}: no regular file")
+    path = readable(name, argument)
+    try:
+        yield path
+    except Exception as error:
+        # A foreign file can go wrong in any line that reads it.
+        reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)
+        reason = reason or type(error).__name__
+        raise ArgumentError(argument, required, f"{name!r}: {_glance(reason)}") from None
+
+
+def _glance(reason: str) -> str:
+    """A reason that a foreign file may have made, in printable characters and not without end."""
+    printable = "".join(c if c.isprintable() else "?" for c in " ".join(reason.split()))
+    return printable if len(printable) <= 200 else f"{printable[:200]}..."
+
+
 def writable(name: str, argument: str, suffixes: Sequence[str]) -> Path:
     """The path, links resolved, of a file that can be written later.
 

@@ -7,10 +7,9 @@ file with this number's 64 digits replaced by zeros.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends import files
-from fcbackends.errors import ArgumentError
 
 _ZEROS = "0" * 64
 _LENGTH_BYTES = 8
@@ -93,26 +91,3 @@ def _memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on Windows
         return 2**63
-
-
-@contextlib.contextmanager
-def understood(name: str, argument: str, required: str) -> Iterator[Path]:
-    """A file to be read in a with-block: whatever goes wrong there is an ArgumentError of it."""
-    require_safetensors()
-    # A pipe would be waited for.
-    if Path(name).exists() and not (Path(name).is_file() or Path(name).is_dir()):
-        raise ArgumentError(argument, required, f"{name!r}: no regular file")
-    path = files.readable(name, argument)
-    try:
-        yield path
-    except Exception as error:
-        # A foreign file can go wrong in any line that reads it.
-        reason = f"no entry {error}" if isinstance(error, KeyError) else str(error)
-        reason = reason or type(error).__name__
-        raise ArgumentError(argument, required, f"{name!r}: {_glance(reason)}") from None
-
-
-def _glance(reason: str) -> str:
-    """A reason that a foreign file may have made, in printable characters and not without end."""
-    printable = "".join(c if c.isprintable() else "?" for c in " ".join(reason.split()))
-    return printable if len(printable) <= 200 else f"{printable[:200]}..."

@@ -15,7 +15,7 @@ import safetensors  # noqa: F401
 from numpy.typing import NDArray
 
 import fcbackends as fcb
-from fcbackends import tensor_files
+from fcbackends import files, tensor_files
 from fcbackends.arrays import as_numpy
 from fcbackends.cli.data import Table
 from fcbackends.cli.features import Features
@@ -176,7 +176,8 @@ def load(name: str) -> Model:
         Where it is not there, damaged, not such a file, or of a contract that is not known yet.
     """
     required = "be a file written by `fcbackends train --out`"
-    with tensor_files.understood(name, "MODEL", required) as path:
+    tensor_files.require_safetensors()
+    with files.understood(name, "MODEL", required) as path:
         saved = saving.read(path)
         table = saved.table or _without_table(saved)
         targets = tuple(map(int, table["targets"]))

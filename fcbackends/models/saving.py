@@ -126,7 +126,8 @@ def load(path: str | os.PathLike[str]) -> SavedModel:
     """
     name = options.path("path", path)
     required = "be a file written by `fcbackends.save` or `fcbackends train --out`"
-    with tensor_files.understood(name, "path", required) as file:
+    tensor_files.require_safetensors()
+    with files.understood(name, "path", required) as file:
         return read(file)
 
 

@@ -8,7 +8,6 @@ network so far where a run has patience.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
@@ -17,31 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends import agreement, files, tensor_files
-from fcbackends.arrays import as_numpy
-from fcbackends.backends.loop import Plan
+from fcbackends import files, tensor_files
 from fcbackends.checks import options
 from fcbackends.errors import ArgumentError, shown
 from fcbackends.maths import CONTRACT_VERSION
-from fcbackends.maths.arithmetic import Array
-from fcbackends.maths.network import Method, Params
+from fcbackends.maths.network import Params
+from fcbackends.training.asked import Asked, compare, in_json
 from fcbackends.training.keeping import SECONDS_APART, Keeper, Standing
-from fcbackends.training.serialized import Form, described, standing_of
+from fcbackends.training.serialized import described, standing_of
 
 _ENTRY = "fcbackends-checkpoint"
 _VERSION = 1
-
-_OF_EACH = ("lr", "seed", "record_every", "rows")
-"""Options of which each run has its own."""
-
-_RECORDS = ("lr", "optimizer")
-"""Options that may be records: a file holds what Python shows of them, which is all."""
-
-_DATA = ("x", "t", "sample_weight", "validation[0]", "validation[1]", "params", "rows")
-"""Options that are arrays: a file holds their digests."""
 
 FileName: TypeAlias = "str | os.PathLike[str]"
 
@@ -51,96 +38,6 @@ class CheckpointFile(NamedTuple):
 
     path: Any
     beside: Mapping[str, Any]
-
-
-class Asked(NamedTuple):
-    """What a call asks for, and what its runs need to be read.
-
-    Attributes
-    ----------
-    options : mapping
-        By name: all that bits depend on, in the form of JSON, with digests for arrays; those in
-        _OF_EACH are lists of one for each run.
-    form : Form
-        The shape of what the runs hold.
-    of_trainer : bool
-        Whether steps may come before the run.
-    """
-
-    options: Mapping[str, Any]
-    form: Form
-    of_trainer: bool = False
-
-
-def asked_for(
-    arithmetic: str,
-    sizes: Sequence[int],
-    dtype: str,
-    methods: Sequence[Method],
-    plans: Sequence[Plan],
-    *,
-    first: int,
-    max_steps: int,
-    patience: int | None,
-    validation: Any,
-    calls_back: bool = False,
-    x: Array,
-    t: Array,
-    params: Params | None = None,
-    rows: Sequence[Array | None] = (None,),
-) -> Asked:
-    """What these arguments of `train`, or of `train_many` for all its runs, ask for."""
-    method, plan, outputs = methods[0], plans[0], sizes[-1]
-    weights = t[:, outputs:] if method.weighted else None
-    own = validation if isinstance(validation, tuple) else ()
-    asked = {
-        "arithmetic": arithmetic,
-        "hidden": sizes[1:-1],
-        "dtype": dtype,
-        "activation": method.activation,
-        "loss": method.loss,
-        "optimizer": str(method.optimizer),
-        "lr": [lr if isinstance(lr, float) else str(lr) for lr, *_ in methods],
-        "clip_norm": method.clip_norm,
-        "batch_size": plan.batch_size,
-        "max_steps": max_steps,
-        "tol": plan.tol,
-        "tol_on": plan.tol_on,
-        "sampling": plan.sampling,
-        "seed": [each.seed for each in plans],
-        "patience": patience,
-        "validation": "(x, t)" if isinstance(validation, tuple) else validation,
-        "callback": calls_back,
-        "x": _digest(x),
-        "t": _digest(t[:, :outputs]),
-        "sample_weight": _digest(weights),
-        **{f"validation[{i}]": _digest(array) for i, array in enumerate(own)},
-        "params": _digest(params),
-        "rows": [_digest_of_rows(each) for each in rows],
-        # Last, since others choose it where the caller does not.
-        "record_every": [each.record_every for each in plans],
-    }
-    every = [each.record_every for each in plans]
-    form = Form(
-        sizes,
-        dtype,
-        method.form.rule.update,
-        first,
-        max_steps,
-        is_looked_at=validation is not None or calls_back,
-        watches_data=plan.tol_on == "data",
-        record_every=every,
-    )
-    return Asked(asked, form)
-
-
-def _digest(array: Any) -> str | None:
-    return None if array is None else agreement.digest(array)
-
-
-def _digest_of_rows(rows: Array | None) -> str | None:
-    # Row numbers are far below 2**53.
-    return None if rows is None else agreement.digest(as_numpy(rows).astype(np.float64))
 
 
 class _Kept:
@@ -259,9 +156,7 @@ def opened(
         resume, beside = resume
     if isinstance(checkpoint, CheckpointFile):
         checkpoint, beside = checkpoint
-    others = {name: value for name, value in wanted.options.items() if name not in beside}
-    # As a file gives it back: with lists, and no tuples.
-    wanted = wanted._replace(options=json.loads(json.dumps({**beside, **others})))
+    wanted = in_json(wanted, beside)
     path = None
     if checkpoint is not None:
         path = files.writable(options.path("checkpoint", checkpoint), "checkpoint", ())
@@ -278,7 +173,7 @@ def _read(
     name: str, asked: Asked, own: Callable[[Params], Params]
 ) -> tuple[Asked, list[Standing | None]]:
     required = "be a checkpoint that `checkpoint` wrote"
-    with tensor_files.understood(name, "resume", required) as path:
+    with files.understood(name, "resume", required) as path:
         about, tensors = tensor_files.read(path, _ENTRY)
         if about["version"] != _VERSION:
             raise ValueError(f"version {about['version']!r}, and this is for version {_VERSION}")
@@ -288,8 +183,8 @@ def _read(
         kept = dict(about["options"])
         first = options.integer("first", about["first"], 0)
         runs = list(about["runs"])
-    _compare(name, kept, asked.options)
-    with tensor_files.understood(name, "resume", required):
+    compare(f"the checkpoint {name!r}", kept, asked.options)
+    with files.understood(name, "resume", required):
         if first and not asked.of_trainer:
             raise ValueError(f"a run of a Trainer that had taken {first} steps")
         if (first + asked.form.steps) * asked.options["batch_size"] >= 2**63:
@@ -300,24 +195,3 @@ def _read(
             for number, (run, every) in enumerate(zip(runs, form.record_every, strict=True))
         ]
     return asked._replace(form=form), begun
-
-
-def _compare(name: str, kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse the first option in which a checkpoint's runs are not those asked for."""
-    for option, value in asked.items():
-        before = kept.get(option)
-        if before == value:
-            continue
-        place = option
-        if option in _OF_EACH and isinstance(before, list) and len(before) == len(value):
-            number = next(i for i in range(len(value)) if before[i] != value[i])
-            place = f"{option}[{number}]" if len(value) > 1 else option
-            before, value = before[number], value[number]
-        if option in _DATA and isinstance(before, str) and isinstance(value, str):
-            before, value = f"of digest {before[:16]}", f"of digest {value[:16]}"
-        else:
-            before, value = (
-                v if option in _RECORDS and isinstance(v, str) else shown(v)
-                for v in (before, value)
-            )
-        raise ArgumentError(place, f"be as in the checkpoint {name!r}, {before}", value)

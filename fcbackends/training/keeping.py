@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcbackends.maths.network import State
+from fcbackends.maths.network import Params, State
 from fcbackends.training.looks import Seen
 
 SECONDS_APART = 10.0
@@ -72,3 +72,13 @@ class Keeper:
         """Hand it on."""
         self._keep(standing)
         self._kept = time.perf_counter()
+
+
+class Observer(Protocol):
+    """What looks on at a run: it says after which steps, and is given the parameters there."""
+
+    def next_after(self, step: int) -> int:
+        """The next step after which the parameters are wanted."""
+
+    def take(self, step: int, params: Params) -> None:
+        """Given the parameters after a step, perhaps twice: the first, all wanted, the last."""

@@ -81,12 +81,15 @@ class Looks:
         Asked at each look.
     lr : float or schedule
         Learning rate.
+    until : int or None
+        The last step that may be looked at, where there is one.
     """
 
     validation: tuple[Array, Array] | None
     patience: int | None
     callback: Callback | None
     lr: Rate
+    until: int | None = None
     best: Best | None = None
     _steps: list[int] = field(default_factory=list)
     _losses: list[float] = field(default_factory=list)
@@ -105,6 +108,8 @@ class Looks:
         A look that the loop is called off from was none.
         """
         if self._steps and self._steps[-1] == step:
+            return None
+        if self.until is not None and step > self.until:
             return None
         value, reason = None, None
         if self.validation is not None:

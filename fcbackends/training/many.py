@@ -20,7 +20,8 @@ from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
-from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.asked import Asked, asked_for
+from fcbackends.training.checkpoint import FileName, opened
 from fcbackends.training.interruption import Ending, OnInterrupt, ending, interruptible
 from fcbackends.training.looks import Looks
 from fcbackends.training.pacing import Outcome, run_segments

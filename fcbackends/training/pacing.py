@@ -15,7 +15,7 @@ from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Params, State
 from fcbackends.training.divergence import LastFinite, loss_at
 from fcbackends.training.interruption import Ending
-from fcbackends.training.keeping import Keeper, Standing
+from fcbackends.training.keeping import Keeper, Observer, Standing
 from fcbackends.training.looks import Looks
 
 # A segment is one call into the backend's loop: the progress bar waits for its end, and so does
@@ -55,6 +55,7 @@ def run_segments(
     looks: Looks | None = None,
     keeper: Keeper | None = None,
     begun: Standing | None = None,
+    observer: Observer | None = None,
 ) -> Outcome:
     """Take the steps `first` + 1 to `stop`, or fewer where `plan` or the caller stops them.
 
@@ -65,7 +66,8 @@ def run_segments(
     has to end first; a loss that nobody had the time to compute is NaN.
 
     A `keeper` keeps where the run stands, now and then and at its end, unless it diverges. One that
-    was `begun`, and kept, goes on from there as if it had never stopped.
+    was `begun`, and kept, goes on from there as if it had never stopped. An `observer` is given the
+    parameters that the run begins with, those that it asks for, and the last.
     """
     steps, loss, parts, stop_reason = first, math.nan, [np.empty(0)], ""
     if begun:
@@ -75,6 +77,8 @@ def run_segments(
         if looks and begun.seen:
             looks.seen = begun.seen
     finite = LastFinite(steps, loop.state)
+    if observer:
+        observer.take(steps, finite.state.params)
     looked, look_seconds = time.perf_counter(), 0.0
     length = _first_length(plan.batch_size, finite.state.params)
 
@@ -109,6 +113,8 @@ def run_segments(
             end = min(end, (steps // plan.record_every + 1) * plan.record_every)
         if keeper:
             end = min(end, keeper.next_after(steps))
+        wanted = observer.next_after(steps) if observer else stop
+        end = min(end, wanted)
         segment = loop.run(x, t, plan, steps, end)
         taken, steps = segment.steps - steps, segment.steps
         loss = segment.loss if taken or segment.diverged_at is not None else loss
@@ -118,6 +124,8 @@ def run_segments(
             at = min(last + 1, segment.diverged_at)
             loss = loss_at(loop, x, t, plan, at, last)
             return Outcome(last, loss, np.concatenate(parts), "diverged", state, at, looks)
+        if observer and steps == wanted:
+            observer.take(steps, loop.params)
         advanced(taken, loss)
         if segment.reached:
             stop_reason = "tolerance"
@@ -147,6 +155,8 @@ def run_segments(
         return Outcome(
             last, loss_at(loop, x, t, plan, at, last), losses, "diverged", state, at, looks
         )
+    if observer:
+        observer.take(steps, state.params)
     if looks and steps > first:
         reason = looks.look(loop, steps, loss)
         stop_reason = stop_reason or why or reason or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +17,15 @@ from fcbackends.maths.network import Method
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate, rate_at
-from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.asked import Asked, asked_for
+from fcbackends.training.checkpoint import FileName, opened
 from fcbackends.training.interruption import OnInterrupt, ending, interruptible
-from fcbackends.training.keeping import Keeper, Standing
+from fcbackends.training.keeping import Keeper, Observer, Standing
 from fcbackends.training.looks import Callback, Looks
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
+from fcbackends.training.recording import recording_of
 from fcbackends.training.results import TrainResult, result_of
 from fcbackends.training.validation import Pair, apart
 
@@ -59,6 +62,8 @@ def train(
     checkpoint: FileName | None = None,
     checkpoint_every: int | None = None,
     resume: FileName | None = None,
+    record: FileName | None = None,
+    digest_every: int | None = None,
 ) -> TrainResult:
     """Train a fully connected network on a loss of its outputs, by SGD or another optimizer.
 
@@ -150,8 +155,15 @@ def train(
     resume : str or path, optional
         A checkpoint to go on from: the bits and the history of a run that never stopped, on any
         backend of class A. All other arguments are to be those that it began with, but for
-        `backend`, `time_limit`, `progress`, `on_interrupt`, the checkpoint's, and what a
-        `callback` does.
+        `backend`, `time_limit`, `progress`, `on_interrupt`, the checkpoint's and the record's, and
+        what a `callback` does.
+    record : str or path, optional
+        A file of JSON that is written at the end, also after Ctrl-C or the time limit: all that it
+        takes to repeat the run, as `reproduce` does, digests of the data, and what came of it. Of a
+        run that goes on from a checkpoint it has digests from there on.
+    digest_every : int, optional
+        The steps between two digests of the parameters in the record; by default such that there
+        are at most some thousand, and that they take little time.
 
     Returns
     -------
@@ -166,7 +178,7 @@ def train(
         Where the loss, or at a checkpoint or the end a parameter, is not finite; it names the step
         and what in the data may be the cause, and keeps the last finite parameters.
     OSError
-        Where a checkpoint cannot be written; the one before it is left.
+        Where a checkpoint or the record cannot be written; what was there before is left.
     ImportError
         Where a checkpoint is asked for, and safetensors not installed.
 
@@ -209,10 +221,12 @@ def train(
     looks = looks_at(method, held, patience, callback)
     shown = options.progress(progress)
     returns = options.returns(on_interrupt)
+    recording = recording_of(record, digest_every, checkpoint, resume)
     loop = problem.backend.training_loop(problem.first_params(plan.seed), method)
     if problem.given is not None:
         data.finite(loop.params)
 
+    @functools.cache
     def asked() -> Asked:
         return asked_for(
             problem.backend.arithmetic,
@@ -232,12 +246,17 @@ def train(
 
     runs = opened(checkpoint, checkpoint_every, resume, 1, asked, problem.own)
     kept = runs.keeper(0), runs.begun[0]
-    breaks_off = not (returns or kept[0])
-    outcome, interrupted = run_loop(
-        loop, x, t, plan, 0, max_steps, deadline, shown, looks, *kept, breaks_off=breaks_off
-    )
+    stop = max_steps
+    if recording:
+        stop = recording.begin(asked(), problem.backend, plan, looks)
+    breaks_off = not (returns or kept[0] or recording)
+    paced = deadline, shown, looks, *kept, recording
+    outcome, interrupted = run_loop(loop, x, t, plan, 0, stop, *paced, breaks_off=breaks_off)
     arithmetic = problem.backend.arithmetic
-    return ended(outcome, arithmetic, method, plan, 0, interrupted, returns, x, t)
+    of_run = outcome, arithmetic, method, plan, 0, interrupted
+    if recording and outcome.diverged_at is None:
+        recording.end(ended(*of_run, True, x, t))
+    return ended(*of_run, returns, x, t)
 
 
 def deadline_of(time_limit: Any) -> float | None:
@@ -269,6 +288,7 @@ def run_loop(
     looks: Looks | None,
     keeper: Keeper | None = None,
     begun: Standing | None = None,
+    observer: Observer | None = None,
     *,
     breaks_off: bool = False,
 ) -> tuple[Outcome, bool]:
@@ -297,6 +317,7 @@ def run_loop(
             looks=looks,
             keeper=keeper,
             begun=begun,
+            observer=observer,
         )
     return outcome, interrupted()
 

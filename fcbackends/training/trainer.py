@@ -21,7 +21,8 @@ from fcbackends.maths.network import Method, Params, State
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate, rate_at
-from fcbackends.training.checkpoint import Asked, FileName, asked_for, opened
+from fcbackends.training.asked import Asked, asked_for
+from fcbackends.training.checkpoint import FileName, opened
 from fcbackends.training.interruption import OnInterrupt
 from fcbackends.training.looks import Callback
 from fcbackends.training.results import TrainResult
