@@ -16,6 +16,7 @@ from fcbackends.backends.registry import check_numba_settings
 from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands
 from fcbackends.cli.descent import SCHEDULES
+from fcbackends.cli.recorded import words_of_bits
 from fcbackends.errors import ArgumentError, printable
 from fcbackends.maths.arithmetic import ARITHMETICS
 
@@ -146,6 +147,15 @@ def _cli(ctx: click.Context) -> None:
     help="Go on from this checkpoint, with the other options as they were: to the same bits as a "
     "run that never stopped.",
 )
+@click.option(
+    "--record", metavar="FILE", help="Write all that `fcbackends reproduce` needs: a .json file."
+)
+@click.option(
+    "--digest-every",
+    type=types.COUNT,
+    metavar="STEPS",
+    help="Steps between two digests in the record.  [default: some thousand in all at the most]",
+)
 @click.option("--out", metavar="MODEL", help="Write the model: a .safetensors file.")
 @click.option(
     "--keep-diverged",
@@ -163,9 +173,11 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
     and the speed of both compared; --seed and --dtype are its options.
     """
     if data is not None:
+        if ctx.obj is not None:
+            return ctx.obj(data, **how)
         from fcbackends.cli.fit import train_file
 
-        train_file(data, **how)
+        train_file(data, words=words_of_bits(ctx), **how)
         return 0
     for param in ctx.command.params:
         given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
@@ -178,6 +190,20 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
     from fcbackends.cli.notebook import train_notebook
 
     return train_notebook(how["seed"], how["dtype"])
+
+
+@_cli.command()
+@click.argument("record")
+@click.argument("data")
+@click.option("--backend", metavar="NAME", help="What computes.  [default: that of the record]")
+def reproduce(record: str, data: str, backend: str | None) -> int:
+    """Repeat the run of a RECORD that `train --record` wrote on its DATA, and compare the bits.
+
+    Status 1 where they are not the same: the first steps that differ are told.
+    """
+    from fcbackends.cli.reproduce import reproduce_file
+
+    return reproduce_file(record, data, backend, train)
 
 
 @_cli.command()

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from fcbackends.cli.recorded import keep_words
 from fcbackends.errors import ArgumentError, one_of
 
 
@@ -51,6 +52,7 @@ class _Command(_Refusing):
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        keep_words(ctx, args)
         rest = super().parse_args(ctx, args)
         if rest:
             used = " ".join(self.collect_usage_pieces(ctx))

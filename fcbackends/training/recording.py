@@ -96,13 +96,13 @@ class Recorder:
 
     def end(self, result: TrainResult) -> None:
         """Make the record, and write it where there is a file."""
-        looked = result.history.steps if self._looks else ()
+        looked = result.history.steps.tolist() if self._looks else []
         outcome = {
             "last_step": self._digests[-1][0],
             "stop_reason": result.stop_reason,
             "steps": result.steps,
             "best_step": result.best_step,
-            "last_look": int(looked[-1]) if len(looked) else None,
+            "last_look": looked[-1] if looked else None,
             "loss": result.loss if math.isfinite(result.loss) else None,
             "digest": agreement.digest(result.params),
         }

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -157,8 +158,13 @@ def read(name: str, argument: str) -> Record:
     ArgumentError
         Where it is no record, damaged, or of another version of the contract.
     """
-    with files.understood(name, argument, "be a record that `train` wrote") as path:
+    with understood(name, argument) as path:
         return _read(path, name)
+
+
+def understood(name: str, argument: str) -> AbstractContextManager[Path]:
+    """A with-block that reads a record: whatever goes wrong there is an ArgumentError of it."""
+    return files.understood(name, argument, "be a record that `train` wrote")
 
 
 def _read(path: Path, name: str) -> Record:

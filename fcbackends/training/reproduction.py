@@ -104,6 +104,9 @@ def reproduce(
     True
     """
     kept = read(options.path("record", record), "record")
+    if kept.command is not None:
+        required = "be of a call of `train`: `fcbackends reproduce` repeats a command"
+        raise ArgumentError("record", required, f"{kept.name!r}, of a command")
     given: dict[str, Any] = dict(sample_weight=sample_weight, params=params, validation=validation)
     has = {
         "sample_weight": kept.data.get("sample_weight") is not None,
@@ -154,9 +157,14 @@ def _classes(record: Record) -> int | None:
     return shape[-1] if shape and record.options["loss"] == "cross_entropy" else None
 
 
-def repeated(record: Record, run: Callable[[Any], TrainResult]) -> Reproduction:
-    """What comes of a run that is given a repetition of the record to look on."""
-    repetition = Repetition(record)
+def repeated(
+    record: Record, run: Callable[[Any], TrainResult], beside: Mapping[str, Any] = {}
+) -> Reproduction:
+    """What comes of a run that is given a repetition of the record to look on.
+
+    `beside` are options of the caller's own.
+    """
+    repetition = Repetition(record, beside)
     try:
         result = run(repetition)
     except _Parted as parted:
@@ -178,8 +186,8 @@ class _Parted(Exception):  # noqa: N818
 class Repetition:
     """What looks on at a run that is to be the one of a record."""
 
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    def __init__(self, record: Record, beside: Mapping[str, Any]) -> None:
+        self._record, self._beside = record, beside
         self._steps = [step for step, _ in record.digests]
         self._digests = dict(record.digests)
         self._backend: Backend | None = None
@@ -196,8 +204,7 @@ class Repetition:
         """Refuse what is not the record's; where the run is to end, a step late at the most."""
         record, what = self._record, f"the record {self._record.name!r}"
         kept = record.kept
-        beside = {name: kept[name] for name in kept.keys() - asked.options.keys()}
-        asked = in_json(asked, beside)
+        asked = in_json(asked, self._beside)
         for name in ARRAYS:
             _compare_arrays(name, what, record.data.get(name), asked)
         compare(what, kept, asked.options)
