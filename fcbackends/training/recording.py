@@ -25,8 +25,8 @@ from fcbackends.training.results import TrainResult
 MOST_DIGESTS = 100_000
 
 _DIGESTS = 1000
-_LARGE = 2**26
-_SAMPLES_APART = 2048
+_LARGE = 2**24
+_SAMPLES_APART = 8192
 
 
 class Recording(Observer, Protocol):
@@ -146,8 +146,8 @@ def recording_of(
 def _cheap(steps: int, batch_size: int, sizes: Any, dtype: str) -> int:
     """Steps between two digests, such that these take little of the run's time.
 
-    There are at most some thousand. Of a large network each takes as long as the steps of some 90
-    samples.
+    There are at most some thousand. Where they are large, each takes as long as the steps of some
+    400 samples.
     """
     every = max(1, -(-steps // _DIGESTS))
     weights = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))

@@ -34,6 +34,12 @@ FORMAT = "fcbackends-record"
 VERSION = 1
 
 ARRAYS = ("x", "t", "sample_weight", "validation[0]", "validation[1]", "params")
+TAKEN = (
+    *("hidden", "activation", "loss", "clip_norm", "batch_size", "max_steps", "tol", "tol_on"),
+    *("sampling", "seed", "dtype", "arithmetic", "record_every", "patience"),
+)
+"""Options that `train` takes as a record has them."""
+
 ENDED = ("interrupted", "time_limit")
 """Stop reasons from outside of a run: elsewhere it would have gone on."""
 
@@ -189,6 +195,8 @@ def _read(path: Path, name: str) -> Record:
 
 def _understood(about: Mapping[str, Any], name: str) -> Record:
     own = _mapping("options", about["options"])
+    for option in TAKEN:
+        own[option]  # it is there; `train` checks the rest
     options.choice("arithmetic", own["arithmetic"], ARITHMETICS)
     _one_of("validation", own["validation"], None, "(x, t)", float)
     _one_of("callback", own["callback"], True, False)

@@ -16,7 +16,7 @@ from fcbackends.errors import ArgumentError, DivergenceError, shown
 from fcbackends.maths.network import Params
 from fcbackends.training.asked import Asked, compare, in_json
 from fcbackends.training.looks import Callback, Looks
-from fcbackends.training.records import ARRAYS, ENDED, Record, read
+from fcbackends.training.records import ARRAYS, ENDED, TAKEN, Record, read
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
 
@@ -120,7 +120,7 @@ def reproduce(
             raise ArgumentError(name, required, "nothing" if value is None else shown(value))
     if not has["validation"]:
         given["validation"] = kept.options["validation"]
-    own: dict[str, Any] = {name: kept.options.get(name) for name in _TAKEN}
+    own: dict[str, Any] = {name: kept.options[name] for name in TAKEN}
     try:
         return repeated(
             kept,
@@ -142,13 +142,6 @@ def reproduce(
         mine = {name for name in error.arguments if name.partition("[")[0] in _GIVEN}
         names = {name: f"record: {name}" for name in error.arguments if name not in mine}
         raise error.renamed(names) from None
-
-
-_TAKEN = (
-    *("hidden", "activation", "loss", "clip_norm", "batch_size", "max_steps", "tol", "tol_on"),
-    *("sampling", "seed", "dtype", "arithmetic", "record_every", "patience"),
-)
-"""Options that `train` takes as a record has them."""
 
 
 def _classes(record: Record) -> int | None:
