@@ -20,7 +20,7 @@ CASES = 20_000
 RECORDS = {
     "CONTRACT_VERSION", "Agreement", "ArgumentError", "ArgumentTypeError", "Arithmetic", "Backend",
     "Conformance", "DivergenceError", "FCGradients", "History", "Look", "LossAndGradient",
-    "StepLoop", "StepResult", "TrainResult", "TrainerState",
+    "Reproduction", "StepLoop", "StepResult", "TrainResult", "TrainerState",
 }  # fmt: skip
 """What is returned, raised, or made by authors of backends."""
 

@@ -71,7 +71,7 @@ def options_in(arguments: Sequence[str], command: click.Command) -> list[str]:
         given, files, order = _parsed(click.Context(command), arguments[1:])
     except click.UsageError as error:
         raise ValueError(error.format_message()) from None
-    others = [param.opts[0] for param in order if param.name not in {*OF_BITS, "data"}]
+    others = [param.opts[-1] for param in order if param.name not in {*OF_BITS, "data"}]
     if others or files:
         raise ValueError(f"{' '.join((*others, *files))!r}, which no record has")
     return _spelled(given, order)

@@ -85,7 +85,8 @@ def _on_arrays(record: Record, data: str, backend: str) -> fcb.Reproduction:
     ]
     if has:
         required = (
-            "be of a command, or of data x and t alone; from Python, `fcb.reproduce` takes it"
+            "be of a command, or of data x and t alone (from Python, `fcbackends.reproduce` takes "
+            "the rest)"
         )
         raise fcb.ArgumentError("RECORD", required, f"one with {', '.join(has)}")
     x, t = _arrays(record, data)
@@ -102,7 +103,7 @@ def _arrays(record: Record, data: str) -> tuple[NDArray[np.float64], NDArray[Any
     width = len(table.targets or [0])
     if not (table.targets or is_of_classes):
         shape = record.data["t"]["shape"]
-        width = shape[1] if len(shape) == 2 and isinstance(shape[1], int) else 1
+        width = shape[1] if len(shape) == 2 else 1
     columns = range(table.width)
     if not 0 < width < table.width:
         required = f"have columns of x, and {width} of t"

@@ -211,7 +211,8 @@ def _understood(about: Mapping[str, Any], name: str) -> Record:
             raise ValueError(f"array {array!r}")
         if entry is not None:
             _digest(_mapping(array, entry)["digest"])
-            _list("shape", entry["shape"])
+            # Of parameters there is a shape for each array of each layer.
+            _shape(entry["shape"], 2 if array == "params" else 0)
             options.choice("dtype", entry["dtype"], DTYPES)
     if not (data["x"] and data["t"]):
         raise ValueError("no x or no t")
@@ -277,6 +278,14 @@ def _list(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{name} {value!r}")
     return value
+
+
+def _shape(value: Any, nested: int) -> None:
+    for part in _list("shape", value):
+        if nested:
+            _shape(part, nested - 1)
+        else:
+            options.integer("shape", part, 0)
 
 
 def _text(name: str, value: Any) -> str:

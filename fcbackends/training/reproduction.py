@@ -278,14 +278,12 @@ class Repetition:
 
 def _compare_arrays(name: str, what: str, kept: Mapping[str, Any] | None, asked: Asked) -> None:
     """Refuse an array that is not the record's."""
-    digest, shape = asked.options.get(name), asked.shapes.get(name)
-    if kept is None or digest is None:
-        came, before = ("there" if one else "not there" for one in (digest, kept))
-    elif kept["digest"] == digest:
+    digest = asked.options.get(name)
+    if digest == (kept and kept["digest"]):
         return
-    else:
-        dtype = asked.options["dtype"]
-        came = f"{shown(shape)} of {dtype}, of digest {digest[:16]}"
-        before = f"{shown(kept['shape'])} of {kept['dtype']}, of digest {kept['digest'][:16]}"
-    if came != before:
-        raise ArgumentError(name, f"be as in {what}, {before}", came)
+    here = digest and {**asked.options, "shape": asked.shapes[name], "digest": digest}
+    before, came = (
+        "of {shape}, {dtype}, digest {digest:.16}".format(**one) if one else "that is not there"
+        for one in (kept, here)
+    )
+    raise ArgumentError(name, f"be as in {what}: {name} {before}", f"{name} {came}")

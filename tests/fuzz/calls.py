@@ -275,6 +275,16 @@ def train(d):
     return made
 
 
+def reproduce(d):
+    """What `train` takes, and what is given otherwise to repeat it."""
+    made = train(d)
+    made.pop("time_limit", None)
+    change = {}
+    if d.rng.random() < 0.4:
+        change = {d.rng.choice(("x", "t", "params", "sample_weight", "validation")): d.x()}
+    return dict(**made, change=change)
+
+
 def train_many(d):
     rng, made = d.rng, train(d)
     made.pop("callback", None)
@@ -417,7 +427,7 @@ FUNCTIONS = (
     *(train, train, train_many, trainer_steps, trainer_steps, trainer_run, trainer_run),
     *(trainer_state, init_params, sample_indices),
     *(compare, digest, scaling_fit, scaling, sgd, adam, rate, get_backend, use_backend),
-    *(register_backend, saved, save),
+    *(register_backend, saved, save, reproduce),
 )
 
 

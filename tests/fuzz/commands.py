@@ -15,7 +15,7 @@ import fcbackends as fcb
 from fcbackends.cli import main
 from fcbackends.cli.app import _cli
 
-FILES = ("a.csv", "b.csv", "c.tsv", "d.npy", "e.npz", "model.safetensors")
+FILES = ("a.csv", "b.csv", "c.tsv", "d.npy", "e.npz", "model.safetensors", "run.json")
 
 WORDS = (
     *("0", "1", "2", "-1", "0.5", "0.25", "nan", "inf", "1e400", "-0", "1e-320", "x", "", " "),
@@ -36,7 +36,8 @@ SOUND = {
     "--separator": (",",), "--standardize": ("both",), "--target": ("y", "-1", "k"),
     "--text": ("drop", "onehot"), "--tol": ("0.5",), "--tol-on": ("data",), "--unknown": ("zeros",),
     "--validation": ("0.25",), "--weight-decay": ("0.1",), "--epochs": ("1", "2"),
-    "--cases": ("1",), "--case": ("3",), "--json": ("out.json",),
+    "--cases": ("1",), "--case": ("3",), "--json": ("out.json",), "--record": ("out.json",),
+    "--digest-every": ("1",),
 }  # fmt: skip
 """What most commands get; of the others, and now and then of these, any word."""
 
@@ -46,13 +47,14 @@ COMMANDS = (
     "train",
     "predict",
     "predict",
+    "reproduce",
     "verify",
     "compare",
     "report",
     "warmup",
 )
 
-WRITING = {"--out", "--json", "--checkpoint", "--plot"}
+WRITING = {"--out", "--json", "--checkpoint", "--plot", "--record"}
 
 LONG = {"--schema", "--interleave", "--processes", "--plot", "--help", "--only"}
 """Options left out: they print much, start processes or draw."""
@@ -67,6 +69,8 @@ def write_files(folder):
     np.save(folder / "d.npy", np.arange(24.0).reshape(8, 3))
     np.savez(folder / "e.npz", x=np.arange(16.0).reshape(8, 2), t=np.arange(8.0)[:, None])
     fcb.save(folder / "model.safetensors", fcb.init_params((2, 1)))
+    x, t = np.arange(24.0).reshape(8, 3)[:, :2].copy(), np.arange(24.0).reshape(8, 3)[:, 2:].copy()
+    fcb.train(x, t, lr=1e-4, max_steps=5, record=folder / "run.json")
 
 
 def drawn(rng):
@@ -78,6 +82,8 @@ def drawn(rng):
         words += [rng.choice(FILES[:5]), "--steps", rng.choice(("1", "5"))]
     elif name == "predict":
         words += ["model.safetensors", rng.choice(FILES[:5])]
+    elif name == "reproduce":
+        words += ["run.json" if rng.random() < 0.8 else rng.choice(WORDS), rng.choice(FILES)]
     elif name == "verify":
         words += ["numpy" if rng.random() < 0.1 else rng.choice(WORDS), "--cases", "1"]
     elif name == "warmup":

@@ -222,6 +222,18 @@ def _written(**model):
     return found.params, found.activation, found.loss
 
 
+def _reproduced(change, **call):
+    """A run from its record, on data that may be other than its own."""
+    path = pathlib.Path(files().name, "run.json")
+    result = fcb.train(**call, record=path)
+    own = ("x", "t", "sample_weight", "validation", "params", "callback", "backend")
+    given = {name: call[name] for name in own if call.get(name) is not None} | change
+    if not isinstance(given.get("validation"), tuple | list):
+        given.pop("validation", None)
+    again = fcb.reproduce(path, **given)
+    return again.equal, again.steps, result.params, again.result and again.result.params
+
+
 def _registered(name, loader):
     before = list(registry._loaders)
     try:
@@ -246,6 +258,7 @@ FUNCTIONS = {
     "register_backend": _registered,
     "saved": lambda network, use, **how: getattr(network, use)(**how),
     "save": _written,
+    "reproduce": _reproduced,
 }
 
 WITHOUT_BACKEND = {
