@@ -14,8 +14,8 @@ from click.core import ParameterSource
 from fcbackends import __version__
 from fcbackends.backends.registry import check_numba_settings
 from fcbackends.cli import options, types
-from fcbackends.cli.commands import Commands
-from fcbackends.cli.descent import SCHEDULES
+from fcbackends.cli.commands import Commands, group
+from fcbackends.cli.completion import completed
 from fcbackends.cli.recorded import words_of_bits
 from fcbackends.errors import ArgumentError, printable
 from fcbackends.maths.arithmetic import ARITHMETICS
@@ -23,9 +23,8 @@ from fcbackends.maths.arithmetic import ARITHMETICS
 _arithmetic = click.option(
     "--arithmetic",
     type=types.choice(*ARITHMETICS),
-    help="ordered: one rounding a product and one a sum; fused: one for both, as fast as the CPU "
-    "can; native: the library's own, to no bit the same everywhere.  [default: that of "
-    "FCBACKENDS_ARITHMETIC, or else ordered]",
+    metavar="NAME",
+    help="ordered, fused or native.  [default: ordered]",
 )
 
 
@@ -43,135 +42,125 @@ def _cli(ctx: click.Context) -> None:
 
 
 @_cli.command()
-@click.argument("data", required=False)
+@click.argument("data", required=False, type=types.FILE)
 @options.form
 @options.columns
-@click.option("--hidden", type=types.SIZES, help="Sizes of the hidden layers: 64,32.")
-@options.recipe
-@click.option("--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate.")
-@click.option(
-    "--schedule",
-    type=types.choice(*SCHEDULES),
-    default="constant",
-    show_default=True,
-    help="How it falls: by --decay-factor after each --decay-every steps, or each step, or to 0 "
-    "along a cosine.",
+@group(
+    options.ROWS,
+    click.option(
+        "--standardize",
+        type=types.choice("inputs", "targets", "both"),
+        metavar="WHICH",
+        help="To mean 0, deviation 1: inputs, targets or both.",
+    ),
+    click.option("--holdout", type=types.NUMBER, metavar="SHARE", help="Rows not trained on."),
+    click.option(
+        "--validation",
+        type=types.NUMBER,
+        metavar="SHARE",
+        help="Rows looked at after each epoch, likewise.",
+    ),
 )
-@click.option("--decay-every", type=types.COUNT, help="Steps between two falls of step.")
-@click.option("--decay-factor", type=types.NUMBER, help="Of step and exponential, at most 1.")
-@click.option(
-    "--warmup",
-    type=types.WHOLE,
-    default="0",
-    help="First steps, in which the rate rises to --lr.",
+@group(
+    "Network",
+    click.option("--hidden", type=types.SIZES, help="Sizes of the hidden layers: 64,32."),
+    options.activation,
+    options.loss,
 )
-@click.option(
-    "--clip-norm",
-    type=types.NUMBER,
-    help="The largest norm of the gradient: where it is larger, all of it is scaled down.",
+@group(
+    "Descent",
+    options.rule,
+    click.option(
+        "--lr", type=types.NUMBER, default="0.01", show_default=True, help="Learning rate."
+    ),
+    options.schedule,
+    click.option("--decay-every", type=types.COUNT, help="Steps between two falls of step."),
+    click.option("--decay-factor", type=types.NUMBER, help="Of step and exponential, at most 1."),
+    click.option("--warmup", type=types.WHOLE, default="0", help="Steps of a rising rate."),
+    click.option("--clip-norm", type=types.NUMBER, help="The gradient's largest norm."),
+    click.option(
+        "--batch",
+        "batch_size",
+        type=types.COUNT,
+        help="Samples a step.  [default: 32 or all]",
+    ),
+    click.option(
+        "--sampling",
+        type=types.choice("epoch", "replacement"),
+        default="epoch",
+        show_default=True,
+        help="Of batches.",
+    ),
 )
-@click.option(
-    "--batch",
-    "batch_size",
-    type=types.COUNT,
-    help="Samples a step.  [default: 32, or all if fewer]",
+@group(
+    "When to stop",
+    click.option("--steps", "max_steps", type=types.COUNT, help="Steps at the most."),
+    click.option(
+        "--epochs", type=types.COUNT, help="Or so many passes over the data.  [default: 100]"
+    ),
+    click.option("--time-limit", type=types.DURATION, help="Time at the most: 90s, 10m, 2h."),
+    click.option("--tol", type=types.TOLERANCE, help="Stop at a loss of this or less,"),
+    click.option(
+        "--tol-on",
+        type=types.choice("batch", "data"),
+        default="batch",
+        show_default=True,
+        help="of a step's batch or the data.",
+    ),
+    click.option(
+        "--patience",
+        type=types.COUNT,
+        metavar="LOOKS",
+        help="Epochs without a better validation loss.",
+    ),
 )
-@click.option("--steps", "max_steps", type=types.COUNT, help="Steps at the most.")
-@click.option(
-    "--time-limit", type=types.DURATION, help="Time at the most, in seconds or as 90s, 10m or 2h."
+@group(
+    "Computing",
+    click.option(
+        "--seed",
+        type=types.INTEGER,
+        default="0",
+        show_default=True,
+        help="Of first weights, splits and draws.",
+    ),
+    click.option(
+        "--dtype",
+        type=types.choice("float64", "float32"),
+        default="float64",
+        show_default=True,
+        help="Of all numbers.",
+    ),
+    click.option("--backend", type=types.BACKEND, help="One that `fcbackends info` lists."),
+    _arithmetic,
 )
-@click.option(
-    "--epochs", type=types.COUNT, help="Instead of --steps: passes over the data.  [default: 100]"
+@group(
+    "Files to write",
+    click.option("--out", type=types.FILE, metavar="MODEL", help="The model: .safetensors."),
+    click.option(
+        "--keep-diverged", is_flag=True, help="To --out, where the loss is no longer finite."
+    ),
+    click.option(
+        "--plot", type=types.FILE, metavar="PICTURE", help="The loss: .png, .svg or .pdf."
+    ),
+    click.option("--record", type=types.FILE, help="For `fcbackends reproduce`: .json."),
+    click.option(
+        "--digest-every",
+        type=types.COUNT,
+        metavar="STEPS",
+        help="Between two digests in --record.",
+    ),
+    click.option("--checkpoint", type=types.FILE, help="The run as it goes."),
+    click.option(
+        "--checkpoint-every",
+        type=types.COUNT,
+        metavar="STEPS",
+        help="Between two of these.  [default: ten seconds]",
+    ),
+    click.option("--resume", type=types.FILE, help="Go on from this checkpoint, exactly."),
 )
-@click.option("--tol", type=types.TOLERANCE, help="Stop at a loss of this or less.")
-@click.option(
-    "--tol-on",
-    type=types.choice("batch", "data"),
-    default="batch",
-    show_default=True,
-    help="Which loss is recorded and stops: the step's batch's, or once an epoch the whole data's.",
-)
-@click.option(
-    "--sampling",
-    type=types.choice("epoch", "replacement"),
-    default="epoch",
-    show_default=True,
-    help="Draw batches from shuffled epochs, or with replacement.",
-)
-@click.option(
-    "--standardize",
-    type=types.choice("inputs", "targets", "both"),
-    help="Bring columns to mean 0 and standard deviation 1; kept with the model.",
-)
-@click.option(
-    "--holdout", type=types.NUMBER, metavar="SHARE", help="Share of the rows not trained on."
-)
-@click.option(
-    "--validation",
-    type=types.NUMBER,
-    metavar="SHARE",
-    help="Share of the other rows not trained on, whose loss is looked at after each epoch.",
-)
-@click.option(
-    "--patience",
-    type=types.COUNT,
-    metavar="LOOKS",
-    help="Stop after so many epochs without a smaller validation loss, and keep the best network.",
-)
-@click.option(
-    "--seed",
-    type=types.INTEGER,
-    default="0",
-    show_default=True,
-    help="Chooses the initial parameters, the held-out rows and the samples of each step.",
-)
-@click.option(
-    "--dtype", type=types.choice("float64", "float32"), default="float64", show_default=True
-)
-@click.option("--backend", metavar="NAME", help="One that `fcbackends info` lists.")
-@_arithmetic
-@click.option(
-    "--checkpoint",
-    metavar="FILE",
-    help="Keep the run in this file as it goes, whatever ends the process.",
-)
-@click.option(
-    "--checkpoint-every",
-    type=types.COUNT,
-    metavar="STEPS",
-    help="Steps between two checkpoints.  [default: as many as take ten seconds]",
-)
-@click.option(
-    "--resume",
-    metavar="FILE",
-    help="Go on from this checkpoint, with the other options as they were: to the same bits as a "
-    "run that never stopped.",
-)
-@click.option(
-    "--record", metavar="FILE", help="Write all that `fcbackends reproduce` needs: a .json file."
-)
-@click.option(
-    "--digest-every",
-    type=types.COUNT,
-    metavar="STEPS",
-    help="Steps between two digests in the record.  [default: some thousand in all at the most]",
-)
-@click.option("--out", metavar="MODEL", help="Write the model: a .safetensors file.")
-@click.option(
-    "--keep-diverged",
-    is_flag=True,
-    help="Where the loss stops being finite, write the last finite network to --out.",
-)
-@click.option("--plot", metavar="PICTURE", help="Draw the loss: a .png, .svg or .pdf file.")
 @click.pass_context
 def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
-    """Train on DATA (.csv, .tsv, .parquet, .npy; .npz with arrays x and t, or one table).
-
-    "-" reads standard input. Text columns are one-hot encoded.
-
-    Without DATA: linear regression on made data, on the backends numpy and numba, with the bits
-    and the speed of both compared; --seed and --dtype are its options.
-    """
+    """Train on DATA, a table ("-": stdin), or without it on made data."""
     if data is not None:
         if ctx.obj is not None:
             return ctx.obj(data, **how)
@@ -193,13 +182,13 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
 
 
 @_cli.command()
-@click.argument("record")
-@click.argument("data")
-@click.option("--backend", metavar="NAME", help="What computes.  [default: that of the record]")
+@click.argument("record", type=types.FILE)
+@click.argument("data", type=types.FILE)
+@click.option("--backend", type=types.BACKEND, help="What computes.  [default: that of the record]")
 def reproduce(record: str, data: str, backend: str | None) -> int:
-    """Repeat the run of a RECORD that `train --record` wrote on its DATA, and compare the bits.
+    """Repeat the run of a RECORD of `train --record` on its DATA.
 
-    Status 1 where they are not the same: the first steps that differ are told.
+    Status 1 where the bits are not the record's: the first steps that differ are told.
     """
     from fcbackends.cli.reproduce import reproduce_file
 
@@ -207,30 +196,26 @@ def reproduce(record: str, data: str, backend: str | None) -> int:
 
 
 @_cli.command()
-@click.argument("model")
-@click.argument("data")
+@click.argument("model", type=types.FILE)
+@click.argument("data", type=types.FILE)
 @options.form
 @click.option(
     "--unknown",
     type=types.choice("refuse", "zeros"),
     default="refuse",
     show_default=True,
-    help="What becomes of a category that the model does not know: an error, or zeros.",
+    help="Categories of no name in the model.",
 )
-@click.option(
-    "--probabilities", is_flag=True, help="Write those of the classes beside the likeliest one."
-)
+@click.option("--probabilities", is_flag=True, help="Write those of the classes, too.")
 @click.option(
     "--keep",
     multiple=True,
     metavar="COLUMNS",
-    help="Columns of DATA to write before the predictions, as --target of train takes them.",
+    help="Columns of DATA to write before the predictions.",
 )
-@click.option(
-    "--out", metavar="FILE", help="A .csv, .parquet or .npy file; CSV on stdout if left out."
-)
+@click.option("--out", type=types.FILE, help="A .csv, .parquet or .npy file.  [default: stdout]")
 def predict(model: str, data: str, **how: Any) -> None:
-    """Apply a MODEL that `train --out` wrote to the features in DATA; "-" is standard input."""
+    """Apply a MODEL of `train --out` to DATA ("-": stdin)."""
     from fcbackends.cli.predict import predict_file
 
     predict_file(model, data, **how)
@@ -240,18 +225,24 @@ _outs = click.option(
     "--out",
     "outs",
     multiple=True,
-    metavar="FILE",
-    help="Write a .md, .html or .json file instead; may be given more than once.",
+    type=types.FILE,
+    help="Write a .md, .html or .json file instead (repeatable).",
 )
 _schema = click.option("--schema", is_flag=True, help="Print the JSON Schema of .json files.")
 
 
 @_cli.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, type=types.FILE)
+@click.option(
+    "--format",
+    "kind",
+    type=types.choice("text", "md", "json", "html"),
+    help="Print it so.  [default: text]",
+)
 @_outs
 @_schema
-def report(run: str | None, outs: tuple[str, ...], schema: bool) -> None:
-    """Show speed and agreement of a RUN of `pytest benchmarks/`; the newest, if left out.
+def report(run: str | None, kind: str | None, outs: tuple[str, ...], schema: bool) -> None:
+    """Show a RUN of `pytest benchmarks/`, by default the newest.
 
     RUN is a file, or the beginning of a saved run's name in .benchmarks, such as 0003.
     """
@@ -260,28 +251,30 @@ def report(run: str | None, outs: tuple[str, ...], schema: bool) -> None:
     if schema:
         reports.show_schema(of_comparisons=False)
     else:
-        reports.report_run(run, outs)
+        reports.report_run(run, kind, outs)
 
 
 @_cli.command()
-@click.argument("names", nargs=-1, metavar="BASE NEW...")
+@click.argument("names", nargs=-1, metavar="BASE NEW...", type=types.FILE)
 @click.option(
     "--interleave",
     is_flag=True,
-    help="BASE and NEW are git revisions, or folders with the package: measure both in turn, now.",
+    help="Measure git revisions or folders, in turn, now.",
 )
-@click.option("--only", metavar="TEXT", help="With --interleave: benchmarks with it in their name.")
+@click.option(
+    "--only", metavar="TEXT", help="With --interleave: benchmarks with it in their names."
+)
 @click.option(
     "--fail-slower",
     type=types.PERCENT,
-    help="Exit with status 1 where a benchmark is slower by more than this, such as 10%.",
+    help="Status 1 where one is slower by more: 10%.",
 )
 @_outs
 @_schema
 def compare(names: tuple[str, ...], outs: tuple[str, ...], schema: bool, **options: Any) -> int:
-    """Hold runs of `pytest benchmarks/` against a BASE: speed, and agreement lost or won.
+    """Compare runs of `pytest benchmarks/` with a BASE.
 
-    Lost agreement always gives status 1.
+    Status 1 where agreement is lost, or a benchmark is slower than --fail-slower allows.
     """
     from fcbackends.cli import report as reports
 
@@ -301,26 +294,24 @@ def info() -> None:
 
 
 @_cli.command()
-@click.argument("backend", nargs=-1)
+@click.argument("backend", nargs=-1, type=types.BACKEND)
 @_arithmetic
 @click.option(
     "--cases", type=types.WHOLE, default="1000", show_default=True, help="How many cases."
 )
-@click.option(
-    "--seed", type=types.INTEGER, default="0", show_default=True, help="What they are made from."
-)
+@click.option("--seed", type=types.INTEGER, default="0", show_default=True, help="Of the cases.")
 @click.option("--case", type=types.WHOLE, help="Only the case of this index.")
 @click.option(
     "--processes",
     type=types.COUNT,
-    help="How many share the cases.  [default: one a core, if worth it]",
+    help="That share the cases.  [default: one a core]",
 )
-@click.option("--json", "out", metavar="FILE", help="Also write what is found as a .json file.")
+@click.option("--json", "out", type=types.FILE, help="Also write a .json file.")
 def verify(backend: tuple[str, ...], **options: Any) -> int:
-    """Hold each BACKEND, or every one that is installed, against the contract.
+    """Hold backends, by default all, against the contract.
 
-    Its self-test, golden runs, and random cases to the bit; native arithmetic is held against its
-    error bounds. Status 1 where it misses its class.
+    Self-test, golden runs, and random cases to the bit; native arithmetic is held against its error
+    bounds. Status 1 where one misses its class.
     """
     check_numba_settings()
     from fcbackends.cli.verify import verify_backends
@@ -334,31 +325,26 @@ def verify(backend: tuple[str, ...], **options: Any) -> int:
     "dtypes",
     multiple=True,
     type=types.choice("float64", "float32"),
-    help="Kernels of this dtype only; may be given more than once.",
+    help="This one only (repeatable).",
 )
 @click.option(
     "--sizes",
     "shapes",
     type=types.SHAPE,
     multiple=True,
-    help="Also those of a small network with layers of these sizes, inputs first: 8-16-1; may be "
-    "given more than once.",
+    help="Also of a small network: 8-16-1 (repeatable).",
 )
 @click.option(
     "--arithmetic",
     "arithmetics",
     multiple=True,
     type=types.choice(*(name for name in ARITHMETICS if name != "native")),
-    help="Kernels of this arithmetic, and not the ordered ones; may be given more than once.",
+    help="This and not ordered (repeatable).",
 )
-@options.recipe
-@click.option(
-    "--schedule",
-    type=types.choice(*SCHEDULES),
-    default="constant",
-    show_default=True,
-    help="How the learning rate falls.",
-)
+@options.activation
+@options.loss
+@options.rule
+@options.schedule
 def warmup(
     dtypes: tuple[str, ...],
     shapes: tuple[tuple[int, ...], ...],
@@ -382,7 +368,12 @@ def warmup(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; errors in the arguments are raised as ArgumentError."""
+    """Run one command; errors in the arguments are raised as ArgumentError.
+
+    Where a shell asks for completions, by the environment as Click has it, it gets these.
+    """
+    if completed(_cli):
+        return 0
     try:
         # What overflows is looked for, and named, where it matters.
         with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -5,12 +5,43 @@ Click's own refusals become ArgumentErrors here, and those of the library get th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import click
 
 from fcbackends.cli.recorded import keep_words
 from fcbackends.errors import ArgumentError, one_of
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_titles: WeakKeyDictionary[click.Parameter, str] = WeakKeyDictionary()
+
+
+def together(*options: Decorator) -> Decorator:
+    """These options of a command, in this order."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+def group(title: str, *options: Decorator) -> Decorator:
+    """These options of a command, which its help shows under a title."""
+
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        # Click gathers them here, the last first.
+        before = len(getattr(command, "__click_params__", ()))
+        command = together(*options)(command)
+        for param in command.__click_params__[before:]:  # type: ignore[attr-defined]
+            _titles[param] = title
+        return command
+
+    return decorated
 
 
 class _Refusing(click.Command):
@@ -51,10 +82,23 @@ class _Refusing(click.Command):
 class _Command(_Refusing):
     allow_extra_args = True
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, each group under its title; --help is left out, as it is known."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.params:
+            record = param.get_help_record(ctx)
+            if record and isinstance(param, click.Option):
+                groups.setdefault(_titles.get(param, "Options"), []).append(record)
+        formatter.write_paragraph()
+        for title, records in groups.items():
+            formatter.write_heading(title)
+            with formatter.indentation():
+                formatter.write_dl(records)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         keep_words(ctx, args)
         rest = super().parse_args(ctx, args)
-        if rest:
+        if rest and not ctx.resilient_parsing:
             used = " ".join(self.collect_usage_pieces(ctx))
             required = f"be followed by {used} and nothing else"
             raise ArgumentError(ctx.info_name or "", required, f"{' '.join(rest)!r} as well")
@@ -70,7 +114,8 @@ class Commands(_Refusing, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that these arguments begin with."""
-        if args[0] not in self.commands and (args[0] == "-" or not args[0].startswith("-")):
+        is_name = args[0] == "-" or not args[0].startswith("-")
+        if args[0] not in self.commands and is_name and not ctx.resilient_parsing:
             raise ArgumentError("COMMAND", one_of(self.commands), repr(args[0]))
         return super().resolve_command(ctx, args)
 

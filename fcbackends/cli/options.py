@@ -11,16 +11,18 @@ from typing import Any
 import click
 
 from fcbackends.cli import types
+from fcbackends.cli.commands import Decorator, group, together
+from fcbackends.cli.descent import SCHEDULES
 from fcbackends.cli.form import WHITESPACE, Columns, Form
-from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.losses import LOSSES
 
-_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+ROWS = "Columns and rows (COLUMNS: names, indices, ranges a:b, with commas)"
+"""The title of what is done to the columns and rows of DATA."""
 
 _NAMED_SEPARATORS = {"tab": "\t", r"\t": "\t", "space": " ", WHITESPACE: WHITESPACE}
 
 
-def _bundle(argument: str, bundle: type[Form] | type[Columns], *options: _Decorator) -> _Decorator:
+def _bundle(argument: str, bundle: type[Form] | type[Columns], *options: Decorator) -> Decorator:
     """These options of a command, which gets them as one argument."""
 
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,18 +30,7 @@ def _bundle(argument: str, bundle: type[Form] | type[Columns], *options: _Decora
             parts = {part.name: given.pop(part.name) for part in fields(bundle)}
             return command(*arguments, **{argument: bundle(**parts)}, **given)
 
-        return _together(*options)(functools.wraps(command)(with_bundle))
-
-    return decorated
-
-
-def _together(*options: _Decorator) -> _Decorator:
-    """These options of a command, in this order."""
-
-    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
+        return together(*options)(functools.wraps(command)(with_bundle))
 
     return decorated
 
@@ -58,50 +49,47 @@ def _encoding(name: str) -> str:
 form = _bundle(
     "form",
     Form,
-    click.option(
-        "--header/--no-header",
-        default=None,
-        help="Whether a .csv file's first line holds names; it must, if this is left out.",
-    ),
-    click.option(
-        "--separator",
-        type=types.Parsed(
-            "CHARACTER",
-            f"be one character, such as ';', or one of {', '.join(_NAMED_SEPARATORS)}",
-            lambda text: _NAMED_SEPARATORS.get(text, text),
-            _is_separator,
+    group(
+        "Data file",
+        click.option(
+            "--format",
+            type=types.choice("csv", "parquet", "npy", "npz"),
+            help="What DATA is, if its name does not say.",
         ),
-        help="What a .csv file has between two values: a character, tab or whitespace.  "
-        "[default: , ; | tab or whitespace, as is recognised]",
-    ),
-    click.option(
-        "--decimal",
-        type=types.choice(".", ","),
-        default=".",
-        show_default=True,
-        help="The decimal sign of a .csv file.",
-    ),
-    click.option(
-        "--encoding",
-        type=types.Parsed("NAME", "be an encoding such as utf-8, latin-1 or utf-16", _encoding),
-        default="utf-8",
-        show_default=True,
-        help="The encoding of a .csv file.",
-    ),
-    click.option(
-        "--comment", metavar="TEXT", help="What lines of a .csv file begin with to be passed over."
-    ),
-    click.option(
-        "--na",
-        multiple=True,
-        metavar="TEXT",
-        help="A text that stands for a missing value, beside an empty cell, NA, N/A, NaN and null; "
-        "may be given more than once.",
-    ),
-    click.option(
-        "--format",
-        type=types.choice("csv", "parquet", "npy", "npz"),
-        help="What DATA is, if its name does not say so, as that of standard input (-).",
+        click.option(
+            "--header/--no-header", default=None, help="CSV: whether line 1 holds names (it must)."
+        ),
+        click.option(
+            "--separator",
+            type=types.Parsed(
+                "CHARACTER",
+                f"be one character, such as ';', or one of {', '.join(_NAMED_SEPARATORS)}",
+                lambda text: _NAMED_SEPARATORS.get(text, text),
+                _is_separator,
+            ),
+            help="CSV: between values.  [default: as found]",
+        ),
+        click.option(
+            "--decimal",
+            type=types.choice(".", ","),
+            default=".",
+            show_default=True,
+            help="CSV: the decimal sign.",
+        ),
+        click.option(
+            "--encoding",
+            type=types.Parsed("NAME", "be an encoding such as utf-8, latin-1 or utf-16", _encoding),
+            default="utf-8",
+            show_default=True,
+            help="CSV: its encoding.",
+        ),
+        click.option("--comment", metavar="TEXT", help="CSV: how lines to pass over begin."),
+        click.option(
+            "--na",
+            multiple=True,
+            metavar="TEXT",
+            help="A text for a missing value (repeatable).",
+        ),
     ),
 )
 """How DATA is written."""
@@ -109,74 +97,82 @@ form = _bundle(
 columns = _bundle(
     "columns",
     Columns,
-    click.option(
-        "--target",
-        multiple=True,
-        metavar="COLUMNS",
-        help="Target columns: names, indices (from 0, or from the end if negative) and ranges a:b, "
-        "with commas between them. The last column, if left out.",
-    ),
-    click.option(
-        "--features",
-        multiple=True,
-        metavar="COLUMNS",
-        help="Feature columns. All others, if left out.",
-    ),
-    click.option(
-        "--drop",
-        multiple=True,
-        metavar="COLUMNS",
-        help="Instead of --features: columns to leave out.",
-    ),
-    click.option(
-        "--categorical",
-        multiple=True,
-        metavar="COLUMNS",
-        help="Feature columns to encode as categories, whatever their values.",
-    ),
-    click.option(
-        "--text",
-        type=types.choice("onehot", "drop"),
-        default="onehot",
-        show_default=True,
-        help="Encode text columns, one input for each category, or leave them out.",
-    ),
-    click.option(
-        "--missing",
-        type=types.choice("drop", "mean", "median"),
-        help="Leave rows with missing values out, or fill in the mean or the median of the rows "
-        "trained on, and the most frequent category.  [default: they are refused]",
+    group(
+        ROWS,
+        click.option(
+            "--target",
+            multiple=True,
+            metavar="COLUMNS",
+            help="What to learn.  [default: the last column]",
+        ),
+        click.option(
+            "--features",
+            multiple=True,
+            metavar="COLUMNS",
+            help="What to learn from.  [default: all others]",
+        ),
+        click.option(
+            "--drop",
+            multiple=True,
+            metavar="COLUMNS",
+            help="Instead of --features: what to leave out.",
+        ),
+        click.option(
+            "--categorical",
+            multiple=True,
+            metavar="COLUMNS",
+            help="Features to encode as categories.",
+        ),
+        click.option(
+            "--text",
+            type=types.choice("onehot", "drop"),
+            default="onehot",
+            show_default=True,
+            help="Text features.",
+        ),
+        click.option(
+            "--missing",
+            type=types.choice("drop", "mean", "median"),
+            help="Drop rows with gaps, or fill features in.",
+        ),
     ),
 )
 """What the columns of DATA are for."""
 
-recipe = _together(
-    click.option(
-        "--activation",
-        type=types.ACTIVATION,
-        default="relu",
-        show_default=True,
-        help="What goes between the layers, or one for each hidden layer with commas between them: "
-        f"{', '.join(ACTIVATIONS)}.",
-    ),
-    click.option(
-        "--loss",
-        type=types.choice(*LOSSES),
-        default="mean_squared",
-        show_default=True,
-        help="What is made small. With cross_entropy the target is one column of classes, names or "
-        "numbers; with binary_cross_entropy each target has two values.",
-    ),
+activation = click.option(
+    "--activation",
+    type=types.ACTIVATION,
+    default="relu",
+    show_default=True,
+    help="Between layers.",
+)
+
+loss = click.option(
+    "--loss",
+    type=types.choice(*LOSSES),
+    metavar="NAME",
+    default="mean_squared",
+    help="mean_squared, huber, [binary_]cross_entropy.",
+)
+
+rule = together(
     click.option(
         "--optimizer",
         type=types.choice("sgd", "adam", "adamw"),
         default="sgd",
         show_default=True,
-        help="How parameters move; adamw decays them by themselves, the others through the "
-        "gradient.",
+        help="How parameters move.",
     ),
     click.option("--momentum", type=types.NUMBER, help="Momentum of sgd, below 1."),
     click.option("--nesterov", is_flag=True, help="Nesterov's momentum."),
-    click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of all parameters."),
+    click.option("--weight-decay", type=types.NUMBER, default="0", help="Decay of parameters."),
 )
-"""What is trained, and how parameters move."""
+"""How parameters move."""
+
+schedule = click.option(
+    "--schedule",
+    type=types.choice(*SCHEDULES),
+    metavar="NAME",
+    default="constant",
+    help="constant, step, exponential or cosine.",
+)

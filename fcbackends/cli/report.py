@@ -19,16 +19,22 @@ from fcbackends.report.markdown import to_markdown
 SUFFIXES = (".md", ".html", ".json")
 
 
-def report_run(name: str | None, outs: Sequence[str]) -> None:
-    """Report one run, on stdout or into files."""
+def report_run(name: str | None, kind: str | None, outs: Sequence[str]) -> None:
+    """Report one run, on stdout (as text, if no kind is given) or into files."""
+    if kind and outs:
+        raise ArgumentError(("--format", "--out"), "not come together", f"{kind} and {outs[0]!r}")
     found = str(runs.find(name))
     paths = _writable(outs, [("RUN", found)])
     report = summary.summarize(runs.load(found))
+
+    def of_kind(kind: str) -> str:
+        document = documents.report_document(report, pictures=kind == "html")
+        return _rendered(kind, document, report)
+
     if not paths:
-        print(terminal.to_text(documents.report_document(report)))
+        print(of_kind(kind or "text"), end="")
     for path in paths:
-        pictured = path.suffix.lower() == ".html"
-        _write(path, documents.report_document(report, pictures=pictured), report)
+        write(path, of_kind(path.suffix[1:].lower()).encode())
 
 
 def compare_runs(
@@ -56,9 +62,9 @@ def compare_runs(
         ]
     document = documents.comparison_document(found)
     for path in paths:
-        _write(path, document, found)
+        write(path, _rendered(path.suffix[1:].lower(), document, found).encode())
     if not paths:
-        print(terminal.to_text(document))
+        print(_rendered("text", document, found), end="")
     failures = [change for one in found for change in one.failures(fail_slower)]
     for change in failures:
         why = "lost agreement" if change.bits == "lost" else f"slower: {change.corrected:.3f}"
@@ -79,14 +85,14 @@ def _writable(outs: Sequence[str], read: Sequence[tuple[str, str]]) -> list[Path
     return [writable(out, "--out", SUFFIXES) for out in outs]
 
 
-def _write(path: Path, document: Document, data: Any) -> None:
-    suffix = path.suffix.lower()
-    if suffix == ".json":
-        text = msgspec.json.format(msgspec.json.encode(data)).decode() + "\n"
-    elif suffix == ".md":
-        text = to_markdown(document)
-    else:
-        from fcbackends.report.html import to_html
+def _rendered(kind: str, document: Document, data: Any) -> str:
+    """A report as text, md, html or, of its data, json."""
+    if kind == "json":
+        return msgspec.json.format(msgspec.json.encode(data)).decode() + "\n"
+    if kind == "md":
+        return to_markdown(document)
+    if kind == "text":
+        return terminal.to_text(document) + "\n"
+    from fcbackends.report.html import to_html
 
-        text = to_html(document)
-    write(path, text.encode())
+    return to_html(document)

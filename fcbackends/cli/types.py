@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fcbackends.errors import ArgumentError, one_of, shown
 from fcbackends.maths.activations import ACTIVATIONS
@@ -23,8 +24,9 @@ class Parsed(click.ParamType[Any]):
         required: str,
         parse: Callable[[str], Any],
         allows: Callable[[Any], bool] = lambda value: True,
+        choices: Sequence[str] = (),
     ) -> None:
-        self.name = metavar
+        self.name, self._choices = metavar, choices
         self._required, self._parse, self._allows = required, parse, allows
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
@@ -41,6 +43,41 @@ class Parsed(click.ParamType[Any]):
             pass
         raise ArgumentError(param.opts[0] if param else self.name, self._required, shown(value))
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The words that a value may be, of those that begin so."""
+        return [CompletionItem(word) for word in self._choices if word.startswith(incomplete)]
+
+
+class _FileName(click.ParamType[Any]):
+    """A file's name, which shells complete."""
+
+    name = "FILE"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """What says that the shell is to look for files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+class _BackendName(click.ParamType[Any]):
+    """A backend's name; which there are is asked for where shells complete it."""
+
+    name = "NAME"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The backends whose names begin so."""
+        from fcbackends.backends.registry import list_backends
+
+        return [CompletionItem(name) for name in list_backends() if name.startswith(incomplete)]
+
+
+FILE = _FileName()
+BACKEND = _BackendName()
 
 _SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -51,7 +88,7 @@ def _unit(time: str) -> str:
 
 def choice(*choices: str) -> click.ParamType[Any]:
     """One of these words."""
-    return Parsed("|".join(choices), one_of(choices), str, choices.__contains__)
+    return Parsed("|".join(choices), one_of(choices), str, choices.__contains__, choices)
 
 
 def _count(least: int) -> click.ParamType[Any]:
@@ -89,6 +126,7 @@ ACTIVATION = Parsed(
     f"{one_of(ACTIVATIONS)}, or several with commas between them, one a hidden layer",
     lambda text: tuple(text.split(",")) if "," in text else text,
     lambda names: {*([names] if isinstance(names, str) else names)} <= {*ACTIVATIONS},
+    tuple(ACTIVATIONS),
 )
 SIZES = Parsed(
     "SIZES",
