@@ -140,6 +140,15 @@ def test_commands_on_files_do_what_they_say(page, tmp_path, monkeypatch, capsys)
     }
 
 
+def test_commands_on_records_do_what_they_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table = np.random.default_rng(0).normal(size=(60, 4))
+    np.savetxt("measurements.csv", table, delimiter=",", header="a,b,c,yield", comments="")
+    for words in command_lines(SOURCE / "docs/reproducing.md"):
+        assert main(words[1:]) == 0, capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"measurements.csv", "run.json"}
+
+
 def test_commands_on_tables_do_what_they_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "penguins.csv").write_text(PENGUINS, encoding="utf-8")

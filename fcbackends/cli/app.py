@@ -160,7 +160,7 @@ def _cli(ctx: click.Context) -> None:
 )
 @click.pass_context
 def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
-    """Train on DATA, a table ("-": stdin), or without it on made data."""
+    """Train on a table (DATA; "-": stdin), or on made data."""
     if data is not None:
         if ctx.obj is not None:
             return ctx.obj(data, **how)
@@ -179,20 +179,6 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
     from fcbackends.cli.notebook import train_notebook
 
     return train_notebook(how["seed"], how["dtype"])
-
-
-@_cli.command()
-@click.argument("record", type=types.FILE)
-@click.argument("data", type=types.FILE)
-@click.option("--backend", type=types.BACKEND, help="What computes.  [default: that of the record]")
-def reproduce(record: str, data: str, backend: str | None) -> int:
-    """Repeat the run of a RECORD of `train --record` on its DATA.
-
-    Status 1 where the bits are not the record's: the first steps that differ are told.
-    """
-    from fcbackends.cli.reproduce import reproduce_file
-
-    return reproduce_file(record, data, backend, train)
 
 
 @_cli.command()
@@ -219,6 +205,20 @@ def predict(model: str, data: str, **how: Any) -> None:
     from fcbackends.cli.predict import predict_file
 
     predict_file(model, data, **how)
+
+
+@_cli.command()
+@click.argument("record", type=types.FILE)
+@click.argument("data", type=types.FILE)
+@click.option("--backend", type=types.BACKEND, help="What computes.  [default: that of the record]")
+def reproduce(record: str, data: str, backend: str | None) -> int:
+    """Repeat the run of a RECORD of `train --record` on its DATA.
+
+    Status 1 where the bits are not the record's: the first steps that differ are told.
+    """
+    from fcbackends.cli.reproduce import reproduce_file
+
+    return reproduce_file(record, data, backend, train)
 
 
 _outs = click.option(

@@ -14,14 +14,13 @@ THERE = "('a', 'b', 'y', or an index from -3 to 2, or a range a:b of these)"
 FOREIGN = "must be a file written by `fcbackends train --out`"
 WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
-    "--header, --no-header, --separator, --decimal, --encoding, --comment, --na, --format, "
-    "--target, --features, --drop, --categorical, --text, --missing, "
-    "--hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
+    "--format, --header, --no-header, --separator, --decimal, --encoding, --comment, --na, "
+    "--target, --features, --drop, --categorical, --text, --missing, --standardize, --holdout, "
+    "--validation, --hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
     "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, --clip-norm, "
-    "--batch, --steps, --time-limit, --epochs, --tol, --tol-on, --sampling, --standardize, "
-    "--holdout, "
-    "--validation, --patience, --seed, --dtype, --backend, --arithmetic, --checkpoint, "
-    "--checkpoint-every, --resume, --out, --keep-diverged, --plot, --help"
+    "--batch, --sampling, --steps, --epochs, --time-limit, --tol, --tol-on, --patience, --seed, "
+    "--dtype, --backend, --arithmetic, --out, --keep-diverged, --plot, --record, --digest-every, "
+    "--checkpoint, --checkpoint-every, --resume, --help"
 )
 MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"
 NAMES = "`DATA` must have names in its first line"
@@ -33,8 +32,8 @@ SIZES = "must be layer sizes from 1 to 1000000 with commas between them, such as
 
 CASES = {
     # the command line itself
-    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'report', 'compare', 'info', "
-    "'verify', 'warmup', got 'frobnicate'",
+    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'reproduce', 'report', "
+    "'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "`train` must be followed by [OPTIONS] [DATA] and nothing else, got "

@@ -1,4 +1,4 @@
-"""What shells get: scripts, and the words that may come next, as real processes and in real shells."""
+"""What shells get: scripts, and the words that may come next; also in real shells."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def complete(start):
         )
         out, err = process.communicate()
         assert (process.returncode, err) == (0, "")
-        return [tuple(line.split(",", 1)) for line in out.splitlines()]
+        return [tuple(line.split(",", 1)) for line in out.splitlines() if line]
 
     return run
 
