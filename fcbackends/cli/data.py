@@ -17,14 +17,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fcbackends.cli.delimited import label, read_delimited
-from fcbackends.cli.form import Form
+from fcbackends.cli.form import STDIN, Form
 from fcbackends.cli.npy import read_arrays, refuse_expanded
 from fcbackends.errors import ArgumentError, listed
 from fcbackends.files import readable
 
 FORMATS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".npy": "npy", ".npz": "npz"}
 SUFFIXES = tuple(FORMATS)
-STDIN = ("-", "/dev/stdin")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+STDIN = ("-", "/dev/stdin")
+"""Names of standard input."""
+
 WHITESPACE = "whitespace"
 """A separator: any number of blanks and tabs."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -12,8 +11,7 @@ from typing import Any
 import click
 
 import fcbackends as fcb
-from fcbackends.cli.data import STDIN
-from fcbackends.cli.form import Columns, Form
+from fcbackends.cli.form import STDIN, Columns, Form
 
 OF_BITS = frozenset(
     (
@@ -44,6 +42,8 @@ def words_of_bits(ctx: click.Context) -> list[str]:
 
 def command_of(words: Sequence[str], data: str, backend: fcb.Backend) -> dict[str, Any]:
     """What a record says of a command: its words, to be pasted, and the file that it reads."""
+    import hashlib
+
     name = os.path.basename(data)
     chosen = ["--backend", backend.name, "--arithmetic", backend.arithmetic]
     at_last = ["--", name] if name.startswith("-") and name != "-" else [name]

@@ -7,7 +7,6 @@ zeros. `digests` has pairs of a step and the digest of the parameters after it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -148,6 +147,8 @@ def in_fields(value: Any) -> Any:
 
 def encoded(about: Mapping[str, Any]) -> bytes:
     """A record's bytes: strict JSON, a digest a line."""
+    import hashlib
+
     head = {key: value for key, value in about.items() if key != "digests"}
     text = json.dumps({"sha256": _ZEROS, **head}, indent=2, allow_nan=False)
     digests = ",\n    ".join(map(json.dumps, about["digests"]))
@@ -174,6 +175,8 @@ def understood(name: str, argument: str) -> AbstractContextManager[Path]:
 
 
 def _read(path: Path, name: str) -> Record:
+    import hashlib
+
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
