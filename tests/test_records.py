@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import random
 import signal
 import threading
@@ -150,8 +151,8 @@ def test_what_is_in_a_record(path):
         digest="",
     )  # fmt: skip
     text = path.read_text()
-    for private in (os.path.expanduser("~"), str(path.parent), os.uname().nodename):
-        assert f'"{private}' not in text
+    for private in (os.path.expanduser("~"), str(path.parent), platform.node()):
+        assert not private or f'"{private}' not in text
     assert [step for step, _ in about["digests"]] == [0, 100, 200, 300]
     assert about["digests"][0][1] == fcb.digest(fcb.init_params((3, 5, 2), seed=3))
     shorter = fcb.train(X, T, **{**HOW, "max_steps": 100})
