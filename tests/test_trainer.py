@@ -155,6 +155,32 @@ def test_a_run_that_is_broken_off_inside_has_not_been(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_the_class_of_a_sample_has_the_bits_of_its_row(backend, dtype):
+    case = problem(8, (3, 5, 4), 12, dtype)
+    way = dict(loss="cross_entropy", lr=0.1, backend=backend)
+    one, row, integer, weighted = (fcb.Trainer(case.params, **way) for _ in range(4))
+    for n, x in enumerate(case.x):
+        losses = {
+            one.step(x, n % 4),
+            row.step(x, np.eye(4, dtype=dtype)[n % 4]),
+            integer.step(x, np.int64(n % 4)),
+            weighted.step(x, n % 4, sample_weight=1.0 if n == 6 else None),
+        }
+        assert len(losses) == 1
+    for other in (row, integer, weighted):
+        assert_same_bits(one.params, other.params)
+    before = one.params
+    for wrong in (-1, 4, 1.0, "1", None):
+        with pytest.raises(fcb.ArgumentError, match=r"^`t` must "):
+            one.step(case.x[0], wrong)
+    with pytest.raises(fcb.ArgumentError, match=r"^`x` must be of shape \(3,\)"):
+        one.step(case.x[0, :2], 1)
+    assert one.steps == len(case.x)
+    assert_same_bits(one.params, before)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_a_step_takes_arrays_of_any_layout(backend, dtype):
     rng = np.random.default_rng(3)
     x, t = (rng.standard_normal(n).astype(dtype) for n in (3, 2))
