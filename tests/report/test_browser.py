@@ -67,9 +67,29 @@ def look(tmp_path):
     return measured
 
 
+TYPICAL = (
+    ("numpy", "native"),
+    *((name, way) for name in ("numpy", "numba") for way in ("ordered", "fused")),
+    *((name, way) for name in ("torch", "jax") for way in ("native", "ordered")),
+    ("dask", "ordered"),
+    ("array_api_strict", "ordered"),
+)
+"""The backends of a run where all libraries for CPUs are installed."""
+
+
 @pytest.fixture(scope="module")
 def report_page():
     saved = samples.full_run()
+    # Numbers as wide as they come: compiled in minutes, repaid after millions of steps.
+    compiled = dict(compile_cold_s=123.4, compile_cached_s=0.0123)
+    wide = {"equal": False, "different": 1_234, "values": 98_765, "max_ulp": 123_456, "stated": "A"}
+    for n, who in enumerate(TYPICAL):
+        saved["benchmarks"] += [
+            samples.benchmark(
+                "train step 784-256-10 batch 128 float32", *who, seconds=1.234e-3 / (1 + n / 1e3),
+                **compiled, **(dict(agreement=wide) if n == 8 else {}),
+            )
+        ]  # fmt: skip
     for kind, seconds in (("forward", 4e-2), ("train step", 3e-9)):
         # A long name beside a very short and a very long bar.
         saved["benchmarks"] += [
@@ -104,6 +124,9 @@ def test_a_report_is_readable(look, report_page, width, scheme):
     assert all(p["width"] >= 300 and p["height"] >= 80 for p in found["pictures"])
     assert all(0 <= p["left"] < p["right"] <= found["viewport"] for p in found["pictures"])
     assert found["columns"] == (1 if width == 390 else 3)
+    assert found["cells"] > 200
+    assert found["cut"] == []
+    assert found["agreements"] == len(re.findall(r"<td[^>]*>[ABC]: ", report_page))
     light = sum(map(int, re.findall(r"\d+", found["background"]))) / 3 > 128
     assert light == (scheme == "light")
 
@@ -116,6 +139,16 @@ def test_a_comparison_is_readable(look, comparison_page, width, scheme):
     assert found["smallest"] >= 12, found["smallestText"]
     assert found["contrast"] >= 4.5, found["contrastText"]
     assert found["requests"] == []
+    assert found["cells"] > 100
+    assert found["cut"] == []
+
+
+@pytest.mark.parametrize("width", [640, 1010, 1040])
+def test_tables_are_whole_at_widths_between(look, report_page, comparison_page, width):
+    for page in (report_page, comparison_page):
+        found = look(page, width)
+        assert found["width"] <= found["viewport"]
+        assert found["cut"] == []
 
 
 def test_those_checks_can_fail(look, report_page):
@@ -124,6 +157,8 @@ def test_those_checks_can_fail(look, report_page):
         '<p style="width: 3000px">wide</p><p style="font-size: 7px">small</p>'
         '<p style="color: #777; background: #888">pale</p>'
         '<svg viewBox="0 0 100 100"><text x="90" y="50" font-size="20">outside</text></svg>'
+        '<div class="table" style="width: 50px"><table><tr><td style="white-space: nowrap">'
+        "A: all bits equal</td></tr></table></div>"
         '<img src="http://127.0.0.1:9/picture.png"></main>',
     )
     found = look(broken, 390)
@@ -131,4 +166,5 @@ def test_those_checks_can_fail(look, report_page):
     assert (found["smallest"], found["smallestText"]) == (7, "small")
     assert (found["contrast"] < 1.5, found["contrastText"]) == (True, "pale")
     assert found["outside"] == ["outside"]
+    assert found["cut"] == ["A: all bits equal"]
     assert found["requests"] == ["http://127.0.0.1:9/picture.png"]
