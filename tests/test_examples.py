@@ -75,3 +75,10 @@ def test_seeds(tmp_path):
     assert 0 < deviation < 0.05
     assert "alone has the same bits: yes" in printed
     assert (tmp_path / "seeds.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reproduce():
+    printed = run("reproduce.py")
+    assert re.search(r"^trained: 2000 steps, digest [0-9a-f]{64}$", printed, re.MULTILINE)
+    assert "made again: the same bits" in printed
+    assert "with one bit changed, refused: `x` must be as in the record" in printed
