@@ -113,6 +113,7 @@ html_theme_options = {
 BESIDE = {
     "../SECURITY.md": "security.md",
     "../CHANGELOG.md": "changelog.md",
+    "../CONTRIBUTING.md": "contributing.md",
     "../README.md#speed": "fast.md",
     "../README.md": "index.md",
 }

@@ -83,7 +83,7 @@ def test_examples_run(page):
 def test_blocks_are_of_a_kind_that_is_run():
     # Those without a language are commands, what they print, and formulas.
     kinds = {language.split()[0] for page in PAGES for _, language, _ in blocks(page) if language}
-    assert kinds == {"python", "toml", "{code-cell}", "{toctree}", "{include}"}
+    assert kinds == {"python", "toml", "{code-cell}", "{toctree}", "{include}", "{literalinclude}"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import functools
 import html
 import http.server
+import itertools
 import json
 import re
 import shlex
@@ -136,7 +137,8 @@ def test_all_that_is_public_is_on_one_page(site):
         Links(path.read_text(encoding="utf-8")).anchors for path in sorted(site.glob("api/*.html"))
     ]
     names = [f"fcbackends.{name}" for name in fcb.__all__]
-    names += [f"fcbackends.sklearn.{name}" for name in ("FCClassifier", "FCRegressor")]
+    estimators = itertools.product(("sklearn", "river"), ("FCClassifier", "FCRegressor"))
+    names += [f"fcbackends.{library}.{name}" for library, name in estimators]
     assert {name: sum(name in anchors for anchors in pages) for name in names} == dict.fromkeys(
         names, 1
     )
