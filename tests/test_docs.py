@@ -214,4 +214,6 @@ def test_the_package_refers_to_pages_that_are_there():
 def test_the_source_distribution_takes_what_is_there():
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert "/docs" in included
-    assert all((SOURCE / path.lstrip("/")).exists() for path in included)
+    # The package may be installed elsewhere.
+    for path in set(included) - {"/fcbackends"}:
+        assert (SOURCE / path.lstrip("/")).exists(), path

@@ -33,7 +33,7 @@ ELSEWHERE = {
     "fcbackends verify cumulative": ("tests/conformance/test_third_party.py", '"verify"'),
     "python -m pip install": (".ci/run", "test-command"),
     "python -m pytest": (".ci/run", "test-command"),
-    "python -m pytest benchmarks/": ("tests/report/test_benchmarks.py", 'SOURCE / "benchmarks"'),
+    "python -m pytest benchmarks/": ("tests/report/test_benchmarks.py", '[2] / "benchmarks"'),
     "python -m pytest --pyargs": ("tests/conformance/test_third_party.py", '"--pyargs"'),
     "python -m sphinx": ("tests/site/test_site.py", "site-commands"),
     "python benchmarks/peers.py": ("tests/report/test_peers.py", "peers.py"),

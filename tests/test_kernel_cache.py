@@ -18,7 +18,7 @@ from tests.cases import needs_jit, quick_first
 pytestmark = needs_jit
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits, modes and homes")
 
-SOURCE = Path(__file__).parents[1]
+SOURCE = Path(fcb.__file__).parents[1]
 CODE = """
 import numpy as np
 import fcbackends as fcb

@@ -16,7 +16,7 @@ from fcbackends.cli.app import _cli
 from tests.report import samples
 
 SOURCE = Path(fcb.__file__).parents[1]
-PAGE = (SOURCE / "docs/command-line.md").read_text(encoding="ascii")
+PAGE = (Path(__file__).parents[2] / "docs/command-line.md").read_text(encoding="ascii")
 
 
 def table(title):

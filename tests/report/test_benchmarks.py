@@ -18,6 +18,7 @@ from fcbackends.report import runs
 from tests.cases import environment
 
 SOURCE = Path(fcb.__file__).parents[1]
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 BROKEN = """
 import dataclasses
@@ -48,7 +49,7 @@ class Runner:
 
     def __call__(self, *arguments, check=True):
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", SOURCE / "benchmarks", *arguments],
+            [sys.executable, "-m", "pytest", BENCHMARKS, *arguments],
             cwd=self.folder,
             env=environment(PYTHONPATH=f"{self.folder}{os.pathsep}{SOURCE}"),
             capture_output=True,

@@ -197,8 +197,8 @@ def checkout(tmp_path_factory):
     """A repository of this project with the tags same, bit and broken."""
     folder = tmp_path_factory.mktemp("checkout")
     skipped = shutil.ignore_patterns("__pycache__", ".benchmarks")
-    for part in ("fcbackends", "benchmarks"):
-        shutil.copytree(SOURCE / part, folder / part, ignore=skipped)
+    for place, part in ((SOURCE, "fcbackends"), (Path(__file__).parents[2], "benchmarks")):
+        shutil.copytree(place / part, folder / part, ignore=skipped)
     git(folder, "init", "--quiet")
     module = folder / "fcbackends" / "backends" / "array_api.py"
     plain = module.read_text()

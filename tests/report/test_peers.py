@@ -15,7 +15,7 @@ import pytest
 import fcbackends as fcb
 
 SOURCE = Path(fcb.__file__).parents[1]
-BENCHMARKS = SOURCE / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 WORK = "train step 2-3 batch 1 float64"
 
 HAS_COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import fcbackends
 from fcbackends.report.workers import WorkerEndedError, WorkerError, worker
 
-BENCHMARKS = Path(fcbackends.__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 PROGRAM = """
 import os, sys
