@@ -14,7 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from fcbackends.arrays import as_numpy, namespace_of
 from fcbackends.errors import ArgumentError
 from fcbackends.maths import elementary
-from fcbackends.sklearn.network import Network, as_library_of
+from fcbackends.sklearn.inputs import as_library_of
+from fcbackends.sklearn.network import Network
 from fcbackends.training.trainer import Trainer
 
 

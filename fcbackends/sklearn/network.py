@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -26,7 +25,7 @@ from fcbackends.api.network import predict, predict_proba
 from fcbackends.errors import ArgumentError, DivergenceError
 from fcbackends.maths.schedules import rate_at
 from fcbackends.models.scaling import Scaling
-from fcbackends.sklearn import epochs, settings, whole
+from fcbackends.sklearn import epochs, inputs, settings, whole
 from fcbackends.training.trainer import Trainer
 
 
@@ -131,7 +130,7 @@ class Network(BaseEstimator):
         t = self._targets(y, "anew" if not goes_on else "all")
         weights = self._weights(x, y, sample_weight)
         if not goes_on:
-            self._seed = _seed_of(self.random_state)
+            self._seed = settings.seed_of(self.random_state)
             self._curve = epochs.Curve()
         held = None
         if validation is not None:
@@ -139,8 +138,8 @@ class Network(BaseEstimator):
             held = self._checked(own_x, own_y, reset=False)
         elif self.early_stopping and self.solver != "lbfgs":
             trained, kept = self._split(y)
-            held = _rows(x, kept), y[kept]
-            x, t = _rows(x, trained), t[trained]
+            held = inputs.rows_of(x, kept), y[kept]
+            x, t = inputs.rows_of(x, trained), t[trained]
             weights = None if weights is None else weights[trained]
         batch = self._batch_size(x.shape[0])
         self._start(x, t, batch, goes_on)
@@ -149,7 +148,8 @@ class Network(BaseEstimator):
         if held is not None:
             score = lambda trainer: self._score(trainer, *held)  # noqa: E731
         before = len(curve.losses)
-        of_all = self._rules(batch), epochs.Data(x, t, weights)
+        rules = settings.rules(self, self._loss, self._seed, self.n_outputs_, batch)
+        of_all = rules, epochs.Data(x, t, weights)
         if self.solver == "lbfgs":
             scale, penalty = settings.times(self._loss), float(self.alpha) / x.shape[0]
             self.stop_reason_ = whole.train(self._trainer, curve, *of_all, scale, penalty, score)
@@ -192,7 +192,7 @@ class Network(BaseEstimator):
         t = self._targets(y, "some", classes)
         weights = self._weights(x, y, sample_weight)
         if begins:
-            self._seed, self._curve = _seed_of(self.random_state), epochs.Curve()
+            self._seed, self._curve = settings.seed_of(self.random_state), epochs.Curve()
         samples = x.shape[0]
         batch = settings.batch_size(self.batch_size, samples)
         self._start(x, t, batch, not begins)
@@ -244,9 +244,11 @@ class Network(BaseEstimator):
     def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, NDArray[Any]]:
         """X in its library, and y in NumPy's: there classes are told apart, and rows scored."""
         how = dict(accept_sparse=("csr", "csc"), multi_output=True, y_numeric=self._is_numeric)
-        x, y = validate_data(self, X, _in_numpy(y), reset=reset, dtype=_floats_of(X), **how)
+        x, y = validate_data(
+            self, X, inputs.in_numpy(y), reset=reset, dtype=inputs.floats_of(X), **how
+        )
         # One column is one target, with scikit-learn's warning.
-        return _dense(x), column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
+        return inputs.dense(x), column_or_1d(y, warn=True) if y.shape[1:] == (1,) else y
 
     def _start(self, x: Any, t: Any, batch: int, goes_on: bool) -> None:
         """The network to train: as it stands, or drawn anew."""
@@ -266,7 +268,7 @@ class Network(BaseEstimator):
         sizes = (x.shape[1], *hidden, outputs)
         how = settings.activation(self.activation)
         first = settings.first_params(sizes, how, self._seed, self._dtype)
-        params = tuple((as_library_of(x, w), as_library_of(x, b)) for w, b in first)
+        params = tuple((inputs.as_library_of(x, w), inputs.as_library_of(x, b)) for w, b in first)
         self._library = arrays.library_of(x)
         self._trainer = self._made(params, 1.0)
 
@@ -294,22 +296,6 @@ class Network(BaseEstimator):
         trainer.state = state._replace(slots=slots)
         self._trainer = trainer
         return trainer
-
-    def _rules(self, batch: int) -> epochs.Rules:
-        return epochs.Rules(
-            self.max_iter,
-            float(self.tol),
-            self.n_iter_no_change,
-            bool(self.early_stopping),
-            bool(self.shuffle),
-            self._seed,
-            batch,
-            bool(self.verbose),
-            self.learning_rate if self.solver == "sgd" else "constant",
-            float(self.power_t),
-            settings.loss_factor(self._loss, self.n_outputs_),
-            self.max_fun,
-        )
 
     def _batch_size(self, samples: int) -> int:
         if self.solver == "lbfgs":
@@ -341,18 +327,18 @@ class Network(BaseEstimator):
             t = self._outputs.apply(t)
         if t.dtype.kind != "i":
             t = t.astype(self._dtype, copy=False)
-        return self._scaled_inputs(x), as_library_of(x, t)
+        return self._scaled_inputs(x), inputs.as_library_of(x, t)
 
     def _scaled_inputs(self, x: Any) -> Any:
         if self._inputs is not None:
-            return as_library_of(x, self._inputs.apply(x).astype(self._dtype))
+            return inputs.as_library_of(x, self._inputs.apply(x).astype(self._dtype))
         xp = arrays.namespace_of(x)
         return xp.astype(x, getattr(xp, self._dtype), copy=False)
 
     def _weights(self, x: Any, y: Any, sample_weight: Any) -> NDArray[Any] | None:
         if sample_weight is None:
             return None
-        given = _in_numpy(sample_weight)
+        given = inputs.in_numpy(sample_weight)
         rows = np.empty((x.shape[0], 0))
         weights = _check_sample_weight(given, rows, dtype=np.float64, ensure_non_negative=True)
         total = weights.sum()
@@ -371,16 +357,20 @@ class Network(BaseEstimator):
         how: dict[str, Any] = dict(activation=trainer.activation, backend=trainer.backend)
         own = self._scaled_inputs(x)
         if proba:
-            return as_library_of(x, predict_proba(trainer.params, own, loss=self._loss, **how))
+            return inputs.as_library_of(
+                x, predict_proba(trainer.params, own, loss=self._loss, **how)
+            )
         y = predict(trainer.params, own, **how)
         if self._outputs is not None:
             y = self._outputs.undo(y).astype(self._dtype)
-        return as_library_of(x, y)
+        return inputs.as_library_of(x, y)
 
     def _inputs_of(self, X: Any, method: str) -> Any:
         check_is_fitted(self)
-        x = _dense(
-            validate_data(self, X, reset=False, dtype=_floats_of(X), accept_sparse=("csr", "csc"))
+        x = inputs.dense(
+            validate_data(
+                self, X, reset=False, dtype=inputs.floats_of(X), accept_sparse=("csr", "csc")
+            )
         )
         library = self._library
         if get_config()["array_api_dispatch"] and arrays.library_of(x) != library:
@@ -423,40 +413,3 @@ class Network(BaseEstimator):
         # Older checks know no `reciprocal`, and want classes in the library of X.
         tags.array_api_support = parse_version(sklearn.__version__) >= parse_version("1.9")
         return tags
-
-
-def _floats_of(X: Any) -> list[Any]:
-    """The dtypes that X may have, of its library, where scikit-learn leaves it there."""
-    stays = get_config()["array_api_dispatch"] and arrays.is_foreign(X)
-    xp = arrays.namespace_of(X) if stays else np
-    return [xp.float64, xp.float32]
-
-
-def as_library_of(x: Any, values: Any) -> Any:
-    """The values as an array of x's library, on its device."""
-    if not arrays.is_foreign(x):
-        return arrays.as_numpy(values)
-    return values if arrays.is_foreign(values) else arrays.beside(x, values)
-
-
-def _in_numpy(values: Any) -> Any:
-    """An array of another library as NumPy's, and anything else as it is."""
-    return arrays.as_numpy(values) if arrays.is_foreign(values) else values
-
-
-def _rows(x: Any, rows: NDArray[np.int64]) -> Any:
-    return arrays.namespace_of(x).take(x, as_library_of(x, rows), axis=0)
-
-
-def _dense(x: Any) -> NDArray[Any]:
-    return x.toarray() if hasattr(x, "toarray") else x
-
-
-def _seed_of(random_state: Any) -> int:
-    """A seed: the number itself, or one drawn."""
-    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
-        if not 0 <= random_state < 2**32:
-            required = "be None, a RandomState, or an integer from 0 to 2**32 - 1"
-            raise ArgumentError("random_state", required, str(random_state))
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31))

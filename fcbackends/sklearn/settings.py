@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_random_state
 
 from fcbackends.checks import options
 from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
@@ -17,6 +18,7 @@ from fcbackends.maths.activations import ACTIVATIONS
 from fcbackends.maths.network import Params
 from fcbackends.maths.optimizers import SGD, Adam, Optimizer
 from fcbackends.maths.schedules import CosineRate, Rate, Schedule
+from fcbackends.sklearn.epochs import Rules
 
 SOLVERS = ("adam", "sgd", "lbfgs")
 LEARNING_RATES = ("constant", "invscaling", "adaptive")
@@ -170,6 +172,34 @@ def loss_factor(loss: str, outputs: int) -> float:
     if loss in ("mean_squared", "huber"):
         return 1 / (times(loss) * outputs)
     return 1.0
+
+
+def seed_of(random_state: Any) -> int:
+    """A seed: the number itself, or one drawn."""
+    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
+        if not 0 <= random_state < 2**32:
+            required = "be None, a RandomState, or an integer from 0 to 2**32 - 1"
+            raise ArgumentError("random_state", required, str(random_state))
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31))
+
+
+def rules(estimator: Any, loss: str, seed: int, outputs: int, batch: int) -> Rules:
+    """When the training of an estimator ends, and how its epochs are gone through."""
+    return Rules(
+        max_iter=estimator.max_iter,
+        tol=float(estimator.tol),
+        n_iter_no_change=estimator.n_iter_no_change,
+        early_stopping=bool(estimator.early_stopping),
+        shuffle=bool(estimator.shuffle),
+        seed=seed,
+        batch_size=batch,
+        verbose=bool(estimator.verbose),
+        learning_rate=estimator.learning_rate if estimator.solver == "sgd" else "constant",
+        power_t=float(estimator.power_t),
+        loss_factor=loss_factor(loss, outputs),
+        max_fun=estimator.max_fun,
+    )
 
 
 def _number(name: str, value: Any, low: float) -> float:
