@@ -14,7 +14,7 @@ import fcbackends as fcb
 from fcbackends.cli.app import _cli
 from fcbackends.cli.recorded import OF_BITS
 from tests.cli.test_cli_hostile_models import VALUES, places, replaced, without
-from tests.test_records import opened, rewritten
+from tests.record_cases import opened, rewritten
 
 LINE = (
     "train d.csv --hidden 6 --optimizer adam --epochs 40 --batch 8 --holdout 0.2 --validation 0.2 "
