@@ -41,6 +41,7 @@ from fcbackends.maths.losses import LossAndGradient
 from fcbackends.maths.network import StepResult
 from fcbackends.maths.optimizers import SGD, Adam
 from fcbackends.maths.schedules import ConstantRate, CosineRate, ExponentialRate, StepRate
+from fcbackends.models.export import export_c
 from fcbackends.models.saved import SavedModel
 from fcbackends.models.saving import load, save
 from fcbackends.models.scaling import Scaling
@@ -88,6 +89,7 @@ __all__ = [
     "compare",
     "cross_entropy_loss",
     "digest",
+    "export_c",
     "fc_backward",
     "fc_forward",
     "get_backend",

@@ -27,6 +27,7 @@ ELSEWHERE = {
     "fcbackends predict mass.safetensors": ("tests/test_docs.py", "mass.csv"),
     "fcbackends train iris.csv": ("tests/test_docs.py", "iris.csv"),
     "fcbackends predict iris.safetensors": ("tests/test_docs.py", "classes.csv"),
+    "fcbackends export model.safetensors": ("tests/cli/test_cli_export.py", "export m.safetensors"),
     "fcbackends report": ("tests/cli/test_cli_report.py", "report --out r.md"),
     "fcbackends compare": ("tests/cli/test_cli_report.py", "compare 0001 0002 --fail-slower 10%"),
     "fcbackends compare main~5": ("tests/report/test_interleave.py", "--interleave"),

@@ -208,6 +208,23 @@ def predict(model: str, data: str, **how: Any) -> None:
 
 
 @_cli.command()
+@click.argument("model", type=types.FILE)
+@click.option("--out", type=types.FILE, required=True, help="The file to write: .c.")
+@click.option(
+    "--name",
+    default="network",
+    show_default=True,
+    metavar="NAME",
+    help="What its names begin with.",
+)
+def export(model: str, out: str, name: str) -> None:
+    """Write the network of a MODEL of `train --out` as one C99 file, which gives the same bits."""
+    from fcbackends.cli.export import export_file
+
+    export_file(model, out, name)
+
+
+@_cli.command()
 @click.argument("record", type=types.FILE)
 @click.argument("data", type=types.FILE)
 @click.option("--backend", type=types.BACKEND, help="What computes.  [default: that of the record]")

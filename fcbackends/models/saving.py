@@ -86,10 +86,10 @@ def save(
     """
     tensor_files.require_safetensors()
     target = files.writable(options.path("path", path), "path", ())
-    saved = _record(model, activation, loss)
+    saved = record(model, activation, loss)
     if inputs is not None or outputs is not None:
         saved = replace(saved, inputs=inputs, outputs=outputs)
-    _check_scalings(saved)
+    check_scalings(saved)
     if not is_finite(np, saved.params):
         raise ArgumentError("model", "hold finite numbers", "NaN or infinity among its parameters")
     tensors = dict(named(State(saved.params, saved.slots)))
@@ -165,7 +165,7 @@ def read(path: Path) -> SavedModel:
     )  # fmt: skip
 
 
-def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
+def record(model: Any, activation: Any, loss: Any) -> SavedModel:
     """What there is to save of a model, in NumPy's arrays."""
     for name, value in (("activation", activation), ("loss", loss)):
         if isinstance(model, SavedModel | TrainResult | Trainer) and value is not None:
@@ -174,9 +174,9 @@ def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
     if isinstance(model, SavedModel):
         return model
     if isinstance(model, TrainResult):
-        slots = tuple(map(_as_numpy, model.slots))
+        slots = tuple(map(as_numpy, model.slots))
         return SavedModel(
-            _as_numpy(model.params),
+            as_numpy(model.params),
             activation=model.activation,
             loss=model.loss_name,
             arithmetic=model.arithmetic,
@@ -187,12 +187,12 @@ def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
     if isinstance(model, Trainer):
         state = model.state
         return SavedModel(
-            _as_numpy(state.params),
+            as_numpy(state.params),
             activation=model.activation,
             loss=model.loss,
             arithmetic=model.backend.arithmetic,
             optimizer=model.optimizer,
-            slots=tuple(map(_as_numpy, state.slots)),
+            slots=tuple(map(as_numpy, state.slots)),
             steps=state.steps,
         )
     if not isinstance(model, tuple | list):
@@ -201,10 +201,10 @@ def _record(model: Any, activation: Any, loss: Any) -> SavedModel:
     params = data.params(library_backend(**data.leaves(model)), model)
     between = options.activation("relu" if activation is None else activation, len(params) - 1)
     loss = options.choice("loss", "mean_squared" if loss is None else loss, LOSSES)
-    return SavedModel(_as_numpy(params), activation=between, loss=loss)
+    return SavedModel(as_numpy(params), activation=between, loss=loss)
 
 
-def _as_numpy(params: Params) -> NumpyParams:
+def as_numpy(params: Params) -> NumpyParams:
     return tuple((arrays.as_numpy(w), arrays.as_numpy(b)) for w, b in params)
 
 
@@ -248,7 +248,7 @@ def _check(params: NumpyParams) -> None:
         raise ValueError("parameters that are not finite")
 
 
-def _check_scalings(saved: SavedModel) -> None:
+def check_scalings(saved: SavedModel) -> None:
     for name, scaling, columns in (
         ("inputs", saved.inputs, len(saved.params[0][0])),
         ("outputs", saved.outputs, len(saved.params[-1][1])),

@@ -32,8 +32,8 @@ SIZES = "must be layer sizes from 1 to 1000000 with commas between them, such as
 
 CASES = {
     # the command line itself
-    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'reproduce', 'report', "
-    "'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
+    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'export', 'reproduce', "
+    "'report', 'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "`train` must be followed by [OPTIONS] [DATA] and nothing else, got "
@@ -56,6 +56,15 @@ CASES = {
     "train ok.csv --lr": "`--lr` must come with a value, got none",
     "predict": "`MODEL` must be given, got nothing",
     "predict ok.safetensors": "`DATA` must be given, got nothing",
+    "export": "`MODEL` must be given, got nothing",
+    "export ok.safetensors": "`--out` must be given, got nothing",
+    "export ok.safetensors --out n.h": "`--out` must end in .c, got 'n.h'",
+    "export ok.safetensors --out no/n.c": "`--out` must be in a folder that exists, got 'no/n.c'",
+    "export ok.safetensors --out n.c --name 2x": "`--name` must be a C identifier: letters, digits "
+    "and _, of which the first is a letter, got '2x'",
+    "export absent.safetensors --out n.c": "`MODEL` must be a readable file, got "
+    "'absent.safetensors': No such file or directory",
+    "export ok.csv --out n.c": f"`MODEL` {FOREIGN}, got 'ok.csv': ",
     "train --lr 3": f"`--lr` must come with a file to train on, {WITHOUT_DATA}",
     "train --epochs 3 --out m": f"`--epochs` must come with a file to train on, {WITHOUT_DATA}",
     "train --tol-on data": f"`--tol-on` must come with a file to train on, {WITHOUT_DATA}",

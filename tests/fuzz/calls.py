@@ -383,6 +383,13 @@ def save(d):
     return made
 
 
+def export_c(d):
+    made = dict(model=d.params())
+    if d.rng.random() < 0.5:
+        made["name"] = d.rng.choice(("network", "n", "a_1", "real", "REAL"))
+    return made
+
+
 def sgd(d):
     rng = d.rng
     return dict(
@@ -427,7 +434,7 @@ FUNCTIONS = (
     *(train, train, train_many, trainer_steps, trainer_steps, trainer_run, trainer_run),
     *(trainer_state, init_params, sample_indices),
     *(compare, digest, scaling_fit, scaling, sgd, adam, rate, get_backend, use_backend),
-    *(register_backend, saved, save, reproduce),
+    *(register_backend, saved, save, export_c, reproduce),
 )
 
 

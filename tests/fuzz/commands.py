@@ -47,6 +47,7 @@ COMMANDS = (
     "train",
     "predict",
     "predict",
+    "export",
     "reproduce",
     "verify",
     "compare",
@@ -82,6 +83,8 @@ def drawn(rng):
         words += [rng.choice(FILES[:5]), "--steps", rng.choice(("1", "5"))]
     elif name == "predict":
         words += ["model.safetensors", rng.choice(FILES[:5])]
+    elif name == "export":
+        words += ["model.safetensors", "--out", "out.c"]
     elif name == "reproduce":
         words += ["run.json" if rng.random() < 0.8 else rng.choice(WORDS), rng.choice(FILES)]
     elif name == "verify":

@@ -222,6 +222,12 @@ def _written(**model):
     return found.params, found.activation, found.loss
 
 
+def _exported(**model):
+    path = pathlib.Path(files().name, "out.c")
+    fcb.export_c(path=path, **model)
+    return path.read_text(encoding="ascii")
+
+
 def _reproduced(change, **call):
     """A run from its record, on data that may be other than its own."""
     path = pathlib.Path(files().name, "run.json")
@@ -258,11 +264,12 @@ FUNCTIONS = {
     "register_backend": _registered,
     "saved": lambda network, use, **how: getattr(network, use)(**how),
     "save": _written,
+    "export_c": _exported,
     "reproduce": _reproduced,
 }
 
 WITHOUT_BACKEND = {
     *("relu", "relu_backward", "init_params", "sample_indices", "compare", "digest"),
     *("scaling_fit", "scaling", "sgd", "adam", "rate", "get_backend", "use_backend"),
-    *("register_backend", "save"),
+    *("register_backend", "save", "export_c"),
 }
