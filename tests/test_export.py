@@ -1,6 +1,7 @@
 """Networks as C: compiled, their outputs have every bit of `predict`, and a wrong one is found."""
 
 import ctypes
+import itertools
 import platform
 import re
 import shutil
@@ -52,9 +53,8 @@ def drawn(rng):
         values = numbers(rng, shape, dtype, spice, scale)
         return np.where(np.isfinite(values), values, values.dtype.type(0.75))
 
-    pairs = zip(sizes[:-1], sizes[1:], strict=True)
     return fcb.SavedModel(
-        tuple((parameter(k, m), parameter(m)) for k, m in pairs),
+        tuple((parameter(k, m), parameter(m)) for k, m in itertools.pairwise(sizes)),
         activation=tuple(map(str, rng.choice(list(ACTIVATIONS), len(sizes) - 2))),
         loss=str(rng.choice(list(LOSSES))),
         arithmetic=str(rng.choice(["ordered", "fused"])),

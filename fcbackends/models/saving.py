@@ -205,6 +205,7 @@ def record(model: Any, activation: Any, loss: Any) -> SavedModel:
 
 
 def as_numpy(params: Params) -> NumpyParams:
+    """The same network in NumPy's arrays."""
     return tuple((arrays.as_numpy(w), arrays.as_numpy(b)) for w, b in params)
 
 
@@ -249,6 +250,7 @@ def _check(params: NumpyParams) -> None:
 
 
 def check_scalings(saved: SavedModel) -> None:
+    """Check that scalings are some, of as many columns as the network has."""
     for name, scaling, columns in (
         ("inputs", saved.inputs, len(saved.params[0][0])),
         ("outputs", saved.outputs, len(saved.params[-1][1])),
