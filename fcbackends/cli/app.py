@@ -218,7 +218,7 @@ def predict(model: str, data: str, **how: Any) -> None:
     help="What its names begin with.",
 )
 def export(model: str, out: str, name: str) -> None:
-    """Write the network of a MODEL of `train --out` as one C99 file, which gives the same bits."""
+    """Write the network of a MODEL as C, with the same bits."""
     from fcbackends.cli.export import export_file
 
     export_file(model, out, name)
