@@ -271,6 +271,22 @@ def test_fused_products_are_found_where_the_file_does_not_forbid_them(path):
     assert run(program(path, *fast)) == FAILED
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param(
+            (*FASTEST, "-ffp-contract=fast"),
+            marks=pytest.mark.skipif(not fuses(), reason="as above"),
+        ),
+        ("-O2", "-fassociative-math", "-fno-signed-zeros"),
+        ("-O2", "-funsafe-math-optimizations"),
+    ],
+    ids=" ".join,
+)
+def test_what_clang_does_not_tell_is_found(path, flags):
+    assert run(program(path, "clang", *flags)) == FAILED
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="GCC's start-up code of x86")
 def test_subnormal_numbers_as_zeros_are_found(path):
     # Linked so, a program begins by turning them off.
@@ -346,66 +362,3 @@ def test_on_arm_bits_are_the_same(tmp_path, level):
             want = network.predict(x, backend="numpy")
         got = [[float.fromhex(word) for word in line.split()] for line in out.splitlines()]
         assert_same_bits(np.array(got)[:, : want.shape[1]].astype(want.dtype), want)
-
-
-# --- what is refused -----------------------------------------------------------------------------
-
-LINE = ((np.ones((1, 1)), np.zeros(1)),)
-IDENTIFIER = "`name` must be a C identifier: letters, digits and _, of which the first is a letter"
-NATIVE = "`model` must be of arithmetic 'ordered' or 'fused', whose bits are fixed, got one of "
-INFINITE = fcb.SavedModel(LINE, outputs=fcb.Scaling([np.inf], [1.0]))
-
-
-@pytest.mark.parametrize(
-    ("model", "how", "text"),
-    [
-        (LINE, {"name": "2x"}, f"{IDENTIFIER}, got '2x'"),
-        (LINE, {"name": "_x"}, f"{IDENTIFIER}, got '_x'"),
-        (LINE, {"name": "a-b"}, f"{IDENTIFIER}, got 'a-b'"),
-        (LINE, {"name": "a\n"}, f"{IDENTIFIER}, got 'a\\n'"),
-        (LINE, {"name": ""}, f"{IDENTIFIER}, got ''"),
-        (LINE, {"name": "\xe9"}, f"{IDENTIFIER}, got '\xe9'"),
-        (LINE, {"name": None}, f"{IDENTIFIER}, got None"),
-        (LINE, {"name": "a" * 41}, "`name` must have at most 40 characters, got 41"),
-        (LINE, {"path": "n.h"}, "`path` must end in .c, got 'n.h'"),
-        (LINE, {"path": "no/n.c"}, "`path` must be in a folder that exists, got 'no/n.c'"),
-        (LINE, {"path": 3}, "`path` must be a path, got 3"),
-        (
-            "network",
-            {},
-            "`model` must be a TrainResult, a Trainer, a SavedModel or a sequence of (w, b) pairs, "
-            "got str",
-        ),
-        ([], {}, "`params` must be a non-empty sequence of (w, b) pairs, got []"),
-        (fcb.SavedModel(LINE, arithmetic="native"), {}, f"{NATIVE}arithmetic 'native'"),
-        (
-            fcb.SavedModel(LINE, arithmetic="other"),
-            {},
-            "`arithmetic` must be one of 'ordered', 'fused', 'native', got 'other'",
-        ),
-        (
-            ((np.ones((0, 1)), np.zeros(1)),),
-            {},
-            "`params[0].w` must be not empty, got shape (0, 1)",
-        ),
-        (
-            ((np.full((1, 1), np.nan), np.zeros(1)),),
-            {},
-            "`params` must be finite, got NaN or infinity among them",
-        ),
-        (INFINITE, {}, "`model` must hold finite numbers, got others in its scaling of outputs"),
-        (
-            fcb.SavedModel(LINE, inputs=fcb.Scaling([1.0, 2.0], [1.0, 1.0])),
-            {},
-            "`inputs` must be None or a `Scaling` of 1 columns, got one of shapes (2,) and (2,)",
-        ),
-    ],
-)
-def test_bad_arguments(tmp_path, monkeypatch, model, how, text):
-    monkeypatch.chdir(tmp_path)
-    Path("n.c").write_text("the old file")
-    with pytest.raises(fcb.ArgumentError) as refused:
-        fcb.export_c(model, how.pop("path", "n.c"), **how)
-    assert str(refused.value) == text
-    assert Path("n.c").read_text() == "the old file"
-    assert [path.name for path in tmp_path.iterdir()] == ["n.c"]

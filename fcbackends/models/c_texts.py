@@ -9,8 +9,8 @@ ABOUT_PROBA   int NAME_self_test(void)
        many of its checks fail.
 
    It is C99, and C++17; link with -lm. No option may allow roundings other than IEEE 754's:
-   -ffast-math is refused, and so is what belongs to it where a compiler tells. Clang's
-   -ffp-contract=fast heeds no pragma: the self-test fails then. */
+   -ffast-math is refused, and so is what belongs to it where a compiler tells. What Clang does not
+   tell, -ffp-contract=fast and -fassociative-math, the self-test finds. */
 
 #include <float.h>
 #include <math.h>
@@ -37,7 +37,6 @@ ABOUT_PROBA   int NAME_self_test(void)
 #define NAME_APART __attribute__((noinline, noclone))
 #elif defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
-#pragma clang fp reassociate(off)
 #define NAME_APART __attribute__((noinline))
 #else
 #pragma STDC FP_CONTRACT OFF
@@ -118,9 +117,12 @@ int NAME_self_test(void)
     int failed;
     size_t i;
     /* Above 1 and below: their product is 1, unless a sum that it goes into is fused with it. */
-    volatile double above = 0x1.0000002p+0, below = 0x1.ffffffcp-1, least_normal = DBL_MIN;
+    volatile double above = 0x1.0000002p+0, below = 0x1.ffffffcp-1;
+    volatile double large = 0x1p+60, least_normal = DBL_MIN;
+    const double taken = large;
 SUMS
     failed = above * below - 1.0 != 0.0;
+    failed += (taken + 1.0) - taken != 0.0;
     failed += !(0.5 * least_normal > 0.0);
     failed += sum != UINT64_C(CHECKSUM);
     for (i = 0; i < COUNT; i++) {
