@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ def compiled(folder, file, out, compiler, *flags):
     """Compile a file, or skip the test where there is no such compiler."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    command = [compiler, *STRICT, *flags, file, "-o", out, "-lm"]
+    libraries = () if {"-c", "-S"} & {*flags} else ("-lm",)
+    command = [compiler, *STRICT, *flags, file, "-o", out, *libraries]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / out
@@ -100,14 +102,20 @@ void {name}_{function}_all(size_t count, const {taken} *x, {given} *y)
     path.write_text(text + guarded, encoding="ascii")
 
 
-def library_of(folder, networks, *build):
-    """All networks in one file, compiled and loaded."""
+def written(folder, networks):
+    """The name of a C file that holds all networks."""
     for i, network in enumerate(networks):
         fcb.export_c(network, folder / f"n{i}.c", name=f"n{i}")
         with_loop(folder / f"n{i}.c", f"n{i}")
     included = "".join(f'#include "n{i}.c"\n' for i in range(len(networks)))
     (folder / "all.c").write_text(included)
-    return ctypes.CDLL(str(compiled(folder, "all.c", "all.so", *build, "-shared", "-fPIC")))
+    return "all.c"
+
+
+def library_of(folder, networks, *build):
+    """All networks in one file, compiled and loaded."""
+    file = written(folder, networks)
+    return ctypes.CDLL(str(compiled(folder, file, "all.so", *build, "-shared", "-fPIC")))
 
 
 def called(library, function, x, given):
@@ -261,6 +269,25 @@ def fuses():
         cpus = Path("/proc/cpuinfo")
         return cpus.exists() and " fma " in cpus.read_text()
     return platform.machine() in ("aarch64", "arm64")
+
+
+FUSED = re.compile(r"^\s+(vfn?m\w+|fn?m(?:add|sub)|fml[as])\s", re.M)
+
+
+@pytest.mark.skipif(not fuses(), reason="a processor without fused multiply-add, or unknown")
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_nothing_is_fused_in_the_code_of_ordered_networks(tmp_path, compiler):
+    rng = np.random.default_rng(9)
+    networks = [replace(drawn(rng), arithmetic="ordered") for _ in range(25)]
+    # Of few layers nothing but sums is left where loops are unrolled, and differences.
+    one = np.array([[3.3, 7.1]]), np.array([0.3, -0.7])
+    networks += [fcb.SavedModel((one,))]
+    build = (compiler, *FASTEST, "-S")
+    code = compiled(tmp_path, written(tmp_path, networks), "all.s", *build)
+    assert FUSED.findall(code.read_text()) == []
+    networks = [fcb.SavedModel(fcb.init_params((3, 4, 4)), arithmetic="fused")]
+    code = compiled(tmp_path, written(tmp_path, networks), "all.s", *build)
+    assert FUSED.findall(code.read_text()) != []
 
 
 @pytest.mark.skipif(not fuses(), reason="a processor without fused multiply-add, or unknown")

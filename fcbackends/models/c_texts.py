@@ -29,11 +29,12 @@ ABOUT_PROBA   int NAME_self_test(void)
 #error "this file needs FLT_EVAL_METHOD 0: each operation rounded to its own type"
 #endif
 
-/* No product may be fused with a sum. GCC does not know the standard's pragma, and inlines
-   functions into those of other options. */
+/* No product may be fused with a sum. GCC does not know the standard's pragma, inlines functions
+   into those of other options, and makes fused vectors of unrolled sums and differences even
+   with -ffp-contract=off. */
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options
-#pragma GCC optimize ("fp-contract=off")
+#pragma GCC optimize ("fp-contract=off", "no-tree-slp-vectorize")
 #define NAME_APART __attribute__((noinline, noclone))
 #elif defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
