@@ -284,10 +284,10 @@ def test_nothing_is_fused_in_the_code_of_ordered_networks(tmp_path, compiler):
     networks += [fcb.SavedModel((one,))]
     build = (compiler, *FASTEST, "-S")
     code = compiled(tmp_path, written(tmp_path, networks), "all.s", *build)
-    assert FUSED.findall(code.read_text()) == []
+    assert FUSED.findall(code.read_text("latin-1")) == []
     networks = [fcb.SavedModel(fcb.init_params((3, 4, 4)), arithmetic="fused")]
     code = compiled(tmp_path, written(tmp_path, networks), "all.s", *build)
-    assert FUSED.findall(code.read_text()) != []
+    assert FUSED.findall(code.read_text("latin-1")) != []
 
 
 @pytest.mark.skipif(not fuses(), reason="a processor without fused multiply-add, or unknown")
