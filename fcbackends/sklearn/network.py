@@ -39,6 +39,7 @@ class Network(BaseEstimator):
     _curve: epochs.Curve
     _seed: int
     _dtype: str
+    _solver: str
     _library: str
     _batch: int
     _inputs: Scaling | None
@@ -180,8 +181,7 @@ class Network(BaseEstimator):
         begins = not hasattr(self, "_trainer")
         if not begins and sample_weight is classes is None and self._takes_at_once(X, y):
             return self
-        if begins:
-            self._check_settings()
+        self._check_settings()
         if self.solver == "lbfgs":
             required = "be one of 'adam', 'sgd' where data come in pieces"
             raise ArgumentError("solver", required, "'lbfgs'")
@@ -216,6 +216,9 @@ class Network(BaseEstimator):
             or y.shape != X.shape[:1]
             or self._inputs is not None
             or self._outputs is not None
+            or self.solver != self._solver
+            or self.solver == "lbfgs"
+            or self.early_stopping
             or hasattr(self, "feature_names_in_")
         ):
             return False
@@ -257,11 +260,14 @@ class Network(BaseEstimator):
             if outputs != self.n_outputs_ or arrays.dtype_of(x) != self._dtype:
                 required = f"be of {self.n_outputs_} targets in {self._dtype}, as before"
                 raise ArgumentError("y", required, f"{outputs} in {arrays.dtype_of(x)}")
+            if self.solver != self._solver:
+                self._batch, self._solver = batch, self.solver
+                self._at_first_rate()
             return
         self.n_outputs_, self._dtype = outputs, arrays.dtype_of(x)
         hidden = settings.hidden_sizes(self.hidden_layer_sizes)
         self.n_layers_ = len(hidden) + 2
-        self._batch = batch
+        self._batch, self._solver = batch, self.solver
         self._inputs = Scaling.fit(x) if self.standardize else None
         both = self.standardize == "both"
         self._outputs = Scaling.fit(t) if both else None
@@ -282,6 +288,12 @@ class Network(BaseEstimator):
             backend=self.backend,
             arithmetic=self.arithmetic,
         )
+
+    def _at_first_rate(self) -> None:
+        """The network as it stands, for another solver, which has seen nothing yet."""
+        before = self._trainer.state
+        self._trainer = self._made(before.params, 1.0)
+        self._trainer.state = self._trainer.state._replace(steps=before.steps)
 
     def _at_rate(self, share: float) -> Trainer:
         """The network as it stands, with a rate of such a share of the first."""

@@ -137,6 +137,38 @@ def test_a_fit_goes_on_and_is_scored(diabetes):
     assert (fitted.n_iter_, fitted.steps_, len(fitted.loss_curve_)) == (5, 10, 10)
 
 
+@pytest.mark.parametrize(("first", "then"), [("adam", "lbfgs"), ("lbfgs", "adam"), ("sgd", "adam")])
+def test_another_solver_goes_on_from_where_one_ended(first, then, diabetes):
+    x, y = diabetes
+    how = dict(max_iter=4, batch_size=len(x), random_state=0, warm_start=True)
+    fitted = FCRegressor((6,), solver=first, **how).fit(x, y)
+    begin, steps = tuple(zip(fitted.coefs_, fitted.intercepts_, strict=True)), fitted.steps_
+    loss = fitted.loss_
+    fitted.set_params(solver=then, max_iter=1).fit(x, y)
+    assert fitted.steps_ == steps + 1
+    if then == "lbfgs":
+        assert fitted.loss_ < loss
+        return
+    adam = fcb.Adam(weight_decay=2e-4 / len(x), eps=2e-8, decoupled=False, decay_bias=False)
+    trainer = fcb.Trainer(begin, optimizer=adam, lr=1e-3)
+    trainer.state = trainer.state._replace(steps=steps)
+    run = trainer.run(x, y, batch_size=len(x), max_steps=1, sampling="epoch", seed=0)
+    assert fitted.digest_ == fcb.digest(run.params)
+
+
+def test_single_samples_are_refused_as_batches_are(diabetes):
+    x, y = diabetes
+    one = x[:1], y[:1]
+    fitted = FCRegressor((4,), solver="lbfgs", max_iter=2, random_state=0).fit(x, y)
+    with pytest.raises(fcb.ArgumentError, match="`solver` must be one of 'adam', 'sgd' where"):
+        fitted.partial_fit(*one)
+    fitted = FCRegressor((4,), max_iter=2, random_state=0).fit(x, y)
+    with pytest.raises(fcb.ArgumentError, match="`early_stopping` must be False where data come"):
+        fitted.set_params(early_stopping=True).partial_fit(*one)
+    with pytest.raises(fcb.ArgumentError, match="`solver` must be one of 'adam', 'sgd', 'lbfgs'"):
+        fitted.set_params(early_stopping=False, solver="newton").partial_fit(*one)
+
+
 def test_it_ends_after_so_many_evaluations_or_steps(diabetes, capsys):
     how = dict(solver="lbfgs", random_state=0)
     for name, most, what in (("max_iter", 3, "iterations"), ("max_fun", 4, "evaluations")):
