@@ -33,7 +33,7 @@ from fcbackends.backends.registry import (
     register_backend,
     use_backend,
 )
-from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError
+from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, SweepError
 from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.arithmetic import Arithmetic
 from fcbackends.maths.layers import FCGradients
@@ -45,11 +45,13 @@ from fcbackends.models.export import export_c
 from fcbackends.models.saved import SavedModel
 from fcbackends.models.saving import load, save
 from fcbackends.models.scaling import Scaling
+from fcbackends.sweeps.audit import Finding
+from fcbackends.sweeps.many import train_many
+from fcbackends.sweeps.sweep import Sweep
 from fcbackends.training.draws import sample_indices
 from fcbackends.training.history import History
 from fcbackends.training.initialization import init_params
 from fcbackends.training.looks import Look
-from fcbackends.training.many import train_many
 from fcbackends.training.reproduction import Reproduction, reproduce
 from fcbackends.training.results import TrainResult
 from fcbackends.training.runs import train
@@ -73,6 +75,7 @@ __all__ = [
     "DivergenceError",
     "ExponentialRate",
     "FCGradients",
+    "Finding",
     "History",
     "Look",
     "LossAndGradient",
@@ -82,6 +85,8 @@ __all__ = [
     "StepLoop",
     "StepRate",
     "StepResult",
+    "Sweep",
+    "SweepError",
     "TrainResult",
     "Trainer",
     "TrainerState",

@@ -193,3 +193,38 @@ class DivergenceError(ArithmeticError):
             f"{self.what}; {remedy}; the last finite parameters and what the optimizer kept beside "
             "them are in `.params` and `.slots` of this error"
         )
+
+
+class SweepError(RuntimeError):
+    """Some of many networks could not be trained, or an audit found other bits.
+
+    Attributes
+    ----------
+    results : tuple of TrainResult or None
+        What was trained, in the order of the networks; None for those that failed.
+    failures : dict
+        By the number of the network: why it failed, after several attempts.
+    findings : tuple of Finding
+        What the audit found.
+    """
+
+    def __init__(
+        self,
+        results: tuple[Any, ...],
+        failures: Mapping[int, str],
+        findings: tuple[Any, ...] = (),
+    ) -> None:
+        super().__init__(results, failures, findings)
+        self.results = results
+        self.failures = dict(failures)
+        self.findings = findings
+
+    def __str__(self) -> str:
+        """The text: what failed, and what the audit found, each by name."""
+        texts = [*map(str, self.findings)]
+        if self.failures:
+            texts.append(
+                f"{len(self.failures)} of {len(self.results)} networks failed: "
+                + "; ".join(_few(list(self.failures.values())))
+            )
+        return f"{'. '.join(texts)}. The rest is in `.results` of this error"

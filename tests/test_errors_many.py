@@ -26,8 +26,8 @@ from tests.test_errors import (
 
 LENGTHS = "must be of one length of at least 1, got"
 NO_SEQUENCE = (
-    "`seed`, `lr`, `rows` must be sequences with one entry a network, at least one of them, "
-    "got `seed` for all networks, `lr` for all networks, `rows` for all networks"
+    "`seed` and `lr` and `rows` and `hidden` and `optimizer` and `loss` must be sequences with one "
+    "entry a network, at least one of them, or `settings` come, got each for all networks"
 )
 ROWS = "`rows` must be a non-empty sequence of integers from 0 to 4 for each network, got"
 

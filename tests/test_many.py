@@ -15,7 +15,7 @@ import fcbackends as fcb
 from fcbackends.backends import small_kernels
 from fcbackends.kernels.elements import PLAIN
 from fcbackends.kernels.threads import get_threads
-from fcbackends.training import many
+from fcbackends.sweeps import many
 from tests.cases import (
     BACKENDS,
     DTYPES,
@@ -76,7 +76,7 @@ def test_each_network_is_as_if_alone(way, dtype, hidden, run):
     rows = [np.arange(30), [5, 2, 2, 39, 0, 7], np.arange(40, dtype=np.uint8)[::-2]]
     run = dict(hidden=hidden, max_steps=STEPS, dtype=dtype, **run)
     results = fcb.train_many(x, t, seed=SEEDS, lr=RATES, rows=rows, backend=WAYS[way], **run)
-    assert type(results) is tuple
+    assert isinstance(results, tuple)
     assert len(results) == 3
     for result, seed, lr, own in zip(results, SEEDS, RATES, rows, strict=True):
         own = np.asarray(own)

@@ -135,18 +135,15 @@ def activation(value: Any, hidden: int) -> Activations:
     return names
 
 
+def is_sequence(value: Any) -> bool:
+    """Whether a value may have an entry for each network; texts have none."""
+    has_entries = hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
+    return has_entries and not isinstance(value, str | bytes)
+
+
 def entries(**named: Any) -> list[tuple[Any, ...]]:
     """One tuple for each network, of one entry of each sequence and of what serves them all."""
-    lengths = {
-        name: len(values)
-        for name, values in named.items()
-        if hasattr(values, "__len__")
-        and getattr(values, "ndim", 1) > 0
-        and not isinstance(values, str | bytes)
-    }
-    if not lengths:
-        required = "be sequences with one entry a network, at least one of them"
-        raise ArgumentError(tuple(named), required, dict.fromkeys(named, "for all networks"))
+    lengths = {name: len(values) for name, values in named.items() if is_sequence(values)}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         got = {name: f"of {length}" for name, length in lengths.items()}
         raise ArgumentError(tuple(lengths), "be of one length of at least 1", got)
@@ -271,6 +268,27 @@ def callback(value: Any) -> Any:
     if not (value is None or callable(value)):
         raise ArgumentTypeError("callback", "be None or callable", shown(value))
     return value
+
+
+def executor(value: Any) -> Any:
+    """What takes tasks, or makes what does."""
+    if not (value is None or hasattr(value, "submit") or callable(value)):
+        required = "have a method `submit`, or be a function that makes what has one"
+        raise ArgumentTypeError("executor", required, shown(value))
+    return value
+
+
+def verify(value: Any, *, has_executor: bool) -> float:
+    """The share of networks that are trained a second time."""
+    if value is None:
+        return 0.0
+    if not has_executor:
+        raise ArgumentError("verify", "come with `executor`", f"{shown(value)} without")
+    required = "be None or a share > 0, at most 1, of the networks"
+    share = real("verify", value, required)
+    if not 0 < share <= 1:
+        raise ArgumentError("verify", required, shown(value))
+    return share
 
 
 def progress(value: Any) -> bool | None:

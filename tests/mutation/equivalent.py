@@ -35,7 +35,7 @@ EQUIVALENT = {
     "training.pacing.run_segments: `break` -> `continue`": (
         "the loop ends for the reason that was found"
     ),
-    "training.many.train_many: `start=0` -> `start=1`": (
+    "sweeps.networks.networks_of: `start=0` -> `start=1`": (
         "it counts where steps end at 2**63 alone"
     ),
     "training.trainer.Trainer.step: `type(x) is not np.ndarray` -> `type(x) is np.ndarray`": _SLOWER,

@@ -1,0 +1,337 @@
+"""Networks handed out to an executor in tasks of about half a second, and lost ones again."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import queue
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from typing import Any, NamedTuple
+
+from fcbackends.errors import ArgumentError, shown
+from fcbackends.sweeps.networks import Network
+from fcbackends.sweeps.packs import Where
+from fcbackends.sweeps.worker import Job, Reply, work
+from fcbackends.training.interruption import Ending
+
+TASK_SECONDS = 0.5
+
+_CLIENT_SECONDS = 2e-3
+"""A task takes some 1 ms of the caller's time (measured): with a thousand workers, those of half a
+second would take all of it. They last this long for each that is handed out at a time."""
+
+_LEAST_SECONDS = 0.1
+"""Towards the end tasks become shorter, down to this, so that no worker waits long for another."""
+
+_FIRST_WINDOW = 4
+_LOOK_SECONDS = 0.05
+"""So long until Ctrl-C is noticed, at the most."""
+
+_ATTEMPTS = 4
+_PARTS = 16
+"""A task that failed is tried again in so many parts, and from the second time on each network by
+itself, so that one that no worker can train leaves the others alone."""
+
+_ELSEWHERE = 12
+_NOWHERE = 2
+_PAUSE_SECONDS = 0.02
+"""A job that is not for the worker it came to is handed out again after a pause, which doubles each
+time (to half a second), so many times, or less often where no other worker was ever seen."""
+
+_STEP_PRODUCTS = 300
+_NETWORK_PRODUCTS = 1_000_000
+"""What a step and a network cost beside their products, in products of a small network."""
+
+
+def products_of(network: Network) -> float:
+    """About how long a network takes, in products of numbers."""
+    sizes = network.problem.sizes
+    weights = sum(a * b for a, b in itertools.pairwise(sizes))
+    step = 3 * weights * network.plan.batch_size + _STEP_PRODUCTS
+    return float(network.max_steps) * step + _NETWORK_PRODUCTS
+
+
+class Task(NamedTuple):
+    """Some networks to hand out together.
+
+    Attributes
+    ----------
+    numbers : sequence of int
+        Which.
+    purpose : {"train", "audit", "narrow"}
+        What for.
+    not_on, only_on, within
+        As of `Job`.
+    """
+
+    numbers: Sequence[int]
+    purpose: str = "train"
+    not_on: Where | None = None
+    only_on: Where | None = None
+    within: tuple[int, int] | None = None
+
+
+class _Flight(NamedTuple):
+    task: Task
+    submitted: float
+    with_data: bool
+    generation: int
+    tries: int
+
+
+class Lost(NamedTuple):
+    """A task that could not be done: why, in words."""
+
+    task: Task
+    reason: str
+
+
+class Dispatcher:
+    """Hands tasks out to an executor and gives what comes of them.
+
+    Parameters
+    ----------
+    executor : executor, or callable
+        What has `submit`; or what makes it, and makes another where one breaks.
+    networks : sequence of Network
+        All networks.
+    job : callable
+        (task, with data) -> the job that a worker is given.
+
+    Attributes
+    ----------
+    handling : float
+        Seconds of this process that handing out took, waiting left out.
+    tasks : int
+        So many were handed out.
+    """
+
+    def __init__(
+        self, executor: Any, networks: Sequence[Network], job: Callable[[Task, bool], Job]
+    ) -> None:
+        self._given = executor
+        self._own: list[Any] = []
+        self._executor = executor if hasattr(executor, "submit") else self._another(None)
+        self._networks, self._job = networks, job
+        self._waiting: collections.deque[int] = collections.deque()
+        self._set: collections.deque[Task] = collections.deque()
+        self._alone: collections.deque[Task] = collections.deque()
+        self._later: list[tuple[float, int, Task]] = []
+        self._attempts: collections.Counter[int] = collections.Counter()
+        self._deaths: set[int] = set()
+        self._flying: dict[Any, _Flight] = {}
+        self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._window, self._generation = _FIRST_WINDOW, 0
+        self._rates: collections.deque[float] = collections.deque(maxlen=16)
+        self._sent: dict[Where, int] = {}
+        self._workers: set[Where] = set()
+        self.handling, self.tasks = 0.0, 0
+
+    def train(self, numbers: Iterable[int]) -> None:
+        """Have networks trained, packed into tasks."""
+        self._waiting.extend(numbers)
+
+    def add(self, task: Task) -> None:
+        """Have a task done as it is."""
+        self._set.append(task)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything waits or is out."""
+        return bool(self._waiting or self._set or self._alone or self._later or self._flying)
+
+    def next(self, ending: Ending) -> tuple[Task, Reply] | Lost | None:
+        """What came of some task, or None once the run has to end."""
+        while self.has_work:
+            begun = time.perf_counter()
+            self._hand_out()
+            self.handling += time.perf_counter() - begun
+            landed = self._wait(ending)
+            if landed is None:
+                return None
+            begun = time.perf_counter()
+            found = self._taken(*landed)
+            self.handling += time.perf_counter() - begun
+            if found is not None:
+                return found
+        return None
+
+    def close(self) -> None:
+        """Cancel what is out, and shut down what was made here."""
+        for future in self._flying:
+            if hasattr(future, "cancel"):
+                future.cancel()
+        self._flying.clear()
+        for executor in self._own:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def _hand_out(self) -> None:
+        now = time.perf_counter()
+        due = [entry for entry in self._later if entry[0] <= now]
+        for entry in due:
+            self._later.remove(entry)
+            self._submit(entry[2], tries=entry[1])
+        while len(self._flying) < self._window:
+            if self._set:
+                self._submit(self._set.popleft())
+            elif self._waiting:
+                self._submit(Task(self._packed()))
+            else:
+                break
+        if self._alone and not self._flying:
+            self._submit(self._alone.popleft())
+
+    def _packed(self) -> list[int]:
+        """The next networks, as many as make a task."""
+        if not self._rates:
+            return [self._waiting.popleft()]
+        rate = statistics.median(self._rates)
+        wanted = max(TASK_SECONDS, _CLIENT_SECONDS * self._window)
+        numbers: list[int] = []
+        seconds, left = 0.0, None
+        while self._waiting:
+            cost = rate * products_of(self._networks[self._waiting[0]])
+            if left is None and len(self._waiting) * cost < wanted * self._window:
+                costs = (products_of(self._networks[number]) for number in self._waiting)
+                left = rate * sum(costs)
+                wanted = min(wanted, max(_LEAST_SECONDS, left / self._window))
+            if numbers and seconds + cost / 2 > wanted:
+                break
+            numbers.append(self._waiting.popleft())
+            seconds += cost
+        return numbers
+
+    def _submit(self, task: Task, with_data: bool = False, tries: int = 0) -> None:
+        job = self._job(task, with_data)
+        try:
+            future = self._executor.submit(work, job)
+        except BrokenExecutor:
+            self._replace(self._generation)
+            future = self._executor.submit(work, job)
+        self._flying[future] = _Flight(
+            task, time.perf_counter(), with_data, self._generation, tries
+        )
+        self.tasks += 1
+        if hasattr(future, "add_done_callback"):
+            future.add_done_callback(self._landed.put)
+
+    def _wait(self, ending: Ending) -> tuple[_Flight, Any] | tuple[()] | None:
+        """Some task that came back, and its future; nothing where there is more to hand out."""
+        while True:
+            if ending():
+                return None
+            pause = _LOOK_SECONDS
+            if self._later:
+                due = min(entry[0] for entry in self._later)
+                pause = min(pause, max(0.0, due - time.perf_counter()))
+            try:
+                future = self._landed.get(timeout=pause)
+            except queue.Empty:
+                if not self._flying or pause < _LOOK_SECONDS:
+                    return ()
+                future = next(iter(self._flying))
+                if hasattr(future, "add_done_callback"):
+                    continue
+                # Of such a future nothing is known but that it has a result in the end.
+                _quietly(future.result)
+            if future in self._flying:
+                return self._flying.pop(future), future
+
+    def _taken(
+        self, flight: _Flight | None = None, future: Any = None
+    ) -> tuple[Task, Reply] | Lost | None:
+        if flight is None:
+            return None
+        task = flight.task
+        try:
+            reply: Reply = future.result()
+        except BrokenExecutor as error:
+            self._replace(flight.generation)
+            self._deaths.update(task.numbers)
+            return self._again(task, f"its worker died: {_reason(error)}")
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            return self._again(task, _reason(error))
+        if reply.said == "no data":
+            # A worker whose data are on their way, behind tasks that came before, needs no more.
+            count = self._sent.get(reply.where, 0)
+            self._sent[reply.where] = count + 1
+            self._submit(task, with_data=count % _FIRST_WINDOW == 0, tries=flight.tries)
+            return None
+        if reply.said == "not here":
+            self._workers.add(reply.where)
+            tries = flight.tries + 1
+            if tries > (_ELSEWHERE if len(self._workers) > 1 else _NOWHERE):
+                return Lost(task, "no other worker took it")
+            pause = min(_PAUSE_SECONDS * 2**tries, 0.5)
+            self._later.append((time.perf_counter() + pause, tries, task))
+            return None
+        self._workers.add(reply.where)
+        waited = time.perf_counter() - flight.submitted - reply.busy
+        if waited < reply.busy:
+            self._window += 1
+        if task.purpose == "train":
+            products = sum(products_of(self._networks[number]) for number in task.numbers)
+            self._rates.append(reply.seconds / products)
+        return task, reply
+
+    def _again(self, task: Task, reason: str) -> Lost | None:
+        """Have a task that failed tried again, in parts, unless it was tried often enough."""
+        for number in task.numbers:
+            self._attempts[number] += 1
+        attempts = self._attempts[task.numbers[0]]
+        if len(task.numbers) == 1 and attempts >= _ATTEMPTS:
+            return Lost(task, reason)
+        size = 1 if attempts > 1 else -(-len(task.numbers) // _PARTS)
+        # Whom a worker's death took along twice may be its cause: nobody else is to suffer.
+        aside = self._alone if attempts > 1 and task.numbers[0] in self._deaths else self._set
+        for first in range(0, len(task.numbers), size):
+            aside.append(task._replace(numbers=task.numbers[first : first + size]))
+        return None
+
+    def _replace(self, generation: int) -> None:
+        """Another executor instead of one that broke, once for all that it had in hand."""
+        if generation != self._generation:
+            return
+        self._executor = self._another(self._executor)
+        self._generation += 1
+
+    def _another(self, broken: Any) -> Any:
+        if not hasattr(self._given, "submit"):
+            made = self._given()
+            if not hasattr(made, "submit"):
+                required = "have a method `submit`, or be a function that makes what has one"
+                raise ArgumentError("executor", required, shown(made))
+        elif isinstance(broken, ProcessPoolExecutor):
+            # A broken pool takes no more, and says by no other name how it was made.
+            how = vars(broken)
+            made = ProcessPoolExecutor(
+                how["_max_workers"],
+                how["_mp_context"],
+                how["_initializer"],
+                how["_initargs"],
+                max_tasks_per_child=how["_max_tasks_per_child"],
+            )
+        else:
+            raise BrokenExecutor(
+                "the executor broke and takes no more work; give a function that makes it, and "
+                "another is made where one breaks"
+            )
+        self._own.append(made)
+        return made
+
+
+def _quietly(result: Callable[[], Any]) -> None:
+    try:
+        result()
+    except Exception:  # it is asked again where it is taken
+        return
+
+
+def _reason(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return shown(text)[1:-1]

@@ -1,0 +1,102 @@
+"""Networks trained by an executor's workers: handed out, taken in, audited."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from fcbackends.sweeps import worker
+from fcbackends.sweeps.audit import Audit, Finding
+from fcbackends.sweeps.dispatch import Dispatcher, Lost, Task
+from fcbackends.sweeps.networks import Data, How, Network
+from fcbackends.sweeps.packs import UNFINISHED, Ended, Where, packed, unpacked
+from fcbackends.sweeps.settings import Settings
+from fcbackends.training.interruption import Ending
+
+Taken = Callable[[bytes, Where, Sequence[Ended]], object]
+"""Given each pack of results as it comes: as bytes, from where, and read."""
+
+
+def train_elsewhere(
+    executor: Any,
+    networks: Sequence[Network],
+    settings: Settings,
+    carried: Data,
+    key: str,
+    how: How,
+    numbers: Sequence[int],
+    audited: Collection[int],
+    before: Iterable[tuple[Where, Ended]],
+    ending: Ending,
+    deadline: float | None,
+    taken: Taken,
+    note: Callable[[str, Sequence[int]], object],
+) -> tuple[dict[int, str], list[Finding]]:
+    """Have networks of these numbers trained; why some failed, and what the audit found.
+
+    `before` are networks that were trained before and are to be audited; `note` is told of those
+    that were "audited", and of those whose results are "doubted".
+    """
+
+    def job(task: Task, with_data: bool) -> worker.Job:
+        return worker.Job(
+            key,
+            carried if with_data else None,
+            how,
+            settings.shared,
+            [settings.own[number] for number in task.numbers],
+            task.numbers,
+            [number for number in task.numbers if number in audited],
+            None if deadline is None else deadline - time.perf_counter(),
+            task.not_on,
+            task.only_on,
+            task.within,
+        )
+
+    def again(number: int, within: tuple[int, int] | None) -> Ended:
+        (ended,) = worker.trained([networks[number]], [number], {number}, within=within)
+        return ended
+
+    def give_up(lost: Lost) -> None:
+        if lost.task.purpose == "audit":
+            audit.alone(lost.task)
+            note("audited", lost.task.numbers)
+        elif lost.task.purpose == "narrow":
+            audit.not_narrowed(lost.task)
+        elif lost.task.not_on:
+            # There is no worker but the one that is not trusted.
+            ended = [again(number, None) for number in lost.task.numbers]
+            here = worker.where()
+            taken(packed(ended, here, networks[0].problem.dtype), here, ended)
+        else:
+            (number,) = lost.task.numbers
+            failures[number] = f"{settings.told(number)}: {lost.reason}"
+
+    failures: dict[int, str] = {}
+    dispatcher = Dispatcher(executor, networks, job)
+    doubt = functools.partial(note, "doubted")
+    audit = Audit(dispatcher, frozenset(audited), again, settings.told, doubt)
+    for where, ended in before:
+        audit.first(where, [ended])
+    dispatcher.train(numbers)
+    try:
+        while (came := dispatcher.next(ending)) is not None:
+            if isinstance(came, Lost):
+                give_up(came)
+                continue
+            task, reply = came
+            where, pack = unpacked(reply.content, networks)
+            if task.purpose == "audit":
+                audit.second(where, pack)
+                note("audited", task.numbers)
+            elif task.purpose == "narrow":
+                assert task.within is not None
+                audit.narrowed(where, task.within, pack[0])
+            else:
+                taken(reply.content, where, pack)
+                audit.first(where, [e for e in pack if e.result.stop_reason not in UNFINISHED])
+    finally:
+        dispatcher.close()
+    return failures, audit.findings
