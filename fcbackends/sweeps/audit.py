@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from fcbackends.sweeps.dispatch import Dispatcher, Task
-from fcbackends.sweeps.packs import Ended, Where
+from fcbackends.executors.dispatch import Dispatcher, Task
+from fcbackends.executors.reply import Where
+from fcbackends.sweeps.packs import Ended
 from fcbackends.sweeps.worker import Trace
 
 

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+from fcbackends.executors.dispatch import Dispatcher, Lost, Task
+from fcbackends.executors.reply import Where, where
 from fcbackends.sweeps import worker
 from fcbackends.sweeps.audit import Audit, Finding
-from fcbackends.sweeps.dispatch import Dispatcher, Lost, Task
-from fcbackends.sweeps.networks import Data, How, Network
-from fcbackends.sweeps.packs import UNFINISHED, Ended, Where, packed, unpacked
+from fcbackends.sweeps.networks import Data, How, Network, products_of
+from fcbackends.sweeps.packs import UNFINISHED, Ended, packed, unpacked
 from fcbackends.sweeps.settings import Settings
 from fcbackends.training.interruption import Ending
 
@@ -68,35 +69,37 @@ def train_elsewhere(
         elif lost.task.not_on:
             # There is no worker but the one that is not trusted.
             ended = [again(number, None) for number in lost.task.numbers]
-            here = worker.where()
+            here = where()
             taken(packed(ended, here, networks[0].problem.dtype), here, ended)
         else:
             (number,) = lost.task.numbers
             failures[number] = f"{settings.told(number)}: {lost.reason}"
 
     failures: dict[int, str] = {}
-    dispatcher = Dispatcher(executor, networks, job)
+    dispatcher = Dispatcher(
+        executor, worker.work, job, lambda number: products_of(networks[number])
+    )
     doubt = functools.partial(note, "doubted")
     audit = Audit(dispatcher, frozenset(audited), again, settings.told, doubt)
-    for where, ended in before:
-        audit.first(where, [ended])
-    dispatcher.train(numbers)
+    for by, ended in before:
+        audit.first(by, [ended])
+    dispatcher.pack(numbers)
     try:
         while (came := dispatcher.next(ending)) is not None:
             if isinstance(came, Lost):
                 give_up(came)
                 continue
             task, reply = came
-            where, pack = unpacked(reply.content, networks)
+            by, pack = unpacked(reply.content, networks)
             if task.purpose == "audit":
-                audit.second(where, pack)
+                audit.second(by, pack)
                 note("audited", task.numbers)
             elif task.purpose == "narrow":
                 assert task.within is not None
-                audit.narrowed(where, task.within, pack[0])
+                audit.narrowed(by, task.within, pack[0])
             else:
-                taken(reply.content, where, pack)
-                audit.first(where, [e for e in pack if e.result.stop_reason not in UNFINISHED])
+                taken(reply.content, by, pack)
+                audit.first(by, [e for e in pack if e.result.stop_reason not in UNFINISHED])
     finally:
         dispatcher.close()
     return failures, audit.findings

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fcbackends import agreement, files
+from fcbackends.executors.reply import Where, where
 from fcbackends.sweeps.networks import Network
-from fcbackends.sweeps.packs import UNFINISHED, Ended, Where, packed, unpacked
+from fcbackends.sweeps.packs import UNFINISHED, Ended, packed, unpacked
 from fcbackends.sweeps.results_file import ResultsFile
-from fcbackends.sweeps.worker import where as this_process
 from fcbackends.training.results import TrainResult
 
 
@@ -81,8 +81,8 @@ class Kept:
         if self._file is None:
             self._ended[number] = result
             return 1
-        where, ended = this_process(), Ended(number, result, agreement.digest(result.params), ())
-        return self.take(where, [ended], packed([ended], where, self._networks[0].problem.dtype))
+        here, ended = where(), Ended(number, result, agreement.digest(result.params), ())
+        return self.take(here, [ended], packed([ended], here, self._networks[0].problem.dtype))
 
     def _take(self, where: Where, pack: Sequence[Ended]) -> int:
         new = 0

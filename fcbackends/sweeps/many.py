@@ -12,6 +12,7 @@ from fcbackends.backends.registry import get_backend
 from fcbackends.checks import options
 from fcbackends.environment import warn_if_disturbed
 from fcbackends.errors import ArgumentError, SweepError
+from fcbackends.executors.reply import Where
 from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
@@ -21,7 +22,7 @@ from fcbackends.sweeps.elsewhere import train_elsewhere
 from fcbackends.sweeps.here import not_begun, prepare, train_here
 from fcbackends.sweeps.kept import Kept
 from fcbackends.sweeps.networks import Data, How, Network, networks_of
-from fcbackends.sweeps.packs import Ended, Where
+from fcbackends.sweeps.packs import Ended
 from fcbackends.sweeps.settings import settings_of
 from fcbackends.sweeps.shipping import key_of, keys_of, portable
 from fcbackends.sweeps.sweep import Sweep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from fcbackends.sweeps.settings import Settings
 from fcbackends.training.looks import Looks
 from fcbackends.training.problem import Problem, checked
 from fcbackends.training.validation import Pair, apart
+
+_STEP_PRODUCTS = 300
+_NETWORK_PRODUCTS = 1_000_000
+"""What a step and a network cost beside their products, in products of a small network."""
 
 
 class Data(NamedTuple):
@@ -177,6 +182,13 @@ def networks_of(
             place = settings.place(number)
             raise error.renamed({name: place(name) for name in error.arguments}) from None
     return made
+
+
+def products_of(network: Network) -> float:
+    """About how long a network takes, in products of numbers."""
+    weights = sum(a * b for a, b in itertools.pairwise(network.problem.sizes))
+    step = 3 * weights * network.plan.batch_size + _STEP_PRODUCTS
+    return float(network.max_steps) * step + _NETWORK_PRODUCTS
 
 
 def _hashable(hidden: Any) -> Any:

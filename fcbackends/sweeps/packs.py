@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.arrays import as_numpy
+from fcbackends.executors.reply import Where
 from fcbackends.maths.network import Params
 from fcbackends.maths.optimizers import UPDATES
 from fcbackends.maths.schedules import rates_at
@@ -47,14 +48,6 @@ class Ended(NamedTuple):
     result: TrainResult
     digest: str
     trace: Sequence[tuple[int, str]]
-
-
-class Where(NamedTuple):
-    """A process that trained: its machine's name, the kind of its CPU, and its number there."""
-
-    host: str
-    cpu: str
-    process: int
 
 
 def packed(ended: Sequence[Ended], where: Where, dtype: str) -> bytes:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import platform
-import socket
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fcbackends import agreement
+from fcbackends.executors.reply import Reply, Where, where
 from fcbackends.maths.network import Params
 from fcbackends.sweeps import shipping
 from fcbackends.sweeps.here import prepare, train_here
 from fcbackends.sweeps.networks import Data, How, Network, networks_of
-from fcbackends.sweeps.packs import Ended, Where, packed
+from fcbackends.sweeps.packs import Ended, packed
 from fcbackends.sweeps.settings import Settings
-from fcbackends.training.provenance import machine
 from fcbackends.training.results import TrainResult
 
 _TRACED = 64
@@ -64,30 +62,6 @@ class Job(NamedTuple):
     within: tuple[int, int] | None = None
 
 
-class Reply(NamedTuple):
-    """What came of a job.
-
-    Attributes
-    ----------
-    said : {"done", "no data", "not here"}
-        Whether it was done, or why not.
-    where : Where
-        The worker.
-    content : bytes
-        A pack of results.
-    seconds : float
-        What training took, compilation left out.
-    busy : float
-        What all took.
-    """
-
-    said: str
-    where: Where
-    content: bytes = b""
-    seconds: float = 0.0
-    busy: float = 0.0
-
-
 class Tracer:
     """Takes digests on the way of a run.
 
@@ -113,11 +87,6 @@ class Tracer:
         """Digest the parameters."""
         if not self.trace or self.trace[-1][0] != step:
             self.trace.append((step, agreement.digest(params)))
-
-
-def where() -> Where:
-    """The process that asks."""
-    return Where(socket.gethostname(), f"{machine()['cpu']} {platform.machine()}", os.getpid())
 
 
 def work(job: Job) -> Reply:

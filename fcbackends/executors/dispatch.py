@@ -1,21 +1,17 @@
-"""Networks handed out to an executor in tasks of about half a second, and lost ones again."""
+"""Units of work handed out to an executor in tasks of about half a second; lost ones again."""
 
 from __future__ import annotations
 
 import collections
-import itertools
 import queue
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from fcbackends.errors import ArgumentError, shown
-from fcbackends.sweeps.networks import Network
-from fcbackends.sweeps.packs import Where
-from fcbackends.sweeps.worker import Job, Reply, work
-from fcbackends.training.interruption import Ending
+from fcbackends.executors.reply import Reply, Where
 
 TASK_SECONDS = 0.5
 
@@ -32,8 +28,8 @@ _LOOK_SECONDS = 0.05
 
 _ATTEMPTS = 4
 _PARTS = 16
-"""A task that failed is tried again in so many parts, and from the second time on each network by
-itself, so that one that no worker can train leaves the others alone."""
+"""A task that failed is tried again in so many parts, and from the second time on each unit by
+itself, so that one that no worker can do leaves the others alone."""
 
 _ELSEWHERE = 12
 _NOWHERE = 2
@@ -41,30 +37,23 @@ _PAUSE_SECONDS = 0.02
 """A job that is not for the worker it came to is handed out again after a pause, which doubles each
 time (to half a second), so many times, or less often where no other worker was ever seen."""
 
-_STEP_PRODUCTS = 300
-_NETWORK_PRODUCTS = 1_000_000
-"""What a step and a network cost beside their products, in products of a small network."""
-
-
-def products_of(network: Network) -> float:
-    """About how long a network takes, in products of numbers."""
-    sizes = network.problem.sizes
-    weights = sum(a * b for a, b in itertools.pairwise(sizes))
-    step = 3 * weights * network.plan.batch_size + _STEP_PRODUCTS
-    return float(network.max_steps) * step + _NETWORK_PRODUCTS
+Ending: TypeAlias = "Callable[[], str | None]"
+"""Why the work is to end now, or None."""
 
 
 class Task(NamedTuple):
-    """Some networks to hand out together.
+    """Some units of work to hand out together.
 
     Attributes
     ----------
     numbers : sequence of int
         Which.
-    purpose : {"train", "audit", "narrow"}
-        What for.
-    not_on, only_on, within
-        As of `Job`.
+    purpose : str
+        What for; "train" for those whose time tells how long others take.
+    not_on, only_on : Where or None
+        The process that is not to do it, or the only one.
+    within : (int, int) or None
+        What the purpose needs.
     """
 
     numbers: Sequence[int]
@@ -96,10 +85,12 @@ class Dispatcher:
     ----------
     executor : executor, or callable
         What has `submit`; or what makes it, and makes another where one breaks.
-    networks : sequence of Network
-        All networks.
+    work : callable
+        What a worker calls, with a job: it returns a Reply.
     job : callable
-        (task, with data) -> the job that a worker is given.
+        (task, with data) -> the job.
+    cost : callable
+        (number) -> about what a unit takes, in any measure.
 
     Attributes
     ----------
@@ -110,12 +101,16 @@ class Dispatcher:
     """
 
     def __init__(
-        self, executor: Any, networks: Sequence[Network], job: Callable[[Task, bool], Job]
+        self,
+        executor: Any,
+        work: Callable[[Any], Reply],
+        job: Callable[[Task, bool], Any],
+        cost: Callable[[int], float] = lambda number: 1.0,
     ) -> None:
         self._given = executor
         self._own: list[Any] = []
         self._executor = executor if hasattr(executor, "submit") else self._another(None)
-        self._networks, self._job = networks, job
+        self._work, self._job, self._cost = work, job, cost
         self._waiting: collections.deque[int] = collections.deque()
         self._set: collections.deque[Task] = collections.deque()
         self._alone: collections.deque[Task] = collections.deque()
@@ -130,8 +125,8 @@ class Dispatcher:
         self._workers: set[Where] = set()
         self.handling, self.tasks = 0.0, 0
 
-    def train(self, numbers: Iterable[int]) -> None:
-        """Have networks trained, packed into tasks."""
+    def pack(self, numbers: Iterable[int]) -> None:
+        """Have units done, packed into tasks."""
         self._waiting.extend(numbers)
 
     def add(self, task: Task) -> None:
@@ -185,7 +180,7 @@ class Dispatcher:
             self._submit(self._alone.popleft())
 
     def _packed(self) -> list[int]:
-        """The next networks, as many as make a task."""
+        """The next units, as many as make a task."""
         if not self._rates:
             return [self._waiting.popleft()]
         rate = statistics.median(self._rates)
@@ -193,10 +188,9 @@ class Dispatcher:
         numbers: list[int] = []
         seconds, left = 0.0, None
         while self._waiting:
-            cost = rate * products_of(self._networks[self._waiting[0]])
+            cost = rate * self._cost(self._waiting[0])
             if left is None and len(self._waiting) * cost < wanted * self._window:
-                costs = (products_of(self._networks[number]) for number in self._waiting)
-                left = rate * sum(costs)
+                left = rate * sum(map(self._cost, self._waiting))
                 wanted = min(wanted, max(_LEAST_SECONDS, left / self._window))
             if numbers and seconds + cost / 2 > wanted:
                 break
@@ -207,10 +201,10 @@ class Dispatcher:
     def _submit(self, task: Task, with_data: bool = False, tries: int = 0) -> None:
         job = self._job(task, with_data)
         try:
-            future = self._executor.submit(work, job)
+            future = self._executor.submit(self._work, job)
         except BrokenExecutor:
             self._replace(self._generation)
-            future = self._executor.submit(work, job)
+            future = self._executor.submit(self._work, job)
         self._flying[future] = _Flight(
             task, time.perf_counter(), with_data, self._generation, tries
         )
@@ -275,8 +269,7 @@ class Dispatcher:
         if waited < reply.busy:
             self._window += 1
         if task.purpose == "train":
-            products = sum(products_of(self._networks[number]) for number in task.numbers)
-            self._rates.append(reply.seconds / products)
+            self._rates.append(reply.seconds / sum(map(self._cost, task.numbers)))
         return task, reply
 
     def _again(self, task: Task, reason: str) -> Lost | None:

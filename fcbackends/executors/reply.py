@@ -1,0 +1,48 @@
+"""What a worker says of a task, and who it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from typing import NamedTuple
+
+
+class Where(NamedTuple):
+    """A process that works: its machine's name, the kind of its CPU, and its number there."""
+
+    host: str
+    cpu: str
+    process: int
+
+
+class Reply(NamedTuple):
+    """What came of a task.
+
+    Attributes
+    ----------
+    said : {"done", "no data", "not here"}
+        Whether it was done, or why not.
+    where : Where
+        The worker.
+    content : bytes
+        What it made.
+    seconds : float
+        What that took, compilation left out.
+    busy : float
+        What all took.
+    """
+
+    said: str
+    where: Where
+    content: bytes = b""
+    seconds: float = 0.0
+    busy: float = 0.0
+
+
+def where() -> Where:
+    """The process that asks."""
+    from llvmlite import binding
+
+    cpu = f"{binding.get_host_cpu_name()} {platform.machine()}"
+    return Where(socket.gethostname(), cpu, os.getpid())
