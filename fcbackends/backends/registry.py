@@ -211,6 +211,14 @@ def name_of(backend: Backend) -> tuple[str, str]:
     return backend.name, backend.arithmetic
 
 
+def portable(backend: Backend) -> str | Backend:
+    """A backend as another process is told of it: by its name, where this leads to it."""
+    try:
+        return name_of(backend)[0]
+    except ArgumentTypeError:
+        return backend
+
+
 def library_backend(**named: Any) -> Backend:
     """The ordered backend of the arrays' own library, "numba" for NumPy's and for no array."""
     return _of_library(None, "arithmetic", named)

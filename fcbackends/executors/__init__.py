@@ -1,1 +1,1 @@
-"""Work handed out to whatever has `submit`: who did it, what came of it, and what is tried again."""
+"""Work handed out to whatever has `submit`: who did it, what came of it, what is tried again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Where(NamedTuple):
@@ -25,7 +25,7 @@ class Reply(NamedTuple):
         Whether it was done, or why not.
     where : Where
         The worker.
-    content : bytes
+    content : bytes, or any picklable object
         What it made.
     seconds : float
         What that took, compilation left out.
@@ -35,7 +35,7 @@ class Reply(NamedTuple):
 
     said: str
     where: Where
-    content: bytes = b""
+    content: Any = b""
     seconds: float = 0.0
     busy: float = 0.0
 

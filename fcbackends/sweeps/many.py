@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from fcbackends.backends import registry
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import LossScope, Plan
-from fcbackends.backends.registry import get_backend
 from fcbackends.checks import options
 from fcbackends.environment import warn_if_disturbed
 from fcbackends.errors import ArgumentError, SweepError
@@ -180,6 +179,7 @@ def train_many(
     wanted = settings_of(settings, own)
     how = How(dtype, backend, arithmetic, classes)
     networks = networks_of(given, how, wanted)
+    chosen = networks[0].problem.backend
     shown, returns = options.progress(progress), options.returns(on_interrupt)
     executor = options.executor(executor)
     share = options.verify(verify, has_executor=executor is not None)
@@ -210,7 +210,7 @@ def train_many(
     with interruptible() as interrupted, progress_bar(len(left), "network", shown) as advanced:
         why = ending(interrupted, deadline)
         if executor is None:
-            threads = min(networks[0].problem.backend.get_threads(), len(left))
+            threads = min(chosen.get_threads(), len(left))
 
             def took(place: int, result: TrainResult) -> None:
                 advanced(kept.take_here(missing[place], result))
@@ -228,7 +228,7 @@ def train_many(
                 wanted,
                 carried,
                 key_of(keys),
-                _portable(how, networks[0].problem.backend),
+                how._replace(backend=registry.portable(chosen), arithmetic=chosen.arithmetic),
                 missing,
                 audited(share, len(networks), key_of(keys)),
                 kept.to_audit(),
@@ -295,15 +295,3 @@ def _asked(networks: Sequence[Network]) -> asked.Asked:
         params=first.problem.given,
         rows=[each.rows for each in networks],
     )
-
-
-def _portable(how: How, chosen: Backend) -> How:
-    """What computes as workers are told it, whatever a block or a variable says where they are.
-
-    A backend that its name leads to is not sent itself.
-    """
-    backend: str | Backend = chosen
-    with contextlib.suppress(ArgumentError):
-        if get_backend(chosen.name, arithmetic=chosen.arithmetic) is chosen:
-            backend = chosen.name
-    return how._replace(backend=backend, arithmetic=chosen.arithmetic)

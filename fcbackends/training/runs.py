@@ -27,6 +27,7 @@ from fcbackends.training.problem import checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.recording import recording_of
 from fcbackends.training.results import TrainResult, result_of
+from fcbackends.training.sharding import train_sharded
 from fcbackends.training.validation import Pair, apart
 
 
@@ -64,6 +65,9 @@ def train(
     resume: FileName | None = None,
     record: FileName | None = None,
     digest_every: int | None = None,
+    shards: int | None = None,
+    local_steps: int | None = None,
+    executor: Any = None,
 ) -> TrainResult:
     """Train a fully connected network on a loss of its outputs, by SGD or another optimizer.
 
@@ -164,6 +168,19 @@ def train(
     digest_every : int, optional
         The steps between two digests of the parameters in the record; by default such that there
         are at most some thousand, and that they take little time.
+    shards, local_steps : int, optional
+        Train on V shards of the rows, of N / V consecutive ones each: all begin with the same
+        parameters, each takes so many steps on samples of its own, and then parameters, and what
+        the optimizer keeps beside them, become the mean over the shards: their sum in a binary tree
+        over the shards, times 1/V, rounded once. Then they begin again. Bits hang on both numbers,
+        and not on who computes; those of one shard are those without. x, t and sample_weight may
+        then also be lists of .npy files, rows one after another, or Dask arrays: only the rows that
+        are drawn are read, where they are needed. The loss is the mean of the shards' last
+        batches', looked at after each round; `record_every` is a multiple of `local_steps`. Without
+        checkpoints, records, `tol_on` "data" and a share for `validation`.
+    executor : executor, or callable, optional
+        Where the shards take their steps, as for `train_many`; in this process by default. Files
+        are then to be where workers find them.
 
     Returns
     -------
@@ -181,6 +198,8 @@ def train(
         Where a checkpoint or the record cannot be written; what was there before is left.
     ImportError
         Where a checkpoint is asked for, and safetensors not installed.
+    RuntimeError
+        Where a shard failed four times on an executor's workers.
 
     Examples
     --------
@@ -195,7 +214,10 @@ def train(
     array([[3.],
            [5.]])
     """
+    asked_of = dict(locals())
     deadline = deadline_of(time_limit)
+    if any(value is not None for value in (shards, local_steps, executor)):
+        return train_sharded(x, t, asked_of, shards, local_steps, executor, deadline)
     of_loss = loss, classes, sample_weight
     problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
     activation = options.activation(activation, len(problem.sizes) - 2)
