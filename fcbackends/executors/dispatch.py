@@ -161,7 +161,8 @@ class Dispatcher:
                 future.cancel()
         self._flying.clear()
         for executor in self._own:
-            executor.shutdown(wait=False, cancel_futures=True)
+            if hasattr(executor, "shutdown"):
+                executor.shutdown(wait=False)
 
     def _hand_out(self) -> None:
         now = time.perf_counter()

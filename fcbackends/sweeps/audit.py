@@ -48,8 +48,8 @@ class Finding:
         step = f"from step {at} on" if at - before <= 1 else f"after step {before}, by step {at}"
         return (
             f"process {self.process} on host {self.host!r} (CPU {self.cpu}) gave {self.network} "
-            f"other bits than this process {step}; its {len(self.networks)} networks were trained "
-            "again elsewhere"
+            f"other bits than this process {step}; {len(self.networks)} networks that it had "
+            "trained were trained again elsewhere"
         )
 
 
@@ -93,8 +93,21 @@ class Audit:
         self._trained_by: dict[Where, set[int]] = {}
         self._doubted: dict[Where, list[int]] = {}
         self._parted: set[Where] = set()
-        self.findings: list[Finding] = []
-        self.done: list[int] = []
+        self._found: list[tuple[int, Where, tuple[int, int]]] = []
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The workers that part from this process."""
+        return [
+            Finding(
+                self._told(number),
+                number,
+                *where,
+                steps=within,
+                networks=tuple(sorted(set(self._doubted.get(where, ())))),
+            )
+            for number, where, within in self._found
+        ]
 
     def first(self, where: Where, ended: Sequence[Ended]) -> None:
         """Take note of what a worker trained; have the chosen ones trained elsewhere."""
@@ -113,36 +126,35 @@ class Audit:
     def second(self, where: Where, ended: Sequence[Ended]) -> None:
         """Compare with what came first; where they differ, both with this process."""
         for each in ended:
-            self.done.append(each.number)
             before = self._first[each.number]
             if before[1].digest == each.digest:
                 continue
             judged = self._again(each.number, None)
             for by, its in (before, (where, each)):
                 if its.digest != judged.digest:
-                    self._found(by, its, judged)
+                    self._part(by, its, judged)
 
     def alone(self, task: Task) -> None:
         """Compare with this process, where no other worker is there."""
         for number in task.numbers:
-            self.done.append(number)
             by, its = self._first[number]
             judged = self._again(number, None)
             if its.digest != judged.digest:
-                self._found(by, its, judged)
+                self._part(by, its, judged)
 
     def not_narrowed(self, task: Task) -> None:
         """Tell of a worker that is gone."""
         assert task.only_on is not None
         assert task.within is not None
-        self._tell(task.only_on, task.numbers[0], task.within)
+        self._found.append((task.numbers[0], task.only_on, task.within))
 
     def narrowed(self, where: Where, within: tuple[int, int], ended: Ended) -> None:
         """Take the digests of each step between two at which a worker parts from this process."""
         judged = self._again(ended.number, within)
-        self._tell(where, ended.number, parted(ended.trace, judged.trace) or within)
+        within = parted(ended.trace, judged.trace) or within
+        self._found.append((ended.number, where, within))
 
-    def _found(self, where: Where, its: Ended, judged: Ended) -> None:
+    def _part(self, where: Where, its: Ended, judged: Ended) -> None:
         """Trust a worker no more: its networks are trained elsewhere, and where it parts is told.
 
         Of each worker the first network that showed it is enough.
@@ -159,16 +171,11 @@ class Audit:
         if within[1] - within[0] > 1:
             self._dispatcher.add(Task([its.number], "narrow", only_on=where, within=within))
         else:
-            self._tell(where, its.number, within)
+            self._found.append((its.number, where, within))
 
     def _retrain(self, where: Where, numbers: Sequence[int]) -> None:
         self._doubt(numbers)
         self._dispatcher.add(Task(numbers, not_on=where))
-
-    def _tell(self, where: Where, number: int, within: tuple[int, int]) -> None:
-        networks = tuple(sorted(self._doubted.get(where, ())))
-        told = self._told(number)
-        self.findings.append(Finding(told, number, *where, steps=within, networks=networks))
 
 
 def parted(trace: Trace, judged: Trace) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -207,7 +208,11 @@ def train_many(
     findings: Sequence[Finding] = ()
     if executor is None:
         prepare(left)
-    with interruptible() as interrupted, progress_bar(len(left), "network", shown) as advanced:
+    with (
+        contextlib.closing(kept),
+        interruptible() as interrupted,
+        progress_bar(len(left), "network", shown) as advanced,
+    ):
         why = ending(interrupted, deadline)
         if executor is None:
             threads = min(chosen.get_threads(), len(left))
@@ -238,7 +243,6 @@ def train_many(
                 kept.note,
             )
         reason = why() or ""
-    kept.close()
     if runs.kept:
         runs.kept.write()
     if interrupted() and not returns:

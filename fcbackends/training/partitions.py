@@ -67,7 +67,7 @@ class Files:
                 for place in np.flatnonzero(of_file == number).tolist():
                     opened.seek(file.offset + (int(wanted[place]) - before) * length)
                     into = made[place : place + 1].reshape(-1).view(np.uint8)
-                    if opened.readinto(into) != length:
+                    if opened.readinto(into.data) != length:
                         raise OSError(f"{file.path!r} is shorter than it was")
         return made[places]
 

@@ -1,0 +1,3 @@
+"""The executor of these tests."""
+
+from tests.sweeps.workers import workers as workers
