@@ -37,7 +37,7 @@ def workers(monkeypatch):
 
 
 class Workers:
-    """Threads that take jobs as other processes would: pickled, and with data of their own.
+    """Threads that take jobs, in turn, as other processes would: pickled, with data of their own.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class Workers:
     def __init__(self, count, before=None, around=None, only_result=False):
         self.jobs, self.bytes, self.data_sent, self.cancelled = [], 0, [], 0
         self._before, self._around, self._only_result = before, around, only_result
-        self._queue, self._lock = queue.SimpleQueue(), threading.Lock()
+        self._queues = [queue.SimpleQueue() for _ in range(count)]
+        self._lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._run, args=(number,), daemon=True)
             for number in range(1, count + 1)
@@ -66,20 +67,21 @@ class Workers:
         pickled, future = pickle.dumps((function, args)), Future()
         with self._lock:
             self.bytes += len(pickled)
-            self._queue.put((len(self.jobs), pickled, future))
+            task = len(self.jobs)
+            self._queues[task % len(self._queues)].put((task, pickled, future))
             self.jobs.append(args[0])
         return _Only(future) if self._only_result else future
 
     def shutdown(self, wait=True):
-        for _ in self._threads:
-            self._queue.put(None)
+        for waiting in self._queues:
+            waiting.put(None)
         for thread in self._threads if wait else ():
             thread.join()
 
     def _run(self, number):
         _name.set(number)
         held = {}
-        while (entry := self._queue.get()) is not None:
+        while (entry := self._queues[number - 1].get()) is not None:
             task, pickled, future = entry
             if not future.set_running_or_notify_cancel():
                 self.cancelled += 1
