@@ -266,6 +266,9 @@ class Dispatcher:
             self._later.append((time.perf_counter() + pause, tries, task))
             return None
         self._workers.add(reply.where)
+        for number in task.numbers:
+            self._attempts.pop(number, None)
+            self._deaths.discard(number)
         waited = time.perf_counter() - flight.submitted - reply.busy
         if waited < reply.busy:
             self._window += 1

@@ -140,7 +140,8 @@ def samples_of(x: Any, t: Any, sample_weight: Any) -> Samples:
     """
     weight = None if sample_weight is None else _column("sample_weight", sample_weight, (1,))
     made = Samples(_column("x", x, (2,)), _column("t", t, (1, 2)), weight)
-    shapes = {name: column.shape for name, column in made._asdict().items() if column is not None}
+    names = zip(("x", "t", "sample_weight"), made, strict=True)
+    shapes = {name: column.shape for name, column in names if column is not None}
     if len({shape[0] for shape in shapes.values()}) > 1:
         got = {name: f"of shape {shape}" for name, shape in shapes.items()}
         raise ArgumentError(tuple(shapes), "hold the same samples", got)
