@@ -19,8 +19,9 @@ CASES = 20_000
 
 RECORDS = {
     "CONTRACT_VERSION", "Agreement", "ArgumentError", "ArgumentTypeError", "Arithmetic", "Backend",
-    "Conformance", "DivergenceError", "FCGradients", "History", "Look", "LossAndGradient",
-    "Reproduction", "StepLoop", "StepResult", "TrainResult", "TrainerState",
+    "Conformance", "DivergenceError", "FCGradients", "Finding", "History", "Look",
+    "LossAndGradient", "Reproduction", "StepLoop", "StepResult", "Sweep", "SweepError",
+    "TrainResult", "TrainerState",
 }  # fmt: skip
 """What is returned, raised, or made by authors of backends."""
 

@@ -266,6 +266,9 @@ def train(d):
     if d.rng.random() < 0.1:
         made["callback"] = d.rng.choice((lambda look: {"twice": 2 * look.loss}, lambda look: None))
     made["dtype"] = d.rng.choice((d.dtype, d.dtype, np.dtype(d.dtype), "float64"))
+    if d.rng.random() < 0.15:
+        made |= dict(shards=d.rng.choice((1, 2, 3)), local_steps=d.rng.choice((1, 2, 5)))
+        made["validation"] = made["patience"] = None
     if d.rng.random() < 0.4:
         made["params"] = d.params()
     else:
@@ -277,7 +280,7 @@ def train(d):
 
 def reproduce(d):
     """What `train` takes, and what is given otherwise to repeat it."""
-    made = train(d)
+    made = _without_shards(train(d))
     made.pop("time_limit", None)
     change = {}
     if d.rng.random() < 0.4:
@@ -285,8 +288,12 @@ def reproduce(d):
     return dict(**made, change=change)
 
 
+def _without_shards(made):
+    return {name: value for name, value in made.items() if name not in ("shards", "local_steps")}
+
+
 def train_many(d):
-    rng, made = d.rng, train(d)
+    rng, made = d.rng, _without_shards(train(d))
     made.pop("callback", None)
     count = rng.choice((1, 2, 3))
     made["seed"] = rng.choice((list, np.array))(range(count))
@@ -299,6 +306,17 @@ def train_many(d):
         ]
     if rng.random() < 0.3:
         made["lr"] = [made["lr"]] * count
+    if rng.random() < 0.2:
+        made["hidden"] = [rng.choice(((), (2,), (3, 2))) for _ in range(count)]
+        made["activation"] = "relu"
+    if rng.random() < 0.2:
+        names = rng.sample(("seed", "lr", "rows", "batch_size", "max_steps", "loss"), 2)
+        made["settings"] = [
+            {name: made[name] for name in names if name in made and name not in ("seed", "rows")}
+            for _ in range(count)
+        ]
+        made["seed"] = 1
+        made.pop("rows", None)
     return made
 
 
