@@ -169,7 +169,7 @@ def _evaluate(closed: Any, args: Sequence[Array], zero: Array) -> list[Array]:
     for equation in closed.jaxpr.eqns:
         inputs = [value(variable) for variable in equation.invars]
         if equation.primitive.name == "scan":
-            results = _evaluate_turns(equation.params, inputs, zero)
+            results = _evaluate_turns(equation, inputs, zero)
         elif "jaxpr" in equation.params:
             results = _evaluate(equation.params["jaxpr"], inputs, zero)
         else:
@@ -181,22 +181,32 @@ def _evaluate(closed: Any, args: Sequence[Array], zero: Array) -> list[Array]:
     return [value(variable) for variable in closed.jaxpr.outvars]
 
 
-def _evaluate_turns(params: Any, inputs: Sequence[Array], zero: Array) -> list[Array]:
+def _evaluate_turns(equation: Any, inputs: Sequence[Array], zero: Array) -> list[Array]:
     """The results of a traced loop."""
-    constants, carried = params["num_consts"], params["num_carry"]
+    body = equation.params["jaxpr"]
+    # What is the same in each turn, or carried from one to the next, is of the same shape inside;
+    # JAX has told in several ways how many there are of each.
+    carried = _as_inside(equation.outvars, body.out_avals)
+    constants = _as_inside(equation.invars, body.in_avals) - carried
     shared = inputs[:constants]
 
     def turn(carry: Any, terms: Any) -> tuple[Any, Any]:
-        results = _evaluate(params["jaxpr"], [*shared, *carry, *terms], zero)
+        results = _evaluate(body, [*shared, *carry, *terms], zero)
         return results[:carried], results[carried:]
 
     last, rest = jax.lax.scan(
         turn,
         list(inputs[constants : constants + carried]),
         list(inputs[constants + carried :]),
-        length=params["length"],
+        length=equation.params["length"],
     )
     return [*last, *rest]
+
+
+def _as_inside(outside: Sequence[Any], inside: Sequence[Any]) -> int:
+    """How many variables of a loop have the shape that they have inside, and not a row for each."""
+    pairs = zip(outside, inside, strict=True)
+    return sum(variable.aval.ndim == aval.ndim for variable, aval in pairs)
 
 
 def _rounded(product: Array, zero: Array) -> Array:
