@@ -34,8 +34,9 @@ itself, so that one that no worker can do leaves the others alone."""
 _ELSEWHERE = 12
 _NOWHERE = 2
 _PAUSE_SECONDS = 0.02
+_LONGEST_SECONDS = 0.5
 """A job that is not for the worker it came to is handed out again after a pause, which doubles each
-time (to half a second), so many times, or less often where no other worker was ever seen."""
+time, so many times, or less often where no other worker was ever seen."""
 
 Ending: TypeAlias = "Callable[[], str | None]"
 """Why the work is to end now, or None."""
@@ -66,7 +67,6 @@ class Task(NamedTuple):
 class _Flight(NamedTuple):
     task: Task
     submitted: float
-    with_data: bool
     generation: int
     tries: int
 
@@ -121,7 +121,8 @@ class Dispatcher:
         self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._window, self._generation = _FIRST_WINDOW, 0
         self._rates: collections.deque[float] = collections.deque(maxlen=16)
-        self._sent: dict[Where, int] = {}
+        self._missed: collections.Counter[Where] = collections.Counter()
+        self._on_their_way: dict[Where, Any] = {}
         self._workers: set[Where] = set()
         self.handling, self.tasks = 0.0, 0
 
@@ -199,19 +200,18 @@ class Dispatcher:
             seconds += cost
         return numbers
 
-    def _submit(self, task: Task, with_data: bool = False, tries: int = 0) -> None:
+    def _submit(self, task: Task, with_data: bool = False, tries: int = 0) -> Any:
         job = self._job(task, with_data)
         try:
             future = self._executor.submit(self._work, job)
         except BrokenExecutor:
             self._replace(self._generation)
             future = self._executor.submit(self._work, job)
-        self._flying[future] = _Flight(
-            task, time.perf_counter(), with_data, self._generation, tries
-        )
+        self._flying[future] = _Flight(task, time.perf_counter(), self._generation, tries)
         self.tasks += 1
         if hasattr(future, "add_done_callback"):
             future.add_done_callback(self._landed.put)
+        return future
 
     def _wait(self, ending: Ending) -> tuple[_Flight, Any] | tuple[()] | None:
         """Some task that came back, and its future; nothing where there is more to hand out."""
@@ -252,18 +252,22 @@ class Dispatcher:
         except BaseException as error:
             return self._again(task, _reason(error))
         if reply.said == "no data":
-            # A worker whose data are on their way, behind tasks that came before, needs no more.
-            count = self._sent.get(reply.where, 0)
-            self._sent[reply.where] = count + 1
-            self._submit(task, with_data=count % _FIRST_WINDOW == 0, tries=flight.tries)
+            # Who asked does not say who takes the next task. So a worker is sent its data again
+            # where another took them, but not while they are on their way.
+            if self._on_their_way.get(reply.where) in self._flying:
+                self._missed[reply.where] += 1
+                self._put_off(task, flight.tries, self._missed[reply.where])
+            else:
+                self._missed[reply.where] = 0
+                future = self._submit(task, with_data=True, tries=flight.tries)
+                self._on_their_way[reply.where] = future
             return None
         if reply.said == "not here":
             self._workers.add(reply.where)
             tries = flight.tries + 1
             if tries > (_ELSEWHERE if len(self._workers) > 1 else _NOWHERE):
                 return Lost(task, "no other worker took it")
-            pause = min(_PAUSE_SECONDS * 2**tries, 0.5)
-            self._later.append((time.perf_counter() + pause, tries, task))
+            self._put_off(task, tries, tries)
             return None
         self._workers.add(reply.where)
         for number in task.numbers:
@@ -275,6 +279,10 @@ class Dispatcher:
         if task.purpose == "train":
             self._rates.append(reply.seconds / sum(map(self._cost, task.numbers)))
         return task, reply
+
+    def _put_off(self, task: Task, tries: int, doublings: int) -> None:
+        pause = min(_PAUSE_SECONDS * 2 ** min(doublings, 9), _LONGEST_SECONDS)
+        self._later.append((time.perf_counter() + pause, tries, task))
 
     def _again(self, task: Task, reason: str) -> Lost | None:
         """Have a task that failed tried again, in parts, unless it was tried often enough."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeGuard
@@ -159,6 +160,10 @@ def _column(name: str, value: Any, dimensions: tuple[int, ...]) -> Column:
         if not all(isinstance(length, int) for length in value.shape):
             required = "be of known shape (Dask's compute_chunk_sizes() finds it)"
             raise ArgumentError(name, required, f"shape {tuple(value.shape)}")
+        distributed = sys.modules.get("distributed")
+        if distributed and distributed.futures_of(value):
+            required = "say how it is computed, to be so where its rows are needed"
+            raise ArgumentError(name, required, "a Dask array that is persisted on workers")
         column = Lazy(value)
     else:
         array = arrays.as_numpy(value) if arrays.is_foreign(value) else np.asarray(value)

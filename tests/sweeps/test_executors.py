@@ -96,8 +96,8 @@ def test_data_travel_about_once_a_worker(workers):
     fcb.train_many(x, t, seed=range(60), lr=0.01, max_steps=2000, executor=executor)
     sent = collections.Counter(executor.data_sent)
     assert set(sent) <= {1, 2, 3}
-    # Tasks that were on their way when a worker first said so may bring them once more.
-    assert max(sent.values()) <= 2
+    # A task that brings them may come to a worker that has them.
+    assert sum(sent.values()) <= 6
     assert executor.bytes < (sum(sent.values()) + 0.5) * (x.nbytes + t.nbytes)
     # A worker that has them asks no more; a task that brings them to another may come to it.
     before = len(executor.jobs)
