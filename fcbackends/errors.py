@@ -219,12 +219,17 @@ class SweepError(RuntimeError):
         self.failures = dict(failures)
         self.findings = findings
 
-    def __str__(self) -> str:
-        """The text: what failed, and what the audit found, each by name."""
+    @property
+    def what(self) -> str:
+        """What failed, and what the audit found, each by name."""
         texts = [*map(str, self.findings)]
         if self.failures:
             texts.append(
                 f"{len(self.failures)} of {len(self.results)} networks failed: "
                 + "; ".join(_few(list(self.failures.values())))
             )
-        return f"{'. '.join(texts)}. The rest is in `.results` of this error"
+        return ". ".join(texts)
+
+    def __str__(self) -> str:
+        """The text: what failed, what the audit found, and where the rest is."""
+        return f"{self.what}. The rest is in `.results` of this error"

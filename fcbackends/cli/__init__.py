@@ -14,11 +14,12 @@ import sys
 from collections.abc import Sequence
 
 from fcbackends.cli import interruption
-from fcbackends.errors import ArgumentError, DivergenceError, both_ends, printable
+from fcbackends.errors import ArgumentError, DivergenceError, SweepError, both_ends, printable
 
 _EXTRAS = {
     **dict.fromkeys(("click", "rich", "polars", "matplotlib", "safetensors"), "cli"),
     **dict.fromkeys(("cpuinfo", "jinja2", "msgspec", "scipy", "threadpoolctl"), "bench"),
+    **dict.fromkeys(("dask", "distributed"), "distributed"),
 }
 
 
@@ -67,6 +68,8 @@ def _run(argv: Sequence[str]) -> int:
         sides = "inputs" if any("cross_entropy" in word for word in argv) else "both"
         remedy = error.data or f"lower `--lr`, or scale the data with `--standardize {sides}`"
         return _fail(1, "; ".join((error.what, remedy, *getattr(error, "__notes__", ()))))
+    except SweepError as error:
+        return _fail(1, error.what)
     except ImportError as error:
         package = (error.name or "").partition(".")[0]
         if package not in _EXTRAS:

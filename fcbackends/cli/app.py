@@ -17,6 +17,7 @@ from fcbackends.cli import options, types
 from fcbackends.cli.commands import Commands, group
 from fcbackends.cli.completion import completed
 from fcbackends.cli.recorded import words_of_bits
+from fcbackends.cli.sweep_options import sweep_options
 from fcbackends.errors import ArgumentError, printable
 from fcbackends.maths.arithmetic import ARITHMETICS
 
@@ -59,6 +60,12 @@ def _cli(ctx: click.Context) -> None:
         type=types.NUMBER,
         metavar="SHARE",
         help="Rows looked at after each epoch, likewise.",
+    ),
+    click.option(
+        "--split-seed",
+        type=types.INTEGER,
+        metavar="SEED",
+        help="What chooses both.  [default: that of --seed]",
     ),
 )
 @group(
@@ -168,17 +175,27 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
 
         train_file(data, words=words_of_bits(ctx), **how)
         return 0
-    for param in ctx.command.params:
-        given = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-        if given and param.name not in ("seed", "dtype"):
+    for name, option in _given(ctx).items():
+        if name not in ("seed", "dtype"):
             raise ArgumentError(
-                param.opts[0],
+                option,
                 "come with a file to train on",
                 "no `DATA` (without it there are only --seed and --dtype)",
             )
     from fcbackends.cli.notebook import train_notebook
 
     return train_notebook(how["seed"], how["dtype"])
+
+
+@_cli.command()
+@click.argument("data", type=types.FILE)
+@sweep_options(train)
+@click.pass_context
+def sweep(ctx: click.Context, /, data: str, **how: Any) -> None:
+    """Train on DATA ("-": stdin) with each setting of a grid and each seed."""
+    from fcbackends.cli.sweep import sweep_file
+
+    sweep_file(data, train=train, given=_given(ctx), words=words_of_bits(ctx), **how)
 
 
 @_cli.command()
@@ -382,6 +399,15 @@ def warmup(
         dict.fromkeys(arithmetics or ("ordered",)),
         **recipe,
     )
+
+
+def _given(ctx: click.Context) -> dict[str, str]:
+    """The options that a command line has, by their names in Python, and how they are spelled."""
+    return {
+        param.name: param.opts[0]
+        for param in ctx.command.params
+        if param.name and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    }
 
 
 def run(arguments: Sequence[str]) -> int:

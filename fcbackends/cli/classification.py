@@ -20,7 +20,7 @@ def describe(model: Model, found: Outcomes) -> list[tuple[str, str]]:
     """The lines of the report."""
     frequent = [_most_frequent(t) for t in _columns(found["training"])]
     names = [names[code] for names, code in zip(model.classes or (), frequent, strict=True)]
-    right = {name: f"{_accuracy(model, outcome):.4f}" for name, outcome in found.items()}
+    right = {name: f"{accuracy(model, outcome):.4f}" for name, outcome in found.items()}
     constant = {name: f"{_share(outcome, frequent):.4f}" for name, outcome in found.items()}
     return [
         *((f"{name} loss", f"{outcome.loss:.6g}") for name, outcome in found.items()),
@@ -56,12 +56,17 @@ def warning(model: Model, found: Outcomes, standardized: str | None) -> str | No
     """What to say of a network that is no better than the most frequent class, where trained."""
     outcome = found["training"]
     frequent = [_most_frequent(t) for t in _columns(outcome)]
-    if _accuracy(model, outcome) > _share(outcome, frequent):
+    if accuracy(model, outcome) > _share(outcome, frequent):
         return None
     what = "is no better than the most frequent class"
     if says_one_thing(outcome):
         what = "says the same for every row"
     return f"the network {what}: {try_instead(standardized)}"
+
+
+def accuracy(model: Model, outcome: Outcome) -> float:
+    """The share of rows, and of targets, that are taken for what they are."""
+    return float((model.codes(outcome.y) == outcome.part.own_t).mean())
 
 
 def _columns(outcome: Outcome) -> list[NDArray[np.int64]]:
@@ -71,10 +76,6 @@ def _columns(outcome: Outcome) -> list[NDArray[np.int64]]:
 
 def _most_frequent(t: NDArray[np.int64]) -> int:
     return int(np.bincount(t).argmax())
-
-
-def _accuracy(model: Model, outcome: Outcome) -> float:
-    return float((model.codes(outcome.y) == outcome.part.own_t).mean())
 
 
 def _share(outcome: Outcome, frequent: Sequence[int]) -> float:

@@ -5,6 +5,7 @@ Click's own refusals become ArgumentErrors here, and those of the library get th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -42,6 +43,21 @@ def group(title: str, *options: Decorator) -> Decorator:
         return command
 
     return decorated
+
+
+def as_in(command: click.Command, title: str, *names: str) -> Decorator:
+    """Options of another command by their names, which the help shows under a title."""
+    known = {param.name: param for param in command.params}
+
+    def option(name: str) -> Decorator:
+        def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+            param = copy.copy(known[name])
+            vars(function).setdefault("__click_params__", []).append(param)
+            return function
+
+        return decorated
+
+    return group(title, *map(option, names))
 
 
 class _Refusing(click.Command):
@@ -89,7 +105,6 @@ class _Command(_Refusing):
             record = param.get_help_record(ctx)
             if record and isinstance(param, click.Option):
                 groups.setdefault(_titles.get(param, "Options"), []).append(record)
-        formatter.write_paragraph()
         for title, records in groups.items():
             formatter.write_heading(title)
             with formatter.indentation():

@@ -62,7 +62,7 @@ def train_file(
         At the end, if the training was: what there was by then is written and reported.
     """
     model_path = None if out is None else writable(out, "--out", [".safetensors"])
-    picture = _picture_path(plot)
+    picture = picture_path(plot)
     record_path = None if record is None else writable(record, "--record", [])
     named = [("--out", out), ("--plot", plot), ("--record", record)]
     apart([*named, ("--checkpoint", checkpoint)], [("DATA", data)])
@@ -130,7 +130,8 @@ def train_file(
         write(record_path, encoded(recorder.document))
     print_table(
         [
-            *_describe(model, fitting.prepared),
+            *described(model, fitting.prepared),
+            ("network", _network(model)),
             ("backend", f"{chosen.name}, {chosen.arithmetic}, {how['dtype']}"),
             *fitting.described,
             ("steps", f"{taken} of batch {fitting.batch}, {STOPPED[result.stop_reason]}{kept}"),
@@ -152,7 +153,8 @@ def train_file(
         raise KeyboardInterrupt
 
 
-def _picture_path(name: str | None) -> Path | None:
+def picture_path(name: str | None) -> Path | None:
+    """The path of the picture of `--plot`, if there is to be one."""
     if name is None:
         return None
     # Loaded before the training: it takes longer than Ctrl-C may.
@@ -161,7 +163,9 @@ def _picture_path(name: str | None) -> Path | None:
     return writable(name, "--plot", SUFFIXES)
 
 
-def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
+def described(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
+    """What a report says of the rows, of the inputs and of the targets."""
+
     def with_names(columns: Sequence[int]) -> str:
         names = f": {', '.join(model.names[column] for column in columns)}" if model.names else ""
         return f"{len(columns)}{names}"
@@ -174,17 +178,22 @@ def _describe(model: Model, prepared: Prepared) -> list[tuple[str, str]]:
     )
     dropped = prepared.dropped_rows
     left_out = f", {dropped} left out for missing values" if dropped else ""
-    sizes = [len(model.params[0][0]), *(len(b) for _, b in model.params)]
-    inputs = "" if sizes[0] == len(columns) else f"{sizes[0]}, of columns "
-    values = sum(w.size + b.size for w, b in model.params)
-    names = [model.activation] if isinstance(model.activation, str) else model.activation
-    between = f", {' and '.join(names)}" if len(sizes) > 2 else ""
+    width = len(model.params[0][0])
+    inputs = "" if width == len(columns) else f"{width}, of columns "
     return [
         ("samples", f"{len(parts['training'].x)}{others}{left_out}"),
         ("inputs", inputs + with_names(columns)),
         *_targets(model, with_names(model.targets)),
-        ("network", f"{' -> '.join(map(str, sizes))}, {values} parameters{between}"),
     ]
+
+
+def _network(model: Model) -> str:
+    """Its layers' sizes, and what is between them."""
+    sizes = [len(model.params[0][0]), *(len(b) for _, b in model.params)]
+    values = sum(w.size + b.size for w, b in model.params)
+    names = [model.activation] if isinstance(model.activation, str) else model.activation
+    between = f", {' and '.join(names)}" if len(sizes) > 2 else ""
+    return f"{' -> '.join(map(str, sizes))}, {values} parameters{between}"
 
 
 def _targets(model: Model, targets: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from fcbackends.cli.form import Columns, Form
 from fcbackends.cli.model import Model
 from fcbackends.cli.preparing import Prepared, prepare
 from fcbackends.maths.activations import Activations
+from fcbackends.maths.optimizers import Optimizer
 
 DEFAULT_BATCH = 32
 DEFAULT_EPOCHS = 100
@@ -79,32 +80,24 @@ def fitting_of(
     form: Form,
     columns: Columns,
     hidden: Sequence[int] | None,
-    activation: Activations,
     loss: str,
     optimizer: str,
     momentum: float | None,
     nesterov: bool,
     weight_decay: float,
     lr: float,
-    schedule: str,
-    decay_every: int | None,
-    decay_factor: float | None,
-    warmup: int,
-    clip_norm: float | None,
-    batch_size: int | None,
-    max_steps: int | None,
-    epochs: int | None,
     standardize: str | None,
     holdout: float | None,
     validation: float | None,
     patience: int | None,
     seed: int,
+    split_seed: int | None,
     dtype: str,
     backend: str | None,
     arithmetic: str | None,
     **how: Any,
 ) -> Fitting:
-    """What these options of `train` come to; `how` goes to `fcbackends.train`.
+    """What these options of `train` come to; `how` goes to `recipe_of`.
 
     Raises
     ------
@@ -112,8 +105,7 @@ def fitting_of(
         Where an option or the file is refused.
     """
     descent = optimizer_of(optimizer, momentum, nesterov, weight_decay)
-    if patience is not None and validation is None:
-        raise fcb.ArgumentError("--patience", "come with `--validation`", f"{patience} without")
+    check_patience(patience, validation)
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     prepared = prepare(
         read_table(data, form),
@@ -124,13 +116,12 @@ def fitting_of(
         holdout=holdout,
         validation=validation,
         seed=seed,
+        split_seed=split_seed,
         dtype=dtype,
     )
-    activation = options.activation(activation, len(hidden or ()))
-    batch, steps = _batch_and_steps(
-        batch_size, max_steps, epochs, len(prepared.parts["training"].x)
-    )
-    rate = rate_of(lr, schedule, decay_every, decay_factor, warmup, steps)
+    rows = len(prepared.parts["training"].x)
+    recipe = recipe_of(rows, hidden=hidden, loss=loss, optimizer=descent, lr=lr, **how)
+    rate, clip_norm = recipe["lr"], recipe["clip_norm"]
     described = [
         *([] if descent == fcb.SGD() else [("optimizer", str(descent))]),
         *([] if rate == lr else [("learning rate", str(rate))]),
@@ -141,22 +132,51 @@ def fitting_of(
         "standardize": standardize,
         "holdout": holdout,
         "validation": validation,
+        **({} if split_seed is None else {"split_seed": split_seed}),
     }
-    how = dict(
-        activation=activation,
-        loss=loss,
-        optimizer=descent,
-        lr=rate,
-        clip_norm=clip_norm,
+    how = dict(**recipe, seed=seed, dtype=dtype, patience=patience)
+    model = replace(prepared.model, activation=recipe["activation"])
+    return Fitting(chosen, prepared, model, recipe["batch_size"], prepared_by, described, how)
+
+
+def check_patience(patience: int | None, validation: float | None) -> None:
+    """Refuse patience where nothing is validated."""
+    if patience is not None and validation is None:
+        raise fcb.ArgumentError("--patience", "come with `--validation`", f"{patience} without")
+
+
+def recipe_of(
+    rows: int,
+    *,
+    hidden: Sequence[int] | None,
+    activation: Activations,
+    optimizer: Optimizer,
+    lr: float,
+    schedule: str,
+    decay_every: int | None,
+    decay_factor: float | None,
+    warmup: int,
+    batch_size: int | None,
+    max_steps: int | None,
+    epochs: int | None,
+    **how: Any,
+) -> dict[str, Any]:
+    """How a network learns from so many rows, as arguments of `fcbackends.train`.
+
+    Raises
+    ------
+    ArgumentError
+        Where options do not go together.
+    """
+    batch, steps = _batch_and_steps(batch_size, max_steps, epochs, rows)
+    return dict(
+        activation=options.activation(activation, len(hidden or ())),
+        optimizer=optimizer,
+        lr=rate_of(lr, schedule, decay_every, decay_factor, warmup, steps),
         batch_size=batch,
         max_steps=steps,
-        seed=seed,
-        dtype=dtype,
-        patience=patience,
         **how,
     )
-    model = replace(prepared.model, activation=activation)
-    return Fitting(chosen, prepared, model, batch, prepared_by, described, how)
 
 
 def _batch_and_steps(

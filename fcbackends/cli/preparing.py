@@ -68,9 +68,12 @@ def prepare(
     holdout: float | None,
     validation: float | None,
     seed: int,
+    split_seed: int | None,
     dtype: str,
 ) -> Prepared:
     """The network and its rows, from a table.
+
+    Rows are held out as `split_seed` says, or `seed` where there is none.
 
     Raises
     ------
@@ -93,8 +96,9 @@ def prepare(
     kept = _kept(table, features, x, targets, t, columns.missing)
     if not kept.all():
         table, x, t = table.without(~kept), x[kept], t[kept]
-    left, held_out = _split("--holdout", np.arange(table.rows), holdout, seed)
-    trained_on, validated = _split("--validation", left, validation, seed)
+    splits = ("--seed", seed) if split_seed is None else ("--split-seed", split_seed)
+    left, held_out = _split("--holdout", np.arange(table.rows), holdout, splits)
+    trained_on, validated = _split("--validation", left, validation, splits)
     gaps = np.isnan(x)
     if columns.missing in ("mean", "median"):
         features = features.fitted(table, x[trained_on], columns.missing)
@@ -192,15 +196,18 @@ def _kept(
 
 
 def _split(
-    option: str, rows: NDArray[np.int64], share: float | None, seed: int
+    option: str, rows: NDArray[np.int64], share: float | None, seed: tuple[str, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows to go on with and those of the share, each in the file's order."""
+    """The rows to go on with and those of the share, each in the file's order.
+
+    `seed` is an option and its value.
+    """
     if share is None:
         return rows, rows[:0]
     try:
-        left, taken = split(len(rows), share, options.seed(seed))
+        left, taken = split(len(rows), share, options.seed(seed[1]))
     except fcb.ArgumentError as error:
-        raise error.renamed({"validation": option}) from None
+        raise error.renamed({"validation": option, "seed": seed[0]}) from None
     return rows[left], rows[taken]
 
 

@@ -19,7 +19,7 @@ OF_BITS = frozenset(
         *("hidden", "activation", "loss", "optimizer", "momentum", "nesterov", "weight_decay"),
         *("lr", "schedule", "decay_every", "decay_factor", "warmup", "clip_norm", "batch_size"),
         *("max_steps", "epochs", "tol", "tol_on", "sampling", "standardize", "holdout"),
-        *("validation", "patience", "seed", "dtype", "backend", "arithmetic"),
+        *("validation", "patience", "seed", "split_seed", "dtype", "backend", "arithmetic"),
     )
 )
 """Options of `train` that bits depend on. No other is written to a record, or taken from one."""

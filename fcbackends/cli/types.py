@@ -13,6 +13,7 @@ from fcbackends.errors import ArgumentError, one_of, shown
 from fcbackends.maths.activations import ACTIVATIONS
 
 _LARGEST_LAYER = 1_000_000
+_MOST_SEEDS = 1_000_000
 
 
 class Parsed(click.ParamType[Any]):
@@ -96,6 +97,16 @@ def _count(least: int) -> click.ParamType[Any]:
     return Parsed("COUNT", required, int, lambda count: count >= least)
 
 
+def _seeds(text: str) -> Sequence[int]:
+    first, is_range, last = text.partition(":")
+    if is_range:
+        ends = int(first), int(last)
+        # Not even counted, where they are too many.
+        return range(*ends) if 0 < ends[1] - ends[0] <= _MOST_SEEDS else ()
+    seeds = tuple(map(int, text.split(",")))
+    return seeds if len({*seeds}) == len(seeds) else ()
+
+
 WHOLE = _count(0)
 COUNT = _count(1)
 INTEGER = Parsed("INTEGER", "be a whole number", int)
@@ -127,6 +138,13 @@ ACTIVATION = Parsed(
     lambda text: tuple(text.split(",")) if "," in text else text,
     lambda names: {*([names] if isinstance(names, str) else names)} <= {*ACTIVATIONS},
     tuple(ACTIVATIONS),
+)
+SEEDS = Parsed(
+    "A:B",
+    "be a range A:B, B left out, or whole numbers with commas between them, each once; all from 0 "
+    f"to 2**64 - 1, and at most {_MOST_SEEDS}",
+    _seeds,
+    lambda seeds: bool(seeds) and 0 <= min(seeds) and max(seeds) < 2**64,
 )
 SIZES = Parsed(
     "SIZES",

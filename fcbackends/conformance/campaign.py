@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
@@ -22,6 +16,7 @@ from fcbackends.conformance.running import run_cases
 from fcbackends.conformance.selftest import self_test, taken_dtypes
 from fcbackends.conformance.tally import Finding, Level, Tally
 from fcbackends.errors import ArgumentError, shown
+from fcbackends.executors.processes import Processes
 from fcbackends.training.progress import progress_bar
 
 _CASES_A_PART = 8 * CASES_A_FORM
@@ -211,15 +206,12 @@ def _in_processes(
 def _in_pool(
     processes: int, backend: Backend, seed: int, parts: Sequence[range], dtypes: tuple[str, ...]
 ) -> Iterator[Tally]:
-    # Libraries with threads of their own, such as JAX, do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_live_with_the_parent)
+    pool = Processes(processes)
     left = {}
     try:
-        with _interrupts_held_back():
-            for part in parts:
-                task = pool.submit(_run_part, backend.name, backend.arithmetic, seed, part, dtypes)
-                left[task] = part
+        for part in parts:
+            task = pool.submit(_run_part, backend.name, backend.arithmetic, seed, part, dtypes)
+            left[task] = part
         for done in as_completed(list(left)):
             yield done.result()
             del left[done]
@@ -234,35 +226,6 @@ def _in_pool(
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C comes after the block, and never to processes that are started in it.
-
-    It would else come to some of them while they import what tells them to leave it alone.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _live_with_the_parent() -> None:
-    """Leave Ctrl-C to the parent process, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-
-
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _run_part(name: str, arithmetic: str, seed: int, part: range, dtypes: tuple[str, ...]) -> Tally:

@@ -1,0 +1,320 @@
+"""`fcbackends sweep DATA`: a network for each setting of a grid and each seed, and their scores."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import polars as pl
+
+import fcbackends as fcb
+from fcbackends.cli.data import read_table
+from fcbackends.cli.descent import optimizer_of
+from fcbackends.cli.fit import described, picture_path
+from fcbackends.cli.fitting import check_patience, recipe_of
+from fcbackends.cli.form import Columns, Form
+from fcbackends.cli.grid import MOST_NETWORKS, Grid, called, grid_of, points, spelled
+from fcbackends.cli.outcome import evaluate
+from fcbackends.cli.preparing import Prepared, prepare
+from fcbackends.cli.scores import (
+    DIVERGED,
+    UNFINISHED,
+    Setting,
+    best_of,
+    rows_of,
+    score_of,
+    settings_by_score,
+    table_of,
+)
+from fcbackends.cli.workers import executor_of
+from fcbackends.errors import printable
+from fcbackends.files import apart, writable, write
+from fcbackends.report.terminal import print_table
+from fcbackends.sweeps.sweep import Sweep
+
+_HELD_OUT = 0.2
+_MOST_SHOWN = 10
+_DATA = ("x", "t", "params", "validation")
+
+
+def sweep_file(
+    data: str,
+    *,
+    grids: Sequence[str],
+    train: click.Command,
+    given: Mapping[str, str],
+    words: Sequence[str],
+    seeds: Sequence[int],
+    form: Form,
+    columns: Columns,
+    standardize: str | None,
+    holdout: float | None,
+    validation: float | None,
+    split_seed: int,
+    dtype: str,
+    backend: str | None,
+    arithmetic: str | None,
+    time_limit: float | None,
+    scheduler: str | None,
+    workers: int | None,
+    verify: float | None,
+    out: str | None,
+    plot: str | None,
+    results: str | None,
+    **how: Any,
+) -> None:
+    """Train the networks of a grid on a file, write what was asked for and print the best.
+
+    The options are those that the command's help describes; `how` are those of networks. `given`
+    has the options that were given, and how they are spelled; `words` are those that bits depend
+    on, for the command that trains the best network again.
+
+    Raises
+    ------
+    ArgumentError
+        Where an option or the file is refused; nothing has then been done.
+    SweepError
+        At the end, where networks failed or workers had other bits: the rest is written.
+    KeyboardInterrupt
+        At the end, if the training was: what there was by then is written and reported.
+    """
+    path = None if out is None else writable(out, "--out", (".parquet", ".csv"))
+    picture = picture_path(plot)
+    if results is not None:
+        writable(results, "--results", ())
+    apart([("--out", out), ("--plot", plot), ("--results", results)], [("DATA", data)])
+    if verify is not None and scheduler is None and workers is None:
+        required = "come with `--scheduler` or `--workers`"
+        raise fcb.ArgumentError("--verify", required, f"{verify:g} without")
+    grid = grid_of(grids, train, given)
+    settings = points(grid)
+    if len(settings) * len(seeds) > MOST_NETWORKS:
+        got = f"{len(settings)} settings and {len(seeds)} seeds"
+        required = f"come to {MOST_NETWORKS} networks at the most"
+        raise fcb.ArgumentError(("--grid", "--seeds"), required, got)
+    if holdout is None and validation is None:
+        holdout, words = _HELD_OUT, [*words, "--holdout", str(_HELD_OUT)]
+    asked = [_with_optimizer({**how, **point}, grid) for point in settings]
+    for each in asked:
+        check_patience(each["patience"], validation)
+    chosen = fcb.get_backend(backend, arithmetic=arithmetic)
+    prepared = prepare(
+        read_table(data, form),
+        columns,
+        loss=asked[0]["loss"],
+        hidden=asked[0]["hidden"],
+        standardize=standardize,
+        holdout=holdout,
+        validation=validation,
+        seed=0,
+        split_seed=split_seed,
+        dtype=dtype,
+    )
+    recipes = _recipes(asked, grid, prepared)
+    part = "validation" if validation is not None else "held-out"
+    parts = {name: part for name, part in prepared.parts.items() if name != "training"}
+    # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
+    model = replace(prepared.model, activation=recipes[0]["activation"])
+    evaluate(model, parts[part], chosen)
+    trouble: fcb.SweepError | None = None
+    started = time.perf_counter()
+    made: Sequence[fcb.TrainResult | None]
+    with executor_of(scheduler, workers) as executor:
+        try:
+            made = _trained(
+                prepared,
+                recipes,
+                seeds,
+                _renaming(grid),
+                backend=chosen,
+                dtype=dtype,
+                executor=executor,
+                verify=verify,
+                results=results,
+                time_limit=time_limit,
+            )
+        except fcb.SweepError as error:
+            made, trouble = error.results, error
+    seconds = time.perf_counter() - started
+    rows = rows_of(grid, seeds, made, model, parts, chosen)
+    if path:
+        write(path, _encoded(table_of(rows, grid), path))
+    if picture:
+        from fcbackends.cli.sweep_plot import plot_scores
+
+        plot_scores(rows, grid, score_of(part), f"{part} loss", picture)
+    best = best_of(rows, part)
+    print_table(
+        [
+            *described(model, prepared),
+            ("networks", f"{len(rows)}: {len(settings)} settings, {len(seeds)} seeds"),
+            ("backend", f"{chosen.name}, {chosen.arithmetic}, {dtype}"),
+            ("score", f"{asked[0]['loss']} loss of the {part} rows, split by seed {split_seed}"),
+            ("done", _counts(rows)),
+            ("time", f"{seconds:.3g} s, with loading or compiling"),
+            ("contract", f"version {fcb.CONTRACT_VERSION}"),
+            ("digest", _digest(made, rows)),
+            *(("written", name) for name in (out, plot, results) if name),
+        ]
+    )
+    shown = settings_by_score(rows, grid, seeds, part)
+    if shown:
+        print(f"\nthe best settings, by the median {part} loss of their seeds")
+        _print_settings(shown[:_MOST_SHOWN], grid)
+    if best:
+        computes = _computes(backend, chosen)
+        again = [*words, *computes, "--split-seed", str(split_seed), "--seed", str(best["seed"])]
+        for name, value in settings[best["number"] // len(seeds)].items():
+            option = next(param.opts[0] for param in train.params if param.name == name)
+            again += [option, spelled(value)] if value != () else []
+        again += ["--", data] if data.startswith("-") and data != "-" else [data]
+        score = f"{best[score_of(part)]:.6g}"
+        print(f"\nthe best network is number {best['number']}, of a {part} loss of {score}:")
+        print(printable(f"fcbackends train {shlex.join(again)}"))
+    if trouble:
+        raise trouble
+    if any(row["stop_reason"] == "interrupted" for row in rows):
+        raise KeyboardInterrupt
+
+
+def _with_optimizer(how: dict[str, Any], grid: Grid) -> dict[str, Any]:
+    """The options of a network, with the optimizer that they come to."""
+    numbers = [how.pop(name) for name in ("momentum", "nesterov", "weight_decay")]
+    try:
+        return {**how, "optimizer": optimizer_of(how["optimizer"], *numbers)}
+    except fcb.ArgumentError as error:
+        raise _renaming(grid)(error) from None
+
+
+def _recipes(
+    asked: Sequence[dict[str, Any]], grid: Grid, prepared: Prepared
+) -> list[dict[str, Any]]:
+    """For each setting the arguments of `fcbackends.train` that say how a network learns."""
+    rows = len(prepared.parts["training"].x)
+    recipes = []
+    for each in asked:
+        try:
+            recipe = recipe_of(rows, **each)
+        except fcb.ArgumentError as error:
+            raise _renaming(grid)(error) from None
+        if _kind(each["loss"]) != _kind(asked[0]["loss"]):
+            required = "be losses of the same targets: of numbers, of classes, or of pairs"
+            got = f"{asked[0]['loss']!r} and {each['loss']!r}"
+            raise fcb.ArgumentError(called("loss"), required, got)
+        recipes.append({**recipe, "hidden": each["hidden"] or ()})
+    return recipes
+
+
+def _kind(loss: str) -> str:
+    return loss if "cross_entropy" in loss else "numbers"
+
+
+def _trained(
+    prepared: Prepared,
+    recipes: Sequence[dict[str, Any]],
+    seeds: Sequence[int],
+    renamed: Callable[[fcb.ArgumentError], fcb.ArgumentError],
+    **how: Any,
+) -> Sequence[fcb.TrainResult]:
+    """What `train_many` makes of it: networks of a setting follow each other, by seeds."""
+    part, held = prepared.parts["training"], prepared.parts.get("validation")
+    shared, classes = recipes[0], prepared.model.classes
+    own = [
+        {name: value for name, value in recipe.items() if value != shared[name]}
+        for recipe in recipes
+    ]
+    varied = {name for each in own for name in each}
+    try:
+        return fcb.train_many(
+            part.x,
+            part.t,
+            settings=[
+                {"seed": seed, **{name: recipe[name] for name in recipe if name in varied}}
+                for recipe in recipes
+                for seed in seeds
+            ],
+            validation=(held.x, held.t) if held else None,
+            classes=len(classes[0]) if classes and shared["loss"] == "cross_entropy" else None,
+            on_interrupt="return",
+            **shared,
+            **how,
+        )
+    except fcb.ArgumentError as error:
+        raise renamed(error) from None
+
+
+def _renaming(grid: Grid) -> Callable[[fcb.ArgumentError], fcb.ArgumentError]:
+    """What calls the arguments of a refusal as the command line does: DATA, or of a grid."""
+    names = {name: called(name) for name in grid}
+    names |= {"seed": "--seeds", "networks": "--grid", **dict.fromkeys(_DATA, "DATA")}
+
+    def renamed(error: fcb.ArgumentError) -> fcb.ArgumentError:
+        bare = {
+            argument: re.sub(r"settings\[\d+\]\.|\[\d+\]", "", argument).removeprefix("--")
+            for argument in error.arguments
+        }
+        places = {argument: name.replace("-", "_") for argument, name in bare.items()}
+        return error.renamed(
+            {argument: names.get(place, place) for argument, place in places.items()}
+        )
+
+    return renamed
+
+
+def _computes(backend: str | None, chosen: fcb.Backend) -> list[str]:
+    """The options that choose what computes as here, where that is not what comes by itself."""
+    name = ["--backend", chosen.name] if backend else []
+    return name + (["--arithmetic", chosen.arithmetic] if chosen.arithmetic != "ordered" else [])
+
+
+def _encoded(table: pl.DataFrame, path: Path) -> memoryview:
+    written = io.BytesIO()
+    if path.suffix.lower() == ".csv":
+        table.write_csv(written)
+    else:
+        table.write_parquet(written)
+    return written.getbuffer()
+
+
+def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
+    reasons = [row["stop_reason"] for row in rows]
+    left = {"diverged": DIVERGED, "failed": "failed", "interrupted": "interrupted"}
+    left["out of time"] = "time_limit"
+    counts = {text: reasons.count(reason) for text, reason in left.items()}
+    done = sum(reason not in UNFINISHED for reason in reasons)
+    return ", ".join([str(done), *(f"{n} {text}" for text, n in counts.items() if n)])
+
+
+def _digest(
+    made: Sequence[fcb.TrainResult | None], rows: Sequence[Mapping[str, Any]]
+) -> str:
+    """The digest of digests, where all networks are done."""
+    whole = [result for result in made if result is not None]
+    if any(row["digest"] is None for row in rows):
+        return "none, as not all networks are done"
+    return Sweep.of(whole, [row["digest"] for row in rows]).digest
+
+
+def _print_settings(settings: Sequence[Setting], grid: Grid) -> None:
+    has_accuracy = settings[0].accuracy is not None
+    header = (*grid, "networks", "median", "quartiles", "diverged")
+    table = []
+    for point, done, diverged, (low, middle, high), accuracy in settings:
+        said = [] if accuracy is None else [f"{accuracy:.4f}"]
+        quartiles = f"{_number(low)} to {_number(high)}"
+        values = [spelled(value) or "none" for value in point.values()]
+        table.append((*values, str(done), _number(middle), quartiles, str(diverged), *said))
+    if has_accuracy:
+        header = (*header, "accuracy")
+    print_table(table, header, right=[len(grid), len(grid) + 1, len(grid) + 3, len(grid) + 4])
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
