@@ -106,15 +106,25 @@ def settings_by_score(
         if not done:
             continue
         scores = [row[score_of(part)] for row in done]
-        quartiles = np.quantile([math.inf if s is None else s for s in scores], [0.25, 0.5, 0.75])
-        # Between a number and infinity, and two of these, NumPy finds NaN.
-        quartiles[np.isnan(quartiles)] = math.inf
-        right = [row.get(_accuracy_of(part)) for row in done]
-        right = [share for share in right if share is not None]
+        shares = (row.get(_accuracy_of(part)) for row in done)
+        right = [share for share in shares if share is not None]
         middle = float(np.median(right)) if right else None
         diverged = scores.count(None)
-        found.append(Setting(point, len(done), diverged, quartiles.tolist(), middle))
+        found.append(Setting(point, len(done), diverged, quartiles_of(scores), middle))
     return sorted(found, key=lambda setting: setting.quartiles[1])
+
+
+def quartiles_of(scores: Sequence[float | None]) -> list[float]:
+    """The first, second and third quartile, where None is the worst: infinite."""
+    values = sorted(math.inf if score is None else score for score in scores)
+
+    def at(share: float) -> float:
+        place = share * (len(values) - 1)
+        low, high = values[math.floor(place)], values[math.ceil(place)]
+        # NumPy finds NaN where one of them is infinite.
+        return low + (place % 1) * (high - low) if math.isfinite(high) else high
+
+    return [at(0.25), at(0.5), at(0.75)]
 
 
 def best_of(rows: Sequence[dict[str, Any]], part: str) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import shlex
 import time
@@ -285,16 +286,15 @@ def _encoded(table: pl.DataFrame, path: Path) -> memoryview:
 
 def _counts(rows: Sequence[Mapping[str, Any]]) -> str:
     reasons = [row["stop_reason"] for row in rows]
-    left = {"diverged": DIVERGED, "failed": "failed", "interrupted": "interrupted"}
-    left["out of time"] = "time_limit"
+    left = {"of them diverged": DIVERGED, "failed": "failed"}
+    left |= {"interrupted": "interrupted", "out of time": "time_limit"}
     counts = {text: reasons.count(reason) for text, reason in left.items()}
     done = sum(reason not in UNFINISHED for reason in reasons)
-    return ", ".join([str(done), *(f"{n} {text}" for text, n in counts.items() if n)])
+    found = [str(done), *(f"{count} {text}" for text, count in counts.items() if count)]
+    return ", ".join(found)
 
 
-def _digest(
-    made: Sequence[fcb.TrainResult | None], rows: Sequence[Mapping[str, Any]]
-) -> str:
+def _digest(made: Sequence[fcb.TrainResult | None], rows: Sequence[Mapping[str, Any]]) -> str:
     """The digest of digests, where all networks are done."""
     whole = [result for result in made if result is not None]
     if any(row["digest"] is None for row in rows):
@@ -317,4 +317,4 @@ def _print_settings(settings: Sequence[Setting], grid: Grid) -> None:
 
 
 def _number(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.6g}" if math.isfinite(value) else "none"

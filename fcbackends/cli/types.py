@@ -144,7 +144,7 @@ SEEDS = Parsed(
     "be a range A:B, B left out, or whole numbers with commas between them, each once; all from 0 "
     f"to 2**64 - 1, and at most {_MOST_SEEDS}",
     _seeds,
-    lambda seeds: bool(seeds) and 0 <= min(seeds) and max(seeds) < 2**64,
+    lambda seeds: bool(seeds) and min(seeds) >= 0 and max(seeds) < 2**64,
 )
 SIZES = Parsed(
     "SIZES",
