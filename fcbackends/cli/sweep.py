@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,9 +103,11 @@ def sweep_file(
         raise fcb.ArgumentError(("--grid", "--seeds"), required, got)
     if holdout is None and validation is None:
         holdout, words = _HELD_OUT, [*words, "--holdout", str(_HELD_OUT)]
-    asked = [_with_optimizer({**how, **point}, grid) for point in settings]
-    for each in asked:
-        check_patience(each["patience"], validation)
+    spellings = {param.name or "": param.opts[0] for param in train.params}
+    with _renamed(grid, spellings):
+        asked = [_with_optimizer({**how, **point}) for point in settings]
+        for each in asked:
+            check_patience(each["patience"], validation)
     chosen = fcb.get_backend(backend, arithmetic=arithmetic)
     prepared = prepare(
         read_table(data, form),
@@ -118,7 +121,8 @@ def sweep_file(
         split_seed=split_seed,
         dtype=dtype,
     )
-    recipes = _recipes(asked, grid, prepared)
+    with _renamed(grid, spellings):
+        recipes = _recipes(asked, prepared)
     part = "validation" if validation is not None else "held-out"
     parts = {name: part for name, part in prepared.parts.items() if name != "training"}
     # What it needs is loaded before the training, so that Ctrl-C waits for none of it.
@@ -129,18 +133,18 @@ def sweep_file(
     made: Sequence[fcb.TrainResult | None]
     with executor_of(scheduler, workers) as executor:
         try:
-            made = _trained(
-                prepared,
-                recipes,
-                seeds,
-                _renaming(grid),
-                backend=chosen,
-                dtype=dtype,
-                executor=executor,
-                verify=verify,
-                results=results,
-                time_limit=time_limit,
-            )
+            with _renamed(grid, spellings):
+                made = _trained(
+                    prepared,
+                    recipes,
+                    seeds,
+                    backend=chosen,
+                    dtype=dtype,
+                    executor=executor,
+                    verify=verify,
+                    results=results,
+                    time_limit=time_limit,
+                )
         except fcb.SweepError as error:
             made, trouble = error.results, error
     seconds = time.perf_counter() - started
@@ -173,8 +177,7 @@ def sweep_file(
         computes = _computes(backend, chosen)
         again = [*words, *computes, "--split-seed", str(split_seed), "--seed", str(best["seed"])]
         for name, value in settings[best["number"] // len(seeds)].items():
-            option = next(param.opts[0] for param in train.params if param.name == name)
-            again += [option, spelled(value)] if value != () else []
+            again += [spellings[name], spelled(value)] if value != () else []
         again += ["--", data] if data.startswith("-") and data != "-" else [data]
         score = f"{best[score_of(part)]:.6g}"
         print(f"\nthe best network is number {best['number']}, of a {part} loss of {score}:")
@@ -185,31 +188,22 @@ def sweep_file(
         raise KeyboardInterrupt
 
 
-def _with_optimizer(how: dict[str, Any], grid: Grid) -> dict[str, Any]:
+def _with_optimizer(how: dict[str, Any]) -> dict[str, Any]:
     """The options of a network, with the optimizer that they come to."""
     numbers = [how.pop(name) for name in ("momentum", "nesterov", "weight_decay")]
-    try:
-        return {**how, "optimizer": optimizer_of(how["optimizer"], *numbers)}
-    except fcb.ArgumentError as error:
-        raise _renaming(grid)(error) from None
+    return {**how, "optimizer": optimizer_of(how["optimizer"], *numbers)}
 
 
-def _recipes(
-    asked: Sequence[dict[str, Any]], grid: Grid, prepared: Prepared
-) -> list[dict[str, Any]]:
+def _recipes(asked: Sequence[dict[str, Any]], prepared: Prepared) -> list[dict[str, Any]]:
     """For each setting the arguments of `fcbackends.train` that say how a network learns."""
     rows = len(prepared.parts["training"].x)
     recipes = []
     for each in asked:
-        try:
-            recipe = recipe_of(rows, **each)
-        except fcb.ArgumentError as error:
-            raise _renaming(grid)(error) from None
         if _kind(each["loss"]) != _kind(asked[0]["loss"]):
             required = "be losses of the same targets: of numbers, of classes, or of pairs"
             got = f"{asked[0]['loss']!r} and {each['loss']!r}"
-            raise fcb.ArgumentError(called("loss"), required, got)
-        recipes.append({**recipe, "hidden": each["hidden"] or ()})
+            raise fcb.ArgumentError("loss", required, got)
+        recipes.append({**recipe_of(rows, **each), "hidden": each["hidden"] or ()})
     return recipes
 
 
@@ -221,7 +215,6 @@ def _trained(
     prepared: Prepared,
     recipes: Sequence[dict[str, Any]],
     seeds: Sequence[int],
-    renamed: Callable[[fcb.ArgumentError], fcb.ArgumentError],
     **how: Any,
 ) -> Sequence[fcb.TrainResult]:
     """What `train_many` makes of it: networks of a setting follow each other, by seeds."""
@@ -232,41 +225,37 @@ def _trained(
         for recipe in recipes
     ]
     varied = {name for each in own for name in each}
-    try:
-        return fcb.train_many(
-            part.x,
-            part.t,
-            settings=[
-                {"seed": seed, **{name: recipe[name] for name in recipe if name in varied}}
-                for recipe in recipes
-                for seed in seeds
-            ],
-            validation=(held.x, held.t) if held else None,
-            classes=len(classes[0]) if classes and shared["loss"] == "cross_entropy" else None,
-            on_interrupt="return",
-            **shared,
-            **how,
-        )
-    except fcb.ArgumentError as error:
-        raise renamed(error) from None
+    return fcb.train_many(
+        part.x,
+        part.t,
+        settings=[
+            {"seed": seed, **{name: recipe[name] for name in recipe if name in varied}}
+            for recipe in recipes
+            for seed in seeds
+        ],
+        validation=(held.x, held.t) if held else None,
+        classes=len(classes[0]) if classes and shared["loss"] == "cross_entropy" else None,
+        on_interrupt="return",
+        **shared,
+        **how,
+    )
 
 
-def _renaming(grid: Grid) -> Callable[[fcb.ArgumentError], fcb.ArgumentError]:
-    """What calls the arguments of a refusal as the command line does: DATA, or of a grid."""
-    names = {name: called(name) for name in grid}
+@contextlib.contextmanager
+def _renamed(grid: Grid, spellings: Mapping[str, str]) -> Iterator[None]:
+    """A with-block whose refusals call arguments as the command line does: DATA, or of the grid."""
+    names = {place: called(name) for name in grid for place in (name, spellings[name])}
     names |= {"seed": "--seeds", "networks": "--grid", **dict.fromkeys(_DATA, "DATA")}
-
-    def renamed(error: fcb.ArgumentError) -> fcb.ArgumentError:
+    try:
+        yield
+    except fcb.ArgumentError as error:
         bare = {
-            argument: re.sub(r"settings\[\d+\]\.|\[\d+\]", "", argument).removeprefix("--")
+            argument: re.sub(r"settings\[\d+\]\.|\[\d+\]", "", argument)
             for argument in error.arguments
         }
-        places = {argument: name.replace("-", "_") for argument, name in bare.items()}
-        return error.renamed(
-            {argument: names.get(place, place) for argument, place in places.items()}
-        )
-
-    return renamed
+        raise error.renamed(
+            {argument: names.get(name, name) for argument, name in bare.items()}
+        ) from None
 
 
 def _computes(backend: str | None, chosen: fcb.Backend) -> list[str]:
