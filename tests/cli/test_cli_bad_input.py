@@ -16,7 +16,7 @@ WITHOUT_DATA = "got no `DATA` (without it there are only --seed and --dtype)"
 OPTIONS = (
     "--format, --header, --no-header, --separator, --decimal, --encoding, --comment, --na, "
     "--target, --features, --drop, --categorical, --text, --missing, --standardize, --holdout, "
-    "--validation, --hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
+    "--validation, --split-seed, --hidden, --activation, --loss, --optimizer, --momentum, --nesterov, "
     "--weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, --clip-norm, "
     "--batch, --sampling, --steps, --epochs, --time-limit, --tol, --tol-on, --patience, --seed, "
     "--dtype, --backend, --arithmetic, --out, --keep-diverged, --plot, --record, --digest-every, "
@@ -32,8 +32,8 @@ SIZES = "must be layer sizes from 1 to 1000000 with commas between them, such as
 
 CASES = {
     # the command line itself
-    "frobnicate": "`COMMAND` must be one of 'train', 'predict', 'export', 'reproduce', "
-    "'report', 'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
+    "frobnicate": "`COMMAND` must be one of 'train', 'sweep', 'predict', 'export', "
+    "'reproduce', 'report', 'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "`train` must be followed by [OPTIONS] [DATA] and nothing else, got "

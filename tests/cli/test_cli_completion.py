@@ -52,8 +52,8 @@ def path(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("fcbackends ", ["compare", "export", "info", "predict", "report", "reproduce", "train",
-                         "verify", "warmup"]),
+        ("fcbackends ", ["compare", "export", "info", "predict", "report", "reproduce", "sweep",
+                         "train", "verify", "warmup"]),
         ("fcbackends rep", ["report", "reproduce"]),
         ("fcbackends nothing", []),
         ("fcbackends train --tol", ["--tol", "--tol-on"]),
@@ -66,6 +66,8 @@ def path(tmp_path):
         ("fcbackends train --backend num", ["numpy", "numba"]),
         ("fcbackends verify num", ["numpy", "numba"]),
         ("fcbackends frobnicate --hid", []),
+        ("fcbackends sweep d.csv --gr", ["--grid"]),
+        ("fcbackends sweep --optimizer ada", ["adam", "adamw"]),
         ("fcbackends report --format ", ["text", "md", "json", "html"]),
     ],
 )  # fmt: skip
@@ -76,6 +78,7 @@ def test_commands_options_and_choices(complete, line, words):
 @pytest.mark.parametrize(
     "line",
     ["fcbackends train d", "fcbackends train --out d", "fcbackends predict d",
+     "fcbackends sweep d", "fcbackends sweep --results d",
      "fcbackends reproduce run.json d", "fcbackends report --out d", "fcbackends compare a d"],
 )  # fmt: skip
 def test_files_are_looked_for_by_the_shell(complete, line):
