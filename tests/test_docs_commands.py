@@ -21,6 +21,7 @@ HERE = {
 # Those that begin so are run by another file, which has this text.
 ELSEWHERE = {
     "fcbackends train measurements.csv": ("tests/test_docs.py", "measurements.csv"),
+    "fcbackends sweep measurements.csv": ("tests/cli/test_cli_sweep.py", "docs/command-line.md"),
     "fcbackends reproduce run.json": ("tests/test_docs.py", "run.json"),
     "fcbackends predict model.safetensors": ("tests/test_docs.py", "model.safetensors"),
     "fcbackends train penguins.csv": ("tests/test_docs.py", "penguins.csv"),

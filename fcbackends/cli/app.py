@@ -192,7 +192,7 @@ def train(ctx: click.Context, /, data: str | None, **how: Any) -> int:
 @sweep_options(train)
 @click.pass_context
 def sweep(ctx: click.Context, /, data: str, **how: Any) -> None:
-    """Train on DATA ("-": stdin) with each setting of a grid and each seed."""
+    """Train a grid of networks on DATA ("-": stdin)."""
     from fcbackends.cli.sweep import sweep_file
 
     sweep_file(data, train=train, given=_given(ctx), words=words_of_bits(ctx), **how)

@@ -23,6 +23,7 @@ from fcbackends.cli import sweep as sweeping
 from fcbackends.cli import workers
 from fcbackends.cli.app import _cli
 from fcbackends.cli.scores import quartiles_of
+from tests.test_docs import SOURCE, command_lines
 
 TRAIN = _cli.commands["train"]
 
@@ -345,6 +346,20 @@ def test_a_cluster_of_dask_gives_the_same(command, data):
     assert (ran.status, ran.err) == (0, "")
     assert ran.value("digest") == whole.value("digest")
     assert Path("r.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+
+
+def test_the_pages_command_does_what_it_says(command, monkeypatch):
+    monkeypatch.setattr(workers, "Processes", ThreadPoolExecutor)
+    values = np.random.default_rng(0).normal(size=(60, 4))
+    np.savetxt("measurements.csv", values, delimiter=",", header="a,b,c,yield", comments="")
+    lines = command_lines(SOURCE / "docs/command-line.md")
+    (words,) = (words for words in lines if words[1] == "sweep")
+    ran = command("", *words[1:])
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.value("networks") == "120: 6 settings, 20 seeds"
+    assert len(pl.read_parquet("scores.parquet")) == 120
+    made = {path.name for path in Path().iterdir()}
+    assert made == {"measurements.csv", "scores.parquet", "scores.png", "sweep.results"}
 
 
 def test_without_distributed_it_is_asked_for(command, data, monkeypatch):
