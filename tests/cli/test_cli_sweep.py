@@ -23,6 +23,7 @@ from fcbackends.cli import sweep as sweeping
 from fcbackends.cli import workers
 from fcbackends.cli.app import _cli
 from fcbackends.cli.scores import quartiles_of
+from fcbackends.sweeps.audit import Finding
 from tests.test_docs import SOURCE, command_lines
 
 TRAIN = _cli.commands["train"]
@@ -251,6 +252,41 @@ def test_what_failed_is_named_and_the_rest_is_written(command, data, by):
     kept = ~pl.col("number").is_in([4, 7])
     assert table.filter(kept).equals(wanted.filter(kept))
     assert whole.status == 0
+
+
+def test_a_worker_of_other_bits_is_named(command, data, monkeypatch):
+    whole = command(f"{LINE} --out whole.parquet")
+    train_many = fcb.train_many
+    finding = Finding("network 3 (seed=3)", 3, "host", "cpu", 7, steps=(4, 5), networks=(3, 4))
+
+    def other_bits(*args, **kwargs):
+        raise fcb.SweepError(tuple(train_many(*args, **kwargs)), {}, (finding,))
+
+    monkeypatch.setattr(fcb, "train_many", other_bits)
+    ran = command(f"{LINE} --out r.parquet")
+    assert (ran.status, ran.err) == (1, f"fcbackends: {finding}\n")
+    # Its networks were trained elsewhere.
+    assert ran.value("digest") == whole.value("digest")
+    assert Path("r.parquet").read_bytes() == Path("whole.parquet").read_bytes()
+
+
+def test_networks_that_the_time_does_not_reach_have_no_score(command, data):
+    ran = command(f"{LINE} --time-limit 1e-9 --out r.parquet --plot p.png")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.value("done") == "0, 24 out of time"
+    assert "best" not in ran.out
+    table = pl.read_parquet("r.parquet")
+    assert table["stop_reason"].to_list() == ["time_limit"] * 24
+    assert table.select("held_out_loss", "last_loss", "digest").null_count().row(0) == (24,) * 3
+
+
+def test_ten_settings_at_the_most_are_shown(command, data):
+    rates = ",".join(f"0.0{number}" for number in range(1, 10)) + ",0.011,0.012,0.013"
+    ran = command(f"sweep d.csv {NUMBERS} --grid lr={rates} --seeds 3,1 --out r.parquet")
+    shown = ran.out.partition("of their seeds\n")[2].partition("\n\n")[0].splitlines()[1:]
+    table = pl.read_parquet("r.parquet").group_by("lr").agg(pl.col("held_out_loss").median())
+    best = table.sort("held_out_loss")["lr"].to_list()[:10]
+    assert [float(row.split()[0]) for row in shown] == best
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

@@ -37,7 +37,8 @@ SOUND = {
     "--text": ("drop", "onehot"), "--tol": ("0.5",), "--tol-on": ("data",), "--unknown": ("zeros",),
     "--validation": ("0.25",), "--weight-decay": ("0.1",), "--epochs": ("1", "2"),
     "--cases": ("1",), "--case": ("3",), "--json": ("out.json",), "--record": ("out.json",),
-    "--digest-every": ("1",),
+    "--digest-every": ("1",), "--seeds": ("0:2", "3,1"), "--split-seed": ("1",),
+    "--grid": ("lr=0.1,1e9", "hidden=|2", "batch=1,2"), "--results": ("out.results",),
 }  # fmt: skip
 """What most commands get; of the others, and now and then of these, any word."""
 
@@ -45,6 +46,7 @@ COMMANDS = (
     "train",
     "train",
     "train",
+    "sweep",
     "predict",
     "predict",
     "export",
@@ -55,10 +57,13 @@ COMMANDS = (
     "warmup",
 )
 
-WRITING = {"--out", "--json", "--checkpoint", "--plot", "--record"}
+WRITING = {"--out", "--json", "--checkpoint", "--plot", "--record", "--results"}
 
-LONG = {"--schema", "--interleave", "--processes", "--plot", "--help", "--only"}
-"""Options left out: they print much, start processes or draw."""
+LONG = {
+    *("--schema", "--interleave", "--processes", "--plot", "--help", "--only", "--workers"),
+    "--scheduler",
+}
+"""Options left out: they print much, start processes, wait for somebody or draw."""
 
 
 def write_files(folder):
@@ -81,6 +86,8 @@ def drawn(rng):
     words = [name if rng.random() < 0.98 else rng.choice(WORDS)]
     if name == "train":
         words += [rng.choice(FILES[:5]), "--steps", rng.choice(("1", "5"))]
+    elif name == "sweep":
+        words += [rng.choice(FILES[:5]), "--grid", "lr=0.1,0.01", "--seeds", "0:2", "--steps", "2"]
     elif name == "predict":
         words += ["model.safetensors", rng.choice(FILES[:5])]
     elif name == "export":
