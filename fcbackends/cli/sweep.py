@@ -96,11 +96,12 @@ def sweep_file(
         required = "come with `--scheduler` or `--workers`"
         raise fcb.ArgumentError("--verify", required, f"{verify:g} without")
     grid = grid_of(grids, train, given)
-    settings = points(grid)
-    if len(settings) * len(seeds) > MOST_NETWORKS:
-        got = f"{len(settings)} settings and {len(seeds)} seeds"
+    count = math.prod(map(len, grid.values()))
+    if count * len(seeds) > MOST_NETWORKS:
+        got = f"{count} settings and {len(seeds)} seeds"
         required = f"come to {MOST_NETWORKS} networks at the most"
         raise fcb.ArgumentError(("--grid", "--seeds"), required, got)
+    settings = points(grid)
     if holdout is None and validation is None:
         holdout, words = _HELD_OUT, [*words, "--holdout", str(_HELD_OUT)]
     spellings = {param.name or "": param.opts[0] for param in train.params}
@@ -155,7 +156,6 @@ def sweep_file(
         from fcbackends.cli.sweep_plot import plot_scores
 
         plot_scores(rows, grid, score_of(part), f"{part} loss", picture)
-    best = best_of(rows, part)
     print_table(
         [
             *described(model, prepared),
@@ -173,14 +173,15 @@ def sweep_file(
     if shown:
         print(f"\nthe best settings, by the median {part} loss of their seeds")
         _print_settings(shown[:_MOST_SHOWN], grid)
+    best = best_of(rows, part)
     if best:
-        computes = _computes(backend, chosen)
-        again = [*words, *computes, "--split-seed", str(split_seed), "--seed", str(best["seed"])]
-        for name, value in settings[best["number"] // len(seeds)].items():
-            again += [spellings[name], spelled(value)] if value != () else []
-        again += ["--", data] if data.startswith("-") and data != "-" else [data]
         score = f"{best[score_of(part)]:.6g}"
         print(f"\nthe best network is number {best['number']}, of a {part} loss of {score}:")
+        point = settings[best["number"] // len(seeds)]
+        chooses = [] if "split_seed" in given else ["--split-seed", str(split_seed)]
+        own = [*_spelled(point, spellings), "--seed", str(best["seed"])]
+        again = [*words, *_computes(backend, chosen), *chooses, *own]
+        again += ["--", data] if data.startswith("-") and data != "-" else [data]
         print(printable(f"fcbackends train {shlex.join(again)}"))
     if trouble:
         raise trouble
@@ -256,6 +257,12 @@ def _renamed(grid: Grid, spellings: Mapping[str, str]) -> Iterator[None]:
         raise error.renamed(
             {argument: names.get(name, name) for argument, name in bare.items()}
         ) from None
+
+
+def _spelled(point: Mapping[str, Any], spellings: Mapping[str, str]) -> list[str]:
+    """The options of a setting as words of `train`."""
+    own = [(spellings[name], spelled(value)) for name, value in point.items() if value != ()]
+    return [word for option in own for word in option]
 
 
 def _computes(backend: str | None, chosen: fcb.Backend) -> list[str]:

@@ -84,6 +84,7 @@ def test_each_network_has_the_bits_that_train_gives_it(command, data, options, g
         assert alone.value(f"{part} loss").split()[0] == f"{loss:.6g}"
         if "cross_entropy" in options:
             assert f"{row['held_out_accuracy']:.4f} held-out" in alone.value("accuracy")
+    assert ("accuracy" in ran.out) == ("cross_entropy" in options)
     digests = "".join(row["digest"] for row in rows)
     assert ran.value("digest") == hashlib.sha256(digests.encode()).hexdigest()
 
@@ -508,6 +509,19 @@ def test_bad_input_costs_a_line_and_nothing_else(command, data, options):
         assert ran.err == f"fcbackends: {REFUSED[options]}\n"
     assert [path.name for path in Path().iterdir()] == ["d.csv"]
     assert Path("d.csv").read_bytes() == before
+
+
+def test_a_grid_of_too_many_settings_is_not_even_made(command, data):
+    values = ",".join(map(str, range(1, 101)))
+    names = ("lr", "clip_norm", "tol", "warmup", "epochs", "batch_size")
+    words = [f"--grid={name}={values}" for name in names]
+    ran = command("sweep d.csv --drop kind", *words)
+    assert (ran.status, ran.out, ran.err) == (
+        2,
+        "",
+        "fcbackends: `--grid` and `--seeds` must come to 1000000 networks at the most, got "
+        "1000000000000 settings and 10 seeds\n",
+    )
 
 
 # --- the parts -----------------------------------------------------------------------------------
