@@ -45,7 +45,7 @@ from fcbackends.models.export import export_c
 from fcbackends.models.saved import SavedModel
 from fcbackends.models.saving import load, save
 from fcbackends.models.scaling import Scaling
-from fcbackends.sweeps.audit import Finding
+from fcbackends.sweeps.finding import Finding
 from fcbackends.sweeps.many import train_many
 from fcbackends.sweeps.sweep import Sweep
 from fcbackends.training.draws import sample_indices

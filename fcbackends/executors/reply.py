@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
 from typing import Any, NamedTuple
 
 
@@ -45,4 +44,4 @@ def where() -> Where:
     from llvmlite import binding
 
     cpu = f"{binding.get_host_cpu_name()} {platform.machine()}"
-    return Where(socket.gethostname(), cpu, os.getpid())
+    return Where(platform.node(), cpu, os.getpid())

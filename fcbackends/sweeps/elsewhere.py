@@ -10,7 +10,8 @@ from typing import Any
 from fcbackends.executors.dispatch import Dispatcher, Lost, Task
 from fcbackends.executors.reply import Where, where
 from fcbackends.sweeps import worker
-from fcbackends.sweeps.audit import Audit, Finding
+from fcbackends.sweeps.audit import Audit
+from fcbackends.sweeps.finding import Finding
 from fcbackends.sweeps.networks import Data, How, Network, products_of
 from fcbackends.sweeps.packs import UNFINISHED, Ended, packed, unpacked
 from fcbackends.sweeps.settings import Settings

@@ -17,8 +17,7 @@ from fcbackends.maths.optimizers import SGD, Optimizer
 from fcbackends.maths.sampling import Sampling
 from fcbackends.maths.schedules import Rate
 from fcbackends.sweeps.asked import asked_for
-from fcbackends.sweeps.audit import Finding, audited
-from fcbackends.sweeps.elsewhere import train_elsewhere
+from fcbackends.sweeps.finding import Finding, audited
 from fcbackends.sweeps.here import not_begun, prepare, train_here
 from fcbackends.sweeps.kept import Kept
 from fcbackends.sweeps.networks import Data, How, Network, networks_of
@@ -223,6 +222,8 @@ def train_many(
             train_here(left, threads, why, took, runs)
         else:
             assert carried is not None
+            # What it stands on takes a third of the time that importing fcbackends does.
+            from fcbackends.sweeps.elsewhere import train_elsewhere
 
             def taken(content: bytes, where: Where, pack: Sequence[Ended]) -> None:
                 advanced(kept.take(where, pack, content))

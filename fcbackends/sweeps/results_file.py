@@ -9,7 +9,6 @@ the end is cut off.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zlib
@@ -75,6 +74,8 @@ class ResultsFile:
 
 
 def _framed(content: bytes) -> bytes:
+    import hashlib
+
     length = len(content).to_bytes(8, "little")
     checked = length + zlib.crc32(length).to_bytes(4, "little")
     return checked + hashlib.sha256(content).digest() + content
@@ -82,6 +83,8 @@ def _framed(content: bytes) -> bytes:
 
 def _read(path: Path) -> Iterator[Any]:
     """The contents of all whole frames, and then where they end."""
+    import hashlib
+
     size, place = path.stat().st_size, 0
     with path.open("rb") as file:
         while size - place >= _HEAD_BYTES:

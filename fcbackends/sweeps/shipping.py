@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -73,10 +72,14 @@ def keys_of(carried: Data) -> dict[str, str | None]:
 
 def key_of(keys: Mapping[str, str | None]) -> str:
     """One key for all."""
+    import hashlib
+
     return hashlib.sha256(json.dumps(keys).encode()).hexdigest()
 
 
 def _key(loaded: Any) -> str:
+    import hashlib
+
     sha = hashlib.sha256()
     for place, array in _leaves(loaded):
         sha.update(f"{place}:{array.dtype.str}:{array.shape};".encode())

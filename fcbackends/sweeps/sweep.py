@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable
 
 from fcbackends import agreement
@@ -50,4 +49,6 @@ class Sweep(tuple[TrainResult, ...]):
 
 def digest_of(digests: Iterable[str]) -> str:
     """SHA-256 of digests, as ASCII text one after another."""
+    import hashlib
+
     return hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
