@@ -1,0 +1,316 @@
+"""What a step computed otherwise, found from its outcome: an operation, elements, and a way."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcbackends.differences.deviations import Deviation
+from fcbackends.differences.operations import (
+    Floats,
+    Operation,
+    Values,
+    computed,
+    differing,
+    same_bits,
+)
+
+Mask = NDArray[np.bool_]
+
+_MOST_TRIALS = 60_000
+"""So many single elements, in so many ways, are tried of an operation."""
+
+_SURVIVING = 400
+"""So many hypotheses are held against further steps."""
+
+
+class Outcome(NamedTuple):
+    """One step as it is seen from outside, and as it is computed here.
+
+    Attributes
+    ----------
+    operations : sequence of Operation
+        Of the step.
+    values : mapping
+        All that they give by the arithmetic of the run.
+    leaves : mapping
+        What came of the step: the new state, and the loss, where that is known.
+    """
+
+    operations: Sequence[Operation]
+    values: Values
+    leaves: Values
+
+    @property
+    def different(self) -> set[str]:
+        """What came otherwise than it is computed here."""
+        return {
+            name for name, value in self.leaves.items() if not same_bits(value, self.values[name])
+        }
+
+    def inputs(self, index: int) -> list[Floats]:
+        """Those of one operation."""
+        return [self.values[name] for name in self.operations[index].inputs]
+
+    def outputs(self, index: int) -> list[Floats]:
+        """Those of one operation."""
+        return [self.values[name] for name in self.operations[index].outputs]
+
+
+class Hypothesis(NamedTuple):
+    """Some elements of an operation are computed in another way; or all, or all operations'.
+
+    Attributes
+    ----------
+    deviation : Deviation
+        The way.
+    index : int or None
+        The operation; None for all.
+    mask : array of bool, or None
+        The elements; None for all.
+    rank : int
+        How unlikely it is beforehand.
+    """
+
+    deviation: Deviation
+    index: int | None
+    mask: Mask | None
+    rank: int
+
+
+def explained(
+    outcome: Outcome,
+    run: Callable[..., tuple[Floats, ...]],
+    deviations: Sequence[Deviation],
+    draws: Sequence[Deviation] = (),
+) -> list[Hypothesis]:
+    """The hypotheses under which the step comes to its outcome."""
+    search = _Search(outcome, run)
+    found: list[Hypothesis] = []
+    for rank, deviation in enumerate(deviations):
+        if deviation.spreads and _agrees_throughout(outcome, deviation):
+            found.append(Hypothesis(deviation, None, None, rank))
+        for index in range(1, len(outcome.operations)):
+            found += search.of_operation(index, deviation, rank)
+    for rank, deviation in enumerate(draws, len(deviations)):
+        found += search.of_operation(0, deviation, rank)
+    return found
+
+
+def agrees(
+    outcome: Outcome, run: Callable[..., tuple[Floats, ...]], hypothesis: Hypothesis
+) -> bool:
+    """Whether another step comes to its outcome so; one that is as it must be may do so, too."""
+    deviation, index, mask, _ = hypothesis
+    if index is None:
+        return _agrees_throughout(outcome, deviation)
+    search = _Search(outcome, run)
+    outputs = _run(deviation, outcome, index)
+    if mask is not None:
+        outputs = _merged(outcome.outputs(index), outputs, mask)
+    return search.leads(index, outputs) is not None
+
+
+def values_under(
+    outcome: Outcome, run: Callable[..., tuple[Floats, ...]], hypothesis: Hypothesis
+) -> Values:
+    """All that the step computed, if so."""
+    deviation, index, mask, _ = hypothesis
+    begun = {
+        name: outcome.values[name]
+        for operation in outcome.operations
+        for name in operation.inputs
+        if not any(name in other.outputs for other in outcome.operations)
+    }
+    chosen = None if index is None else outcome.operations[index]
+
+    def run_otherwise(operation: Operation, *inputs: Floats) -> tuple[Floats, ...]:
+        if index is None:
+            return deviation.run(operation, *inputs) if operation.inputs[0] != "data x" else (
+                run(operation, *inputs)
+            )
+        if operation is not chosen:
+            return run(operation, *inputs)
+        found = deviation.run(operation, *inputs)
+        if mask is None:
+            return found
+        return tuple(_merged(run(operation, *inputs), found, mask))
+
+    return computed(outcome.operations, begun, run_otherwise)
+
+
+@np.errstate(all="ignore")
+def _run(deviation: Deviation, outcome: Outcome, index: int) -> list[Floats]:
+    return list(deviation.run(outcome.operations[index], *outcome.inputs(index)))
+
+
+def _merged(as_they_are: Sequence[Floats], others: Sequence[Floats], mask: Mask) -> list[Floats]:
+    if any(a.shape != mask.shape for a in as_they_are):
+        return list(as_they_are)
+    return [
+        np.where(mask, other, own) for own, other in zip(as_they_are, others, strict=True)
+    ]
+
+
+def _agrees_throughout(outcome: Outcome, deviation: Deviation) -> bool:
+    values = dict(outcome.values)
+    with np.errstate(all="ignore"):
+        for index in _turns(outcome.operations):
+            operation = outcome.operations[index]
+            if index == 0:
+                continue
+            found = deviation.run(operation, *(values[name] for name in operation.inputs))
+            for name, value in zip(operation.outputs, found, strict=True):
+                values[name] = value
+                if name in outcome.leaves and not same_bits(value, outcome.leaves[name]):
+                    return False
+    return True
+
+
+def _turns(operations: Sequence[Operation]) -> list[int]:
+    """The operations in an order in which what is seen from outside comes early."""
+    turns: list[int] = []
+    known = {name for operation in operations for name in operation.inputs} - {
+        name for operation in operations for name in operation.outputs
+    }
+    waiting = list(range(len(operations)))
+    while waiting:
+        ready = [i for i in waiting if known.issuperset(operations[i].inputs)]
+        chosen = next((i for i in ready if operations[i].name.startswith("update")), ready[0])
+        waiting.remove(chosen)
+        turns.append(chosen)
+        known.update(operations[chosen].outputs)
+    return turns
+
+
+class _Search:
+    """Hypotheses about one outcome."""
+
+    def __init__(self, outcome: Outcome, run: Callable[..., tuple[Floats, ...]]) -> None:
+        self._outcome, self._run = outcome, run
+        self._different = outcome.different
+        self._turns = _turns(outcome.operations)
+        self._tried: set[Any] = set()
+
+    @functools.cached_property
+    def _updates(self) -> dict[str, int]:
+        """By each gradient, the update that takes it alone, if one does."""
+        users: dict[str, list[int]] = {}
+        for i, operation in enumerate(self._outcome.operations):
+            for name in operation.inputs:
+                users.setdefault(name, []).append(i)
+        operations = self._outcome.operations
+        return {
+            name: using[0]
+            for name, using in users.items()
+            if len(using) == 1 and operations[using[0]].name.startswith("update")
+        }
+
+    def of_operation(self, index: int, deviation: Deviation, rank: int) -> Iterator[Hypothesis]:
+        """Hypotheses that one operation deviates so, in some elements or all."""
+        outcome = self._outcome
+        operation, own = outcome.operations[index], outcome.outputs(index)
+        others = _run(deviation, outcome, index)
+        if all(map(same_bits, own, others)):
+            return
+        if self.leads(index, others) is not None:
+            yield Hypothesis(deviation, index, None, rank)
+        update = index if operation.name.startswith("update") else None
+        update = self._updates.get(operation.outputs[0], update)
+        if any(array.shape != own[0].shape or array.ndim == 0 for array in own):
+            return
+        if update is not None:
+            mask = self._seen_of(update)
+            if mask is not None:
+                merged = _merged(own, others, mask)
+                if self.leads(index, merged) is not None:
+                    yield Hypothesis(deviation, index, mask, rank)
+                    if own[0].ndim == 2:
+                        for axis in (0, 1):
+                            widened = np.broadcast_to(mask.any(axis, keepdims=True), mask.shape)
+                            merged = _merged(own, others, widened)
+                            if self.leads(index, merged) is not None:
+                                yield Hypothesis(deviation, index, widened.copy(), rank)
+            return
+        yield from self._of_elements(index, deviation, rank, own, others)
+
+    def _of_elements(
+        self,
+        index: int,
+        deviation: Deviation,
+        rank: int,
+        own: list[Floats],
+        others: list[Floats],
+    ) -> Iterator[Hypothesis]:
+        where = functools.reduce(
+            np.logical_or, (differing(a, b) for a, b in zip(own, others, strict=True))
+        )
+        for mask in _masks(where):
+            if self.leads(index, _merged(own, others, mask)) is not None:
+                yield Hypothesis(deviation, index, mask, rank)
+
+    def _seen_of(self, update: int) -> Mask | None:
+        """The elements that came otherwise, where all of them are of this update."""
+        outcome = self._outcome
+        outputs = outcome.operations[update].outputs
+        if not self._different or not self._different.issubset(outputs):
+            return None
+        return functools.reduce(
+            np.logical_or,
+            (
+                differing(outcome.leaves[name], outcome.values[name])
+                for name in outputs
+                if name in outcome.leaves
+            ),
+        )
+
+    @np.errstate(all="ignore")
+    def leads(self, index: int, outputs: Sequence[Floats]) -> Values | None:
+        """What changes with the outputs of an operation, if that leads to the outcome."""
+        values, leaves = self._outcome.values, self._outcome.leaves
+        operations = self._outcome.operations
+        changed: dict[str, Floats] = {}
+
+        def take(operation: Operation, found: Sequence[Floats]) -> bool:
+            for name, value in zip(operation.outputs, found, strict=True):
+                if same_bits(value, values[name]):
+                    # As it is computed here, and so it must have come.
+                    if name in self._different:
+                        return False
+                    continue
+                changed[name] = value
+                if name in leaves and not same_bits(value, leaves[name]):
+                    return False
+            return True
+
+        if not take(operations[index], outputs):
+            return None
+        for i in self._turns:
+            operation = operations[i]
+            if i == index or changed.keys().isdisjoint(operation.inputs):
+                continue
+            given = [changed.get(name, values[name]) for name in operation.inputs]
+            if not take(operation, self._run(operation, *given)):
+                return None
+        return changed if self._different <= changed.keys() else None
+
+
+def _masks(where: Mask) -> Iterator[Mask]:
+    """Single elements, rows and columns of where something differs."""
+    places = np.argwhere(where)
+    for place in places[:_MOST_TRIALS]:
+        mask = np.zeros(where.shape, bool)
+        mask[tuple(place)] = True
+        yield mask
+    if where.ndim != 2 or len(places) == 1:
+        return
+    for axis in (0, 1):
+        lines = np.unique(places[:, axis]) if where.shape[axis] > 1 else []
+        for line in lines:
+            mask = np.zeros(where.shape, bool)
+            mask[(slice(None),) * axis + (line,)] = True
+            yield mask
