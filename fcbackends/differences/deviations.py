@@ -21,6 +21,8 @@ _MOST_PRODUCTS = 2**22
 
 _LANES = (2, 4, 8, 16)
 
+_RANDOM_ORDERS = 300
+
 Groups = list[list[int]]
 
 
@@ -60,6 +62,16 @@ def arithmetic_of(name: str) -> Arithmetic:
 def deviations_from(name: str, dtype: str) -> tuple[Deviation, ...]:
     """All that are known, from the arithmetic of this name, the likelier ones first."""
     return tuple(_deviations(name, dtype))
+
+
+def any_orders(name: str) -> Iterator[Deviation]:
+    """Sums in orders drawn at random: of few terms nearly all, of many a sample."""
+    join = "fused" if name == "fused" else "ordered"
+    for seed in range(_RANDOM_ORDERS):
+        order = functools.partial(_shuffled, seed)
+        yield Deviation(
+            "sums in another order", "an order of its own", by(_summing(join, order)), False
+        )
 
 
 def _deviations(name: str, dtype: str) -> Iterator[Deviation]:
@@ -211,6 +223,11 @@ def _evens_first(terms: int) -> Groups:
 
 def _rotated(terms: int) -> Groups:
     return [[*range(1, terms), 0]]
+
+
+@functools.lru_cache(4096)
+def _shuffled(seed: int, terms: int) -> Groups:
+    return [np.random.default_rng(seed).permutation(terms).tolist()]
 
 
 def _orders() -> Iterator[tuple[str, Callable[[int], Groups], str]]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcbackends.differences.deviations import Deviation, arithmetic_of, by, deviations_from
+from fcbackends.differences.deviations import (
+    Deviation,
+    any_orders,
+    arithmetic_of,
+    by,
+    deviations_from,
+)
 from fcbackends.differences.draws import altered, data_of, draws_of
 from fcbackends.differences.narrowing import Looks
 from fcbackends.differences.operations import (
     Floats,
-    Operation,
     Values,
     computed,
     first_values,
@@ -24,17 +28,27 @@ from fcbackends.differences.probes import probes_of
 from fcbackends.differences.search import (
     Hypothesis,
     Outcome,
-    agrees,
     explained,
+    foretold,
+    seen,
     values_under,
 )
 from fcbackends.differences.sides import Moved, Side
 from fcbackends.maths.network import State
 from fcbackends.maths.optimizers import constants_by_step
 
+_MOST_PREPARED = 60
+"""So many steps are thought through, of which only those are taken that may decide something."""
+
 _MOST_PROBES = 24
-_FEWEST_PROBES = 4
-_SURVIVING = 600
+_FEWEST_PROBES = 3
+"""So many times what explains one step is to be seen in others."""
+
+_MOST_SILENT = 8
+"""Where nothing shows so often, it is bound to the one step."""
+
+_SURVIVING = 400
+_ASKED = 60
 UNKNOWN = "unknown"
 
 Way = Callable[..., tuple[Floats, ...]]
@@ -131,31 +145,32 @@ def _explained(
     side: Side, number: int, outcome: Outcome, run: Way, base: str, looks: Looks
 ) -> Told | None:
     dtype = side.run.dtype
-    probes = _Probes(side, number, run, looks, "loss" in outcome.leaves)
-    plain = outcome
-    for plain in _with_and_without_loss(outcome):
-        deviations = list(deviations_from(base, dtype))
-        hypotheses = explained(plain, run, deviations)
-        if not hypotheses:
-            hypotheses = explained(plain, run, [], list(draws_of(side.run, number)))
-        if hypotheses:
-            break
-    best = _decided(hypotheses, probes, run)
-    if not best:
+    probes = _Probes(side, number, run, looks)
+    orders = list(any_orders(base))
+    others = list(altered(run, dtype, UNKNOWN))
+    for deviations, draws, decide in (
+        (deviations_from(base, dtype), (), _decided),
+        ((), draws_of(side.run, number), _decided),
+        (orders, (), _placed),
+        (others, data_of(side.run, number), _loosely_placed),
+    ):
         for plain in _with_and_without_loss(outcome):
-            others = list(altered(run, dtype, UNKNOWN))
-            hypotheses = explained(plain, run, others, list(data_of(side.run, number)))
+            hypotheses = explained(plain, run, deviations, list(draws))
             if hypotheses:
+                best = decide(hypotheses, probes)
+                if best:
+                    return _told(outcome, plain, run, best)
                 break
-        best = _placed(hypotheses, probes, run)
-    if not best:
-        return None
+    return None
+
+
+def _told(outcome: Outcome, plain: Outcome, run: Way, best: Sequence[Hypothesis]) -> Told:
     chosen = best[0]
-    values = values_under(plain, run, chosen)
     same_place = [h for h in best if _place(h) == _place(chosen)]
     told = {h.deviation.cause: h.deviation.words for h in reversed(same_place)}
     causes = tuple(dict.fromkeys(h.deviation.cause for h in same_place))
     words = tuple(told[cause] for cause in causes)
+    values = values_under(plain, run, chosen)
     return Told(outcome, values, run, chosen, causes, words, True)
 
 
@@ -167,83 +182,161 @@ def _with_and_without_loss(outcome: Outcome) -> Iterator[Outcome]:
         yield outcome._replace(leaves=leaves)
 
 
-class _Probes:
-    """Outcomes of the same step of a side from other states and data."""
+class _Probe:
+    """One step of a side from another state, on other data: as it is to be and as it comes."""
 
-    def __init__(
-        self, side: Side, number: int, run: Way, looks: Looks, with_loss: bool
-    ) -> None:
+    def __init__(self, outcome: Outcome, run: Way, look: Callable[[Outcome], Outcome]) -> None:
+        self._outcome, self._run, self._look = outcome, run, look
+        self._foretold: dict[Any, dict[str, bytes]] = {}
+        self._seen: dict[str, bytes] | None = None
+
+    def foretold(self, hypothesis: Hypothesis) -> dict[str, bytes]:
+        """What would come otherwise."""
+        key = id(hypothesis.deviation), *_place(hypothesis)
+        if key not in self._foretold:
+            self._foretold[key] = foretold(self._outcome, self._run, hypothesis)
+        return self._foretold[key]
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether the side has taken it."""
+        return self._seen is not None
+
+    @property
+    def seen(self) -> dict[str, bytes]:
+        """What comes otherwise: a look at the side, the first time."""
+        if self._seen is None:
+            self._outcome = self._look(self._outcome)
+            self._seen = seen(self._outcome)
+        return self._seen
+
+    def holds(self, hypothesis: Hypothesis) -> bool:
+        """Whether what is foretold is what is seen; as far as the loss is known, that too."""
+        told, came = self.foretold(hypothesis), self.seen
+        if "loss" not in self._outcome.leaves:
+            told = {name: value for name, value in told.items() if name != "loss"}
+        return told == came
+
+
+class _Probes:
+    """Steps of the same number of a side from other states and data."""
+
+    def __init__(self, side: Side, number: int, run: Way, looks: Looks) -> None:
         self._side, self._number, self._run, self._looks = side, number, run, looks
-        self._with_loss = with_loss
-        self._made: list[Outcome] = []
+        self._made: list[_Probe] = []
         self._coming = probes_of(side.run)
 
-    def __iter__(self) -> Iterator[Outcome]:
-        for place in itertools.count():
+    def __iter__(self) -> Iterator[_Probe]:
+        """The probes, until there are to be no more looks."""
+        for place in range(_MOST_PREPARED):
+            if self._looks.left <= 0 or sum(p.is_taken for p in self._made) >= _MOST_PROBES:
+                return
             if place == len(self._made):
-                if self._looks.left <= 0 or place >= _MOST_PROBES:
-                    return
                 self._made.append(self._next())
             yield self._made[place]
 
-    def _next(self) -> Outcome:
+    def _next(self) -> _Probe:
         state, x, t = next(self._coming)
-        self._looks.count += 1
-        number = self._number
-        moved = self._side.advance(state, number - 1, number, x, t)
-        loss = None
-        if self._with_loss and moved.losses is not None and np.isfinite(moved.losses[-1]):
-            loss = float(moved.losses[-1])
-        return _outcome(self._side, number, state, moved.state, loss, self._run, x, t)
+        number, side, run = self._number, self._side, self._run
+
+        def look(outcome: Outcome) -> Outcome:
+            self._looks.count += 1
+            moved = side.advance(state, number - 1, number, x, t)
+            loss = None
+            if moved.losses is not None and len(moved.losses) and np.isfinite(moved.losses[-1]):
+                loss = float(moved.losses[-1])
+            return outcome._replace(leaves=leaves_of(moved.state, loss))
+
+        outcome = _outcome(side, number, state, state, None, run, x, t)
+        return _Probe(outcome, run, look)
 
 
-def _decided(hypotheses: Sequence[Hypothesis], probes: _Probes, run: Way) -> list[Hypothesis]:
+def _decided(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[Hypothesis]:
     """The hypotheses that hold in further steps as well, the likeliest first."""
-    alive = sorted(hypotheses, key=_rank)[:_SURVIVING]
-    if not alive:
-        return []
-    disproved = 0
-    for i, outcome in enumerate(probes):
-        if i >= _FEWEST_PROBES and len({_place(h) + (h.deviation.cause,) for h in alive}) == 1:
+    alive = _varied(hypotheses)
+    confirmed = disproved = silent = 0
+    for probe in probes:
+        kinds = {_place(h) + (h.deviation.cause,) for h in alive}
+        if confirmed >= _FEWEST_PROBES and len(kinds) == 1:
             break
-        held = [h for h in alive if _holds(outcome, run, h)]
+        told = {frozenset(probe.foretold(h).items()) for h in alive[:_ASKED]}
+        asks = len(told) > 1 or (len(kinds) == 1 and told != {frozenset()})
+        if not (asks or probe.is_taken) or silent > _MOST_SILENT:
+            continue
+        held = [h for h in alive if probe.holds(h)]
+        if not probe.seen:
+            # It does not show, or it is bound to the values of the one step.
+            silent += 1
         if held:
             alive = held
-        elif outcome.different:
+            confirmed += bool(probe.seen)
+        elif probe.seen:
             disproved += 1
+    if silent and not confirmed and not disproved:
+        alive = _quietest(hypotheses, alive)
     # What shows elsewhere and is not as any of them has it is something else.
-    return [] if disproved > 1 else alive
+    return [] if disproved > confirmed else sorted(alive, key=_rank)
 
 
-def _holds(outcome: Outcome, run: Way, hypothesis: Hypothesis) -> bool:
-    if not outcome.different:
-        # Either it does not show, or it is bound to the values of the one step.
-        return agrees(outcome, run, hypothesis)
-    return any(agrees(each, run, hypothesis) for each in _with_and_without_loss(outcome))
+def _quietest(
+    hypotheses: Sequence[Hypothesis], alive: list[Hypothesis]
+) -> list[Hypothesis]:
+    """Where nothing ever shows in further steps: those that say so, or all."""
+    return alive or list(hypotheses)
 
 
-def _placed(hypotheses: Sequence[Hypothesis], probes: _Probes, run: Way) -> list[Hypothesis]:
-    """The hypotheses whose place deviates in further steps, in whatever way."""
+def _varied(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """Not too many, with some of each kind among them, the likeliest first."""
+    count: dict[Any, int] = {}
+    ranked = []
+    for hypothesis in sorted(hypotheses, key=_rank):
+        kind = _place(hypothesis) + (hypothesis.deviation.cause,)
+        count[kind] = count.get(kind, 0) + 1
+        ranked.append((count[kind], hypothesis))
+    ranked.sort(key=lambda pair: (pair[0], _rank(pair[1])))
+    return [hypothesis for _, hypothesis in ranked[:_SURVIVING]]
+
+
+def _placed(
+    hypotheses: Sequence[Hypothesis], probes: _Probes, *, loosely: bool = False
+) -> list[Hypothesis]:
+    """The hypotheses whose places deviate in further steps, each time in some of these ways."""
     by_place: dict[Any, list[Hypothesis]] = {}
     for hypothesis in sorted(hypotheses, key=_rank):
         by_place.setdefault(_place(hypothesis), []).append(hypothesis)
-    for i, outcome in enumerate(probes):
-        if len(by_place) < 2 and i >= _FEWEST_PROBES:
+    ways: dict[int, Deviation] = {}
+    for hypothesis in hypotheses:
+        ways[id(hypothesis.deviation)] = hypothesis.deviation
+    confirmed = disproved = silent = 0
+    for probe in probes:
+        if confirmed >= _FEWEST_PROBES + 2 * (len(by_place) > 1):
             break
-        if not outcome.different:
+        if not probe.seen:
+            silent += 1
+            if silent > _MOST_SILENT:
+                break
             continue
-        dtype = str(outcome.values["h0"].dtype.name)
-        ways = list(altered(run, dtype, UNKNOWN))
         held = {
             place: some
             for place, some in by_place.items()
             if any(
-                _holds(outcome, run, some[0]._replace(deviation=way))
-                for way in ([some[0].deviation] if some[0].index == 0 else ways)
+                probe.holds(some[0]._replace(deviation=way))
+                for way in (
+                    [h.deviation for h in some] if some[0].index == 0 else ways.values()
+                )
             )
         }
-        by_place = held or by_place
+        if held:
+            by_place, confirmed = held, confirmed + 1
+        else:
+            disproved += 1
+    if not loosely and disproved > 0:
+        return []
     return [hypothesis for some in by_place.values() for hypothesis in some]
+
+
+def _loosely_placed(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[Hypothesis]:
+    return _placed(hypotheses, probes, loosely=True)
 
 
 def _place(hypothesis: Hypothesis) -> tuple[Any, ...]:
@@ -254,11 +347,3 @@ def _place(hypothesis: Hypothesis) -> tuple[Any, ...]:
 def _rank(hypothesis: Hypothesis) -> tuple[int, int]:
     few = 0 if hypothesis.mask is not None else 1 if hypothesis.index is not None else 2
     return few, hypothesis.rank
-
-
-def operation_parts(operation: Operation) -> tuple[str, str]:
-    """What it is called, and which part of that it is."""
-    return operation.name, operation.part
-
-
-__all__ = ["UNKNOWN", "Deviation", "Told", "told_of"]

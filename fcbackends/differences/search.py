@@ -101,18 +101,58 @@ def explained(
     return found
 
 
-def agrees(
+def foretold(
     outcome: Outcome, run: Callable[..., tuple[Floats, ...]], hypothesis: Hypothesis
-) -> bool:
-    """Whether another step comes to its outcome so; one that is as it must be may do so, too."""
+) -> dict[str, bytes]:
+    """What of a step's outcome would come otherwise, and how, by the names that a step has."""
     deviation, index, mask, _ = hypothesis
+    values = outcome.values
     if index is None:
-        return _agrees_throughout(outcome, deviation)
-    search = _Search(outcome, run)
-    outputs = _run(deviation, outcome, index)
-    if mask is not None:
-        outputs = _merged(outcome.outputs(index), outputs, mask)
-    return search.leads(index, outputs) is not None
+        changed = dict(values_under(outcome, run, hypothesis))
+    else:
+        outputs = _run(deviation, outcome, index)
+        if mask is not None:
+            outputs = _merged(outcome.outputs(index), outputs, mask)
+        changed = _following(outcome, run, index, outputs)
+    return {
+        name: _pattern(value)
+        for name, value in changed.items()
+        if _is_leaf(name) and not same_bits(value, values[name])
+    }
+
+
+def seen(outcome: Outcome) -> dict[str, bytes]:
+    """What of a step's outcome came otherwise, and how."""
+    return {name: _pattern(outcome.leaves[name]) for name in outcome.different}
+
+
+def _is_leaf(name: str) -> bool:
+    return name == "loss" or name.startswith("new ")
+
+
+def _pattern(value: Floats) -> bytes:
+    """Bits, those of all NaN alike."""
+    return np.where(value != value, value.dtype.type(np.nan), value).tobytes()
+
+
+@np.errstate(all="ignore")
+def _following(
+    outcome: Outcome,
+    run: Callable[..., tuple[Floats, ...]],
+    index: int,
+    outputs: Sequence[Floats],
+) -> dict[str, Floats]:
+    """What changes with the outputs of an operation."""
+    values, operations = outcome.values, outcome.operations
+    changed = dict(zip(operations[index].outputs, outputs, strict=True))
+    for operation in operations[index + 1 :]:
+        if changed.keys().isdisjoint(operation.inputs):
+            continue
+        given = [changed.get(name, values[name]) for name in operation.inputs]
+        for name, value in zip(operation.outputs, run(operation, *given), strict=True):
+            if not same_bits(value, values[name]):
+                changed[name] = value
+    return changed
 
 
 def values_under(
@@ -194,7 +234,7 @@ class _Search:
         self._outcome, self._run = outcome, run
         self._different = outcome.different
         self._turns = _turns(outcome.operations)
-        self._tried: set[Any] = set()
+        self._tried: dict[Any, bool] = {}
 
     @functools.cached_property
     def _updates(self) -> dict[str, int]:
@@ -217,7 +257,7 @@ class _Search:
         others = _run(deviation, outcome, index)
         if all(map(same_bits, own, others)):
             return
-        if self.leads(index, others) is not None:
+        if self.leads(index, others):
             yield Hypothesis(deviation, index, None, rank)
         update = index if operation.name.startswith("update") else None
         update = self._updates.get(operation.outputs[0], update)
@@ -227,13 +267,13 @@ class _Search:
             mask = self._seen_of(update)
             if mask is not None:
                 merged = _merged(own, others, mask)
-                if self.leads(index, merged) is not None:
+                if self.leads(index, merged):
                     yield Hypothesis(deviation, index, mask, rank)
                     if own[0].ndim == 2:
                         for axis in (0, 1):
                             widened = np.broadcast_to(mask.any(axis, keepdims=True), mask.shape)
                             merged = _merged(own, others, widened)
-                            if self.leads(index, merged) is not None:
+                            if self.leads(index, merged):
                                 yield Hypothesis(deviation, index, widened.copy(), rank)
             return
         yield from self._of_elements(index, deviation, rank, own, others)
@@ -250,7 +290,7 @@ class _Search:
             np.logical_or, (differing(a, b) for a, b in zip(own, others, strict=True))
         )
         for mask in _masks(where):
-            if self.leads(index, _merged(own, others, mask)) is not None:
+            if self.leads(index, _merged(own, others, mask)):
                 yield Hypothesis(deviation, index, mask, rank)
 
     def _seen_of(self, update: int) -> Mask | None:
@@ -268,9 +308,15 @@ class _Search:
             ),
         )
 
+    def leads(self, index: int, outputs: Sequence[Floats]) -> bool:
+        """Whether these outputs of an operation lead to the outcome."""
+        key = index, *(array.tobytes() for array in outputs)
+        if key not in self._tried:
+            self._tried[key] = self._leads(index, outputs)
+        return self._tried[key]
+
     @np.errstate(all="ignore")
-    def leads(self, index: int, outputs: Sequence[Floats]) -> Values | None:
-        """What changes with the outputs of an operation, if that leads to the outcome."""
+    def _leads(self, index: int, outputs: Sequence[Floats]) -> bool:
         values, leaves = self._outcome.values, self._outcome.leaves
         operations = self._outcome.operations
         changed: dict[str, Floats] = {}
@@ -288,15 +334,15 @@ class _Search:
             return True
 
         if not take(operations[index], outputs):
-            return None
+            return False
         for i in self._turns:
             operation = operations[i]
             if i == index or changed.keys().isdisjoint(operation.inputs):
                 continue
             given = [changed.get(name, values[name]) for name in operation.inputs]
             if not take(operation, self._run(operation, *given)):
-                return None
-        return changed if self._different <= changed.keys() else None
+                return False
+        return self._different <= changed.keys()
 
 
 def _masks(where: Mask) -> Iterator[Mask]:
