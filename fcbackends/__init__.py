@@ -33,6 +33,8 @@ from fcbackends.backends.registry import (
     register_backend,
     use_backend,
 )
+from fcbackends.differences.difference import Difference
+from fcbackends.differences.finding import first_difference
 from fcbackends.errors import ArgumentError, ArgumentTypeError, DivergenceError, SweepError
 from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.arithmetic import Arithmetic
@@ -72,6 +74,7 @@ __all__ = [
     "Conformance",
     "ConstantRate",
     "CosineRate",
+    "Difference",
     "DivergenceError",
     "ExponentialRate",
     "FCGradients",
@@ -97,6 +100,7 @@ __all__ = [
     "export_c",
     "fc_backward",
     "fc_forward",
+    "first_difference",
     "get_backend",
     "huber_loss",
     "init_params",

@@ -123,9 +123,7 @@ SUMS = {
 
 
 def fused_update(p, g, lr, real_lr):
-    return rounded(
-        Fraction(float(p)) - Fraction(float(real_lr)) * Fraction(float(g)), type(p)
-    )
+    return rounded(Fraction(float(p)) - Fraction(float(real_lr)) * Fraction(float(g)), type(p))
 
 
 def unrounded_rate(p, g, lr, real_lr):

@@ -255,6 +255,22 @@ def reproduce(record: str, data: str, backend: str | None) -> int:
     return reproduce_file(record, data, backend, train)
 
 
+@_cli.command()
+@click.argument("a", type=types.FILE)
+@click.argument("b", type=types.FILE)
+@click.argument("data", type=types.FILE)
+def bisect(a: str, b: str, data: str) -> int:
+    """Find the first step at which two runs part, and why.
+
+    A and B are RECORDs of `train --record`, one of them maybe a backend instead, as numba or
+    numba:fused, and DATA is what they were trained on. Told are the step, the operation, the
+    element, both bit patterns, the exact value, and what explains them. Status 1 where they part.
+    """
+    from fcbackends.cli.bisect import bisect_files
+
+    return bisect_files(a, b, data, train)
+
+
 _outs = click.option(
     "--out",
     "outs",

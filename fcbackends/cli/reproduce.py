@@ -89,14 +89,14 @@ def _on_arrays(record: Record, data: str, backend: str) -> fcb.Reproduction:
             "the rest)"
         )
         raise fcb.ArgumentError("RECORD", required, f"one with {', '.join(has)}")
-    x, t = _arrays(record, data)
+    x, t = arrays_of(record, data)
     try:
         return fcb.reproduce(record.name, x, t, backend=backend)
     except fcb.ArgumentError as error:
         raise error.renamed({"x": "DATA", "t": "DATA"}) from None
 
 
-def _arrays(record: Record, data: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
+def arrays_of(record: Record, data: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """x and t of a file; t is the last columns, as many as the record's has, or the classes."""
     table = read_table(data, Form())
     is_of_classes = record.options["loss"] == "cross_entropy"

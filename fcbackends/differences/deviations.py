@@ -107,15 +107,15 @@ def _deviations(name: str, dtype: str) -> Iterator[Deviation]:
     for words, order, tree in _orders():
         both = "products fused into sums" if other == "fused" else "products not fused into sums"
         yield Deviation(both, f"and {words}", by(_summing(other, order, tree)), False)
-    for words, ins, outs, kind in (
+    for words, ins, outs, flushing in (
         ("operands and results", True, True, odd_arrays.Flushing),
         ("results", False, True, odd_arrays.FlushingResults),
         ("operands", True, False, odd_arrays.FlushingInputs),
     ):
         summing = _summing(join, _ascending, ins=ins, outs=outs)
-        arithmetic = replace(summing, xp=Namespace(kind))
+        arithmetic = replace(summing, xp=Namespace(flushing))
         cause = "subnormals flushed"
-        yield Deviation(cause, f"zeros for subnormal {words}", _as_viewed(arithmetic, kind))
+        yield Deviation(cause, f"zeros for subnormal {words}", _as_viewed(arithmetic, flushing))
         yield Deviation(cause, f"zeros for subnormal {words} of the whole operation",
                         _around(by(base), ins, outs))  # fmt: skip
     if dtype == "float32":
@@ -318,9 +318,7 @@ def _combined(sums: list[Any], combine: str, add: Callable[[Any, Any], Any]) -> 
         else:
             half = (len(sums) + 1) // 2
             high = sums[half:]
-            sums = [
-                add(sums[i], high[i]) if i < len(high) else sums[i] for i in range(half)
-            ]
+            sums = [add(sums[i], high[i]) if i < len(high) else sums[i] for i in range(half)]
     return functools.reduce(add, sums)
 
 

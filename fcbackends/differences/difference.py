@@ -107,7 +107,8 @@ class Difference:
                 if self.bits is not None:
                     shown += f"  0x{self.bits[i]}"
                 if self.errors is not None and not math.isnan(self.errors[i]):
-                    shown += f"  {self.errors[i]:+.3f} ulp"
+                    error = self.errors[i]
+                    shown += f"  {error:+.3f} ulp" if abs(error) < 1e6 else f"  {error:+.3g} ulp"
                 text = f"{shown}  {text}"
             rows.append((side, text))
         if self.exact is not None:

@@ -88,9 +88,7 @@ def alterations(dtype: str) -> Iterator[tuple[str, Callable[[Floats], Floats]]]:
     yield "half as large", lambda a: a / 2
 
 
-def altered(
-    run: Callable[..., tuple[Floats, ...]], dtype: str, cause: str
-) -> Iterator[Deviation]:
+def altered(run: Callable[..., tuple[Floats, ...]], dtype: str, cause: str) -> Iterator[Deviation]:
     """The operations as they are, and each result altered."""
     for words, change in alterations(dtype):
         yield Deviation(cause, words, _after(run, change), False)

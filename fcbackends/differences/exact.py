@@ -41,7 +41,7 @@ def exact_value(
         if way == "forward":
             return _activated(operation.part.partition(" ")[2], _fraction(inputs[0][element]))
         if way == "loss":
-            return _loss(operation.part, element, *inputs, method)
+            return _loss(operation.part, element, inputs[0], inputs[1], method)
         if way == "dw":
             return _dot(inputs[1][:, element[0]], inputs[0][:, element[1]])
         if way == "db":
@@ -59,7 +59,7 @@ def exact_value(
 
 
 def errors_in_ulps(exact: Fraction, values: Sequence[Any]) -> tuple[float, ...]:
-    """How far each value is from the exact one, in units of the last place of the nearest number."""
+    """How far each value is from the exact one, in units of the last place of what is nearest."""
     kind = np.asarray(values[0]).dtype.type
     unit = Fraction(float(_unit(exact, kind)))
     return tuple(
@@ -129,9 +129,7 @@ def _slope(name: str, h: Fraction) -> Fraction:
     }[name]
 
 
-def _loss(
-    part: str, element: tuple[int, ...], y: Floats, t: Floats, method: Method
-) -> Fraction:
+def _loss(part: str, element: tuple[int, ...], y: Floats, t: Floats, method: Method) -> Fraction:
     samples, outputs = y.shape
     if part == "gradient":
         n, m = element

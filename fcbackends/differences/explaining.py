@@ -15,9 +15,11 @@ from fcbackends.differences.deviations import (
     deviations_from,
 )
 from fcbackends.differences.draws import altered, data_of, draws_of
+from fcbackends.differences.functions import Way, libraries_ways, own_way
 from fcbackends.differences.narrowing import Looks
 from fcbackends.differences.operations import (
     Floats,
+    Operation,
     Values,
     computed,
     first_values,
@@ -30,6 +32,7 @@ from fcbackends.differences.search import (
     Outcome,
     explained,
     foretold,
+    merged,
     seen,
     values_under,
 )
@@ -50,8 +53,6 @@ _MOST_SILENT = 8
 _SURVIVING = 400
 _ASKED = 60
 UNKNOWN = "unknown"
-
-Way = Callable[..., tuple[Floats, ...]]
 
 
 class Told(NamedTuple):
@@ -82,6 +83,25 @@ class Told(NamedTuple):
     causes: tuple[str, ...]
     words: tuple[str, ...]
     is_found: bool
+
+
+def way_of(told: Told) -> Way:
+    """How a side computes, with what is otherwise."""
+    hypothesis, run = told.hypothesis, told.run
+    if hypothesis is None:
+        return run
+    place, mask = hypothesis.operation, hypothesis.mask
+    otherwise = hypothesis.deviation.run
+    name = None if place is None else told.outcome.operations[place].outputs[0]
+
+    def run_so(operation: Operation, *inputs: Floats) -> tuple[Floats, ...]:
+        own = run(operation, *inputs)
+        if (name or operation.outputs[0]) != operation.outputs[0] or operation.outputs[0] == "rows":
+            return own
+        found = otherwise(operation, *inputs)
+        return found if mask is None else tuple(merged(own, found, mask))
+
+    return run_so
 
 
 def told_of(
@@ -144,12 +164,17 @@ def _outcome(
 def _explained(
     side: Side, number: int, outcome: Outcome, run: Way, base: str, looks: Looks
 ) -> Told | None:
-    dtype = side.run.dtype
+    dtype, method = side.run.dtype, side.run.method
     probes = _Probes(side, number, run, looks)
+    known = list(deviations_from(base, dtype))
+    if side.backend is not None:
+        known.append(own_way(side.backend, method, run))
+    elif side.arithmetic is None:
+        known += libraries_ways(method, run)
     orders = list(any_orders(base))
     others = list(altered(run, dtype, UNKNOWN))
     for deviations, draws, decide in (
-        (deviations_from(base, dtype), (), _decided),
+        (known, (), _decided),
         ((), draws_of(side.run, number), _decided),
         (orders, (), _placed),
         (others, data_of(side.run, number), _loosely_placed),
@@ -256,7 +281,7 @@ def _decided(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[Hypothes
     alive = _varied(hypotheses)
     confirmed = disproved = silent = 0
     for probe in probes:
-        kinds = {_place(h) + (h.deviation.cause,) for h in alive}
+        kinds = {(*_place(h), h.deviation.cause) for h in alive}
         if confirmed >= _FEWEST_PROBES and len(kinds) == 1:
             break
         told = {frozenset(probe.foretold(h).items()) for h in alive[:_ASKED]}
@@ -272,17 +297,8 @@ def _decided(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[Hypothes
             confirmed += bool(probe.seen)
         elif probe.seen:
             disproved += 1
-    if silent and not confirmed and not disproved:
-        alive = _quietest(hypotheses, alive)
     # What shows elsewhere and is not as any of them has it is something else.
     return [] if disproved > confirmed else sorted(alive, key=_rank)
-
-
-def _quietest(
-    hypotheses: Sequence[Hypothesis], alive: list[Hypothesis]
-) -> list[Hypothesis]:
-    """Where nothing ever shows in further steps: those that say so, or all."""
-    return alive or list(hypotheses)
 
 
 def _varied(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
@@ -290,7 +306,7 @@ def _varied(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
     count: dict[Any, int] = {}
     ranked = []
     for hypothesis in sorted(hypotheses, key=_rank):
-        kind = _place(hypothesis) + (hypothesis.deviation.cause,)
+        kind = (*_place(hypothesis), hypothesis.deviation.cause)
         count[kind] = count.get(kind, 0) + 1
         ranked.append((count[kind], hypothesis))
     ranked.sort(key=lambda pair: (pair[0], _rank(pair[1])))
@@ -322,7 +338,7 @@ def _placed(
             if any(
                 probe.holds(some[0]._replace(deviation=way))
                 for way in (
-                    [h.deviation for h in some] if some[0].index == 0 else ways.values()
+                    [h.deviation for h in some] if some[0].operation == 0 else ways.values()
                 )
             )
         }
@@ -341,9 +357,9 @@ def _loosely_placed(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[H
 
 def _place(hypothesis: Hypothesis) -> tuple[Any, ...]:
     mask = hypothesis.mask
-    return hypothesis.index, None if mask is None else mask.tobytes()
+    return hypothesis.operation, None if mask is None else mask.tobytes()
 
 
 def _rank(hypothesis: Hypothesis) -> tuple[int, int]:
-    few = 0 if hypothesis.mask is not None else 1 if hypothesis.index is not None else 2
+    few = 0 if hypothesis.mask is not None else 1 if hypothesis.operation is not None else 2
     return few, hypothesis.rank

@@ -1,4 +1,4 @@
-"""Arrays that compute otherwise than the contract has it, element by element, for the same maths."""
+"""Arrays whose elements are computed otherwise than the contract has it, for the same maths."""
 
 from __future__ import annotations
 

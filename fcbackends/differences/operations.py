@@ -17,7 +17,7 @@ from fcbackends.maths.optimizers import Constants, moved
 
 Floats: TypeAlias = NDArray[Any]
 Values: TypeAlias = "Mapping[str, Floats]"
-"""All that a step computes, by short names: rows, h0, a0, h1, loss, dy0, dw0, new w0, new w0.slot0, ..."""
+"""All that a step computes, by short names: rows, h0, a0, h1, loss, dy0, dw0, new w0, ..."""
 
 
 class Operation(NamedTuple):
@@ -268,9 +268,7 @@ def _update(
     rule = method.optimizer.rule
     own = tuple(f"{array}{layer}.slot{i}" for i in range(slots))
 
-    def update(
-        arithmetic: Arithmetic, p: Floats, dp: Floats, *kept: Floats
-    ) -> tuple[Floats, ...]:
+    def update(arithmetic: Arithmetic, p: Floats, dp: Floats, *kept: Floats) -> tuple[Floats, ...]:
         own = tuple(rounded(arithmetic.xp, value, p.dtype) for value in constants)
         new, slots = moved(arithmetic, rule, p, dp, list(kept), own, is_bias=array == "b")
         return new, *slots

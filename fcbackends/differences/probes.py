@@ -46,7 +46,9 @@ def _probe(run: Run, rng: np.random.Generator, kind: str) -> tuple[State, Floats
         if run.method.loss in _OF_NUMBERS:
             outputs = run.params[-1][1].size
             sizes = {"far": 2.0**30 if single else 2.0**45, "tinier": least * 64}
-            t = np.concatenate([numbers((len(t), outputs), sizes.get(kind, 1.0)), t[:, outputs:]], 1)
+            t = np.concatenate(
+                [numbers((len(t), outputs), sizes.get(kind, 1.0)), t[:, outputs:]], 1
+            )
     step = 2.0**-8 if single else 2.0**-16
     tiny = rng.integers(layers)
     pairs = []
@@ -66,8 +68,7 @@ def _probe(run: Run, rng: np.random.Generator, kind: str) -> tuple[State, Floats
             pairs[-1] = pairs[-1][0], np.abs(pairs[-1][1])
     slots = tuple(
         tuple(
-            (np.abs(numbers(w.shape, 2.0**-6)), np.abs(numbers(b.shape, 2.0**-6)))
-            for w, b in slot
+            (np.abs(numbers(w.shape, 2.0**-6)), np.abs(numbers(b.shape, 2.0**-6))) for w, b in slot
         )
         for slot in run.first.slots
     )

@@ -170,7 +170,8 @@ def recorded_run(record: Record, x: Any, t: Any, given: Mapping[str, Any]) -> Ru
             raise ArgumentError(name, be, "nothing" if value is None else shown(value))
     own = {name: record.options[name] for name in TAKEN if name in OPTIONS}
     # A share is the record's; other validation data is not trained on.
-    share = validates if isinstance(validates, float) else None
+    is_apart = record.data.get("validation[0]") is not None
+    share = validates if isinstance(validates, float) and not is_apart else None
     arrays_given = {name: given.get(name) for name in ("sample_weight", "params")}
     shape = record.data["t"]["shape"]
     classes = shape[-1] if shape and record.options["loss"] == "cross_entropy" else None

@@ -68,8 +68,8 @@ class Hypothesis(NamedTuple):
     ----------
     deviation : Deviation
         The way.
-    index : int or None
-        The operation; None for all.
+    operation : int or None
+        Its place among the step's; None for all.
     mask : array of bool, or None
         The elements; None for all.
     rank : int
@@ -77,7 +77,7 @@ class Hypothesis(NamedTuple):
     """
 
     deviation: Deviation
-    index: int | None
+    operation: int | None
     mask: Mask | None
     rank: int
 
@@ -112,7 +112,7 @@ def foretold(
     else:
         outputs = _run(deviation, outcome, index)
         if mask is not None:
-            outputs = _merged(outcome.outputs(index), outputs, mask)
+            outputs = merged(outcome.outputs(index), outputs, mask)
         changed = _following(outcome, run, index, outputs)
     return {
         name: _pattern(value)
@@ -170,15 +170,17 @@ def values_under(
 
     def run_otherwise(operation: Operation, *inputs: Floats) -> tuple[Floats, ...]:
         if index is None:
-            return deviation.run(operation, *inputs) if operation.inputs[0] != "data x" else (
-                run(operation, *inputs)
+            return (
+                deviation.run(operation, *inputs)
+                if operation.inputs[0] != "data x"
+                else (run(operation, *inputs))
             )
         if operation is not chosen:
             return run(operation, *inputs)
         found = deviation.run(operation, *inputs)
         if mask is None:
             return found
-        return tuple(_merged(run(operation, *inputs), found, mask))
+        return tuple(merged(run(operation, *inputs), found, mask))
 
     return computed(outcome.operations, begun, run_otherwise)
 
@@ -188,12 +190,11 @@ def _run(deviation: Deviation, outcome: Outcome, index: int) -> list[Floats]:
     return list(deviation.run(outcome.operations[index], *outcome.inputs(index)))
 
 
-def _merged(as_they_are: Sequence[Floats], others: Sequence[Floats], mask: Mask) -> list[Floats]:
+def merged(as_they_are: Sequence[Floats], others: Sequence[Floats], mask: Mask) -> list[Floats]:
+    """Outputs of an operation, those of the mask from the others."""
     if any(a.shape != mask.shape for a in as_they_are):
         return list(as_they_are)
-    return [
-        np.where(mask, other, own) for own, other in zip(as_they_are, others, strict=True)
-    ]
+    return [np.where(mask, other, own) for own, other in zip(as_they_are, others, strict=True)]
 
 
 def _agrees_throughout(outcome: Outcome, deviation: Deviation) -> bool:
@@ -263,20 +264,17 @@ class _Search:
         update = self._updates.get(operation.outputs[0], update)
         if any(array.shape != own[0].shape or array.ndim == 0 for array in own):
             return
-        if update is not None:
-            mask = self._seen_of(update)
-            if mask is not None:
-                merged = _merged(own, others, mask)
-                if self.leads(index, merged):
-                    yield Hypothesis(deviation, index, mask, rank)
-                    if own[0].ndim == 2:
-                        for axis in (0, 1):
-                            widened = np.broadcast_to(mask.any(axis, keepdims=True), mask.shape)
-                            merged = _merged(own, others, widened)
-                            if self.leads(index, merged):
-                                yield Hypothesis(deviation, index, widened.copy(), rank)
+        if update is None:
+            yield from self._of_elements(index, deviation, rank, own, others)
             return
-        yield from self._of_elements(index, deviation, rank, own, others)
+        mask = self._seen_of(update)
+        if mask is None or not self.leads(index, merged(own, others, mask)):
+            return
+        yield Hypothesis(deviation, index, mask, rank)
+        for axis in range(mask.ndim if mask.ndim == 2 else 0):
+            wider = np.broadcast_to(mask.any(axis, keepdims=True), mask.shape).copy()
+            if self.leads(index, merged(own, others, wider)):
+                yield Hypothesis(deviation, index, wider, rank)
 
     def _of_elements(
         self,
@@ -290,7 +288,7 @@ class _Search:
             np.logical_or, (differing(a, b) for a, b in zip(own, others, strict=True))
         )
         for mask in _masks(where):
-            if self.leads(index, _merged(own, others, mask)):
+            if self.leads(index, merged(own, others, mask)):
                 yield Hypothesis(deviation, index, mask, rank)
 
     def _seen_of(self, update: int) -> Mask | None:
@@ -355,8 +353,7 @@ def _masks(where: Mask) -> Iterator[Mask]:
     if where.ndim != 2 or len(places) == 1:
         return
     for axis in (0, 1):
-        lines = np.unique(places[:, axis]) if where.shape[axis] > 1 else []
-        for line in lines:
+        for line in np.unique(places[:, axis]) if where.shape[axis] > 1 else ():
             mask = np.zeros(where.shape, bool)
             mask[(slice(None),) * axis + (line,)] = True
             yield mask

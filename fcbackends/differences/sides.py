@@ -45,21 +45,23 @@ class Moved(NamedTuple):
 
 
 class Side(Protocol):
-    """What makes the steps of a run.
+    """What makes the steps of a run."""
 
-    Attributes
-    ----------
-    name : str
-        What a report calls it.
-    run : Run
-        What it runs.
-    arithmetic : str or None
-        "ordered", "fused" or "native", where that is known.
-    """
+    @property
+    def name(self) -> str:
+        """What a report calls it."""
 
-    name: str
-    run: Run
-    arithmetic: str | None
+    @property
+    def run(self) -> Run:
+        """What it runs."""
+
+    @property
+    def arithmetic(self) -> str | None:
+        """By name, where that is known."""
+
+    @property
+    def backend(self) -> Backend | None:
+        """What computes, where that is one."""
 
     def advance(
         self, state: State, start: int, stop: int, x: Floats | None = None, t: Floats | None = None
@@ -72,16 +74,16 @@ class BackendSide:
 
     def __init__(self, name: str, run: Run, backend: Backend) -> None:
         self.name, self.run, self.arithmetic = name, run, backend.arithmetic
-        self._backend = backend
+        self.backend: Backend = backend
         self._x, self._t = self._own(run.x), self._own(run.t)
         self._loop = backend.training_loop(self._params(run.params), run.method)
         self._loop.prepare(self._x, self._t, run.plan, run.steps)
 
     def _own(self, array: Floats) -> Any:
-        return self._backend.asarray(array, self.run.dtype)
+        return self.backend.asarray(array, self.run.dtype)
 
     def _params(self, params: Params) -> Params:
-        return data.params(self._backend, params, beside={"x": self._x})
+        return data.params(self.backend, params, beside={"x": self._x})
 
     def advance(
         self, state: State, start: int, stop: int, x: Floats | None = None, t: Floats | None = None
@@ -89,9 +91,7 @@ class BackendSide:
         """Take steps by the loop, in calls that are not too long."""
         own_x = self._x if x is None else self._own(x)
         own_t = self._t if t is None else self._own(t)
-        self._loop.state = State(
-            self._params(state.params), tuple(map(self._params, state.slots))
-        )
+        self._loop.state = State(self._params(state.params), tuple(map(self._params, state.slots)))
         self._loop.called_off = None
         every = max(1, -(-(stop - start) // _MOST_LOSSES))
         plan: Plan = self.run.plan._replace(record_every=every)
@@ -116,7 +116,8 @@ class BackendSide:
 class FunctionSide:
     """A function `step(params, x, t)`, or `step(params, x, t, number)`, of one's own."""
 
-    arithmetic = None
+    arithmetic: str | None = None
+    backend: Backend | None = None
 
     def __init__(self, name: str, run: Run, step: Callable[..., Any], argument: str) -> None:
         self.name, self.run = name, run
@@ -148,7 +149,7 @@ class FunctionSide:
     def _understood(self, found: Any, like: Params) -> tuple[Params, float | None]:
         loss = None
         if isinstance(found, tuple | list) and len(found) == 2 and _is_number(found[1]):
-            found, loss = found[0], float(found[1])
+            found, loss = found[0], float(arrays.as_numpy(found[1]))
         required = "return parameters ((w, b), ...) like those it is given, or these and a loss"
         try:
             params = tuple((_array(w), _array(b)) for w, b in found)

@@ -33,7 +33,7 @@ SIZES = "must be layer sizes from 1 to 1000000 with commas between them, such as
 CASES = {
     # the command line itself
     "frobnicate": "`COMMAND` must be one of 'train', 'sweep', 'predict', 'export', "
-    "'reproduce', 'report', 'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
+    "'reproduce', 'bisect', 'report', 'compare', 'info', 'verify', 'warmup', got 'frobnicate'",
     "--frob": "`OPTION` must be one of --version, --help, got '--frob'",
     "train ok.csv --outt m": f"`OPTION` must be one of {OPTIONS}, got '--outt'",
     "train ok.csv more": "`train` must be followed by [OPTIONS] [DATA] and nothing else, got "

@@ -52,8 +52,8 @@ def path(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("fcbackends ", ["compare", "export", "info", "predict", "report", "reproduce", "sweep",
-                         "train", "verify", "warmup"]),
+        ("fcbackends ", ["bisect", "compare", "export", "info", "predict", "report", "reproduce",
+                         "sweep", "train", "verify", "warmup"]),
         ("fcbackends rep", ["report", "reproduce"]),
         ("fcbackends nothing", []),
         ("fcbackends train --tol", ["--tol", "--tol-on"]),
