@@ -1,5 +1,6 @@
 """Runs with one defect: an element of one operation of one step is computed in another way."""
 
+import dataclasses
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -145,6 +146,25 @@ UPDATES = {
 }
 
 
+def divided(y, t, samples):
+    return (y - t) * type(y)(2) / type(y)(samples)
+
+
+def unrounded_share(y, t, samples):
+    return type(y)(np.float64(y - t) * (2 / samples))
+
+
+LOSSES = {
+    "division in place of a product": [divided],
+    "rate not rounded": [unrounded_share],
+}
+
+
+def unfused(terms, bias):
+    total = chain(products(terms))
+    return total if bias is None else total + bias
+
+
 # --- a step with a defect ------------------------------------------------------------------------
 
 
@@ -268,8 +288,6 @@ class PlantedLoop:
 
 def planted_backend(plant, arithmetic="ordered", name="planted"):
     """`numba` with a defect in its training loop, known to the registry."""
-    import dataclasses
-
     inner = fcb.get_backend("numba", arithmetic=arithmetic)
     backend = dataclasses.replace(
         inner,
@@ -293,66 +311,73 @@ class Case(NamedTuple):
     plant: Plant
 
 
+NETWORKS = [(3, 2), (5, 4, 2), (2, 6, 1), (4, 8, 5, 3)]
+
+
 def drawn(seed, most_steps=10**6):
     """A run and a defect, of which it is not yet known whether it shows."""
     rng = np.random.default_rng(seed)
-    dtype = str(rng.choice(["float64", "float32"]))
-    hidden = [(), (4,), (6,), (8, 5)][rng.integers(4)]
-    inputs, outputs = int(rng.integers(2, 9)), int(rng.integers(1, 4))
+    pick = rng.choice
+    dtype = str(pick(["float64", "float32"]))
+    arithmetic = str(pick(["ordered", "ordered", "ordered", "fused"]))
+    inputs, *hidden, outputs = sizes = NETWORKS[rng.integers(len(NETWORKS))]
     samples = int(rng.integers(20, 60))
     x = rng.normal(size=(samples, inputs))
     t = np.tanh(x @ rng.normal(size=(inputs, outputs))) + rng.normal(size=(samples, outputs)) / 4
-    cause = str(rng.choice([*SUMS, "rate not rounded", "other draws", "sums in another order"]))
-    if dtype == "float64" and cause in ("float64 in between", "rate not rounded"):
-        cause = "products fused into sums"
-    if cause == "subnormals flushed":
-        small = 2.0**-66 if dtype == "float32" else 2.0**-515
-        x, t = x * small, t * small
-    sizes = (inputs, *hidden, outputs)
     layer = int(rng.integers(len(sizes) - 1))
     batch = int(rng.integers(1, 13))
     k, m = sizes[layer], sizes[layer + 1]
     shapes = {
+        "draw": (batch,),
         f"forward of layer {layer}": (batch, m),
+        "loss": (batch, outputs),
         f"dw of layer {layer}": (k, m),
         f"db of layer {layer}": (m,),
         f"update of w of layer {layer}": (k, m),
         f"update of b of layer {layer}": (m,),
+        **({f"dx of layer {layer}": (batch, k)} if layer else {}),
     }
-    if layer:
-        shapes[f"dx of layer {layer}"] = (batch, k)
-    names = sorted(shapes)
-    if cause == "rate not rounded":
-        names = [name for name in names if name.startswith("update")]
-    elif cause not in UPDATES:
-        names = [name for name in names if not name.startswith("update")]
-    if cause in ("products fused into sums", "subnormals flushed"):
-        names = [name for name in names if not name.startswith("db")]
-    operation = str(rng.choice(names))
-    table = UPDATES if operation.startswith("update") else SUMS
-    if cause == "other draws":
-        operation, element = "draw", None
-        ways = [lambda rows, n: (rows + 1) % n, lambda rows, n: rows[::-1]]
-    else:
-        element = tuple(int(rng.integers(size)) for size in shapes[operation])
-        ways = list(table[cause])
-        if cause == "sums in another order" and operation.startswith("forward"):
-            ways.append(bias_first)
-        if rng.random() < 0.25:
-            element = None
-    way = ways[rng.integers(len(ways))]
+    operation = str(pick(sorted(shapes)))
+    ways = dict(SUMS)
+    if operation == "draw":
+        ways = {"other draws": [lambda rows, n: (rows + 1) % n, lambda rows, n: rows[::-1]]}
+    elif operation.startswith("update"):
+        ways = dict(UPDATES)
+    elif operation == "loss":
+        ways = dict(LOSSES)
+    elif operation.startswith("db"):
+        del ways["products fused into sums"], ways["subnormals flushed"]
+    elif arithmetic == "fused":
+        del ways["products fused into sums"], ways["sums in another order"]
+        ways["products not fused into sums"] = [unfused]
+        ways.pop("subnormals flushed")  # of products that are rounded
+    elif operation.startswith("forward"):
+        ways["sums in another order"] = [*ways["sums in another order"], bias_first]
+    if dtype == "float64":
+        ways.pop("float64 in between", None)
+        ways.pop("rate not rounded", None)
+    cause = str(pick(sorted(ways)))
+    if cause == "subnormals flushed":
+        small = 2.0**-66 if dtype == "float32" else 2.0**-515
+        x, t = x * small, t * small
+    way = ways[cause][rng.integers(len(ways[cause]))]
+    element = tuple(int(rng.integers(size)) for size in shapes[operation])
+    if operation == "draw" or rng.random() < 0.25:
+        element = None
     step = int(np.exp(rng.uniform(0, np.log(most_steps * 0.98)))) + 1
+    optimizer = [fcb.SGD(), fcb.SGD(momentum=0.9), fcb.Adam()][rng.integers(3)]
+    rates = [0.001, 0.002] if optimizer == fcb.SGD(momentum=0.9) else [0.01, 0.003, 0.02]
     how = dict(
-        hidden=hidden,
-        activation=str(rng.choice(["relu", "tanh", "leaky_relu"])),
-        lr=float(rng.choice([0.01, 0.003, 0.02])),
+        hidden=tuple(hidden),
+        activation=str(pick(["relu", "tanh", "leaky_relu"])),
+        optimizer=fcb.SGD() if operation.startswith("update") else optimizer,
+        lr=float(pick(rates)),
         batch_size=batch,
         max_steps=most_steps,
         seed=int(rng.integers(1000)),
         dtype=dtype,
-        sampling=str(rng.choice(["replacement", "epoch"])),
+        sampling=str(pick(["replacement", "epoch"])),
     )
-    arithmetic = "ordered"
     return Case(x, t, how, arithmetic, Plant(step, operation, element, cause, way))
 
 
@@ -364,7 +389,7 @@ def showing(seed, most_steps=10**6):
         backend = fcb.get_backend("numba", arithmetic=case.arithmetic)
         x, t = case.x.astype(how["dtype"]), case.t.astype(how["dtype"])
         sizes = (x.shape[1], *how["hidden"], t.shape[1])
-        method = Method(how["lr"], how["activation"])
+        method = Method(how["lr"], how["activation"], optimizer=how["optimizer"])
         params = fcb.init_params(sizes, seed=how["seed"], dtype=how["dtype"])
         plan = Plan(how["batch_size"], how["sampling"], how["seed"], None, "batch", 10**9)
         outcomes = []

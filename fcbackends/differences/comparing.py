@@ -89,9 +89,15 @@ class Comparison:
         end = next((step for step in common if of_a[step] != of_b[step]), None)
         equal = [step for step in common if end is None or step < end]
         start = equal[-1] if equal else 0
+        a, b = self._a, self._b
+        if a.live is not None and b.live is not None and a.live.backend is not b.live.backend:
+            # What is kept beside parameters, and losses, have no digests.
+            found = parted_within(a.live, b.live, a.run.first, 0, start, self._looks)
+            if isinstance(found, Parted):
+                return self._at(found)
         if end is None:
             return self._of_ends(start)
-        for side, digests in ((self._a, of_a), (self._b, of_b)):
+        for side, digests in ((a, of_a), (b, of_b)):
             if side.live is None:
                 continue
             self._looks.count += 1
@@ -170,9 +176,9 @@ class Comparison:
         assert b is not None
         step, before = parted.step, parted.before
         of_a = told_of(a, step, before, parted.a, self._looks)
-        likely = way_of(of_a) if of_a.is_found else None
+        likely = (way_of(of_a), of_a.base) if of_a.is_found and of_a.hypothesis else None
         of_b = told_of(b, step, before, parted.b, self._looks, likely)
-        if of_b.run is likely:
+        if likely is not None and of_b.run is likely[0]:
             of_a = of_a._replace(causes=(), words=())  # it is what b deviates from
         return self._compared(step, of_a, of_b)
 

@@ -106,7 +106,8 @@ def _deviations(name: str, dtype: str) -> Iterator[Deviation]:
         yield Deviation(cause, words, by(arithmetic))
     for words, order, tree in _orders():
         both = "products fused into sums" if other == "fused" else "products not fused into sums"
-        yield Deviation(both, f"and {words}", by(_summing(other, order, tree)), False)
+        summing = replace(_summing(other, order, tree), sum_first=base.sum_first)
+        yield Deviation(both, f"and {words}", by(summing), False)
     for words, ins, outs, flushing in (
         ("operands and results", True, True, odd_arrays.Flushing),
         ("results", False, True, odd_arrays.FlushingResults),

@@ -74,6 +74,8 @@ class Told(NamedTuple):
         What exactly each of them is.
     is_found : bool
         Whether `values` lead to what came.
+    base : str
+        The arithmetic that `run` is, or deviates from.
     """
 
     outcome: Outcome
@@ -83,6 +85,7 @@ class Told(NamedTuple):
     causes: tuple[str, ...]
     words: tuple[str, ...]
     is_found: bool
+    base: str
 
 
 def way_of(told: Told) -> Way:
@@ -105,11 +108,16 @@ def way_of(told: Told) -> Way:
 
 
 def told_of(
-    side: Side, number: int, before: State, moved: Moved, looks: Looks, likely: Way | None = None
+    side: Side,
+    number: int,
+    before: State,
+    moved: Moved,
+    looks: Looks,
+    likely: tuple[Way, str] | None = None,
 ) -> Told:
     """What a side did at the step of this number.
 
-    `likely` is how the other side computes.
+    `likely` is how the other side computes, and from which arithmetic that deviates.
     """
     loss = None
     if moved.losses is not None and len(moved.losses) and np.isfinite(moved.losses[-1]):
@@ -118,23 +126,24 @@ def told_of(
     names = [name] if name else ["ordered", "fused", "native"]
     ways = [by(arithmetic_of(each)) for each in names]
     if likely is not None:
-        ways.append(likely)
+        ways.append(likely[0])
     first: Outcome | None = None
-    for run in ways:
+    bases = [*names, *([likely[1]] if likely is not None else [])]
+    for run, base in zip(ways, bases, strict=True):
         outcome = _outcome(side, number, before, moved.state, loss, run)
         if not outcome.different:
-            return Told(outcome, outcome.values, run, None, (), (), True)
+            return Told(outcome, outcome.values, run, None, (), (), True, base)
         first = first or outcome
     assert first is not None
     tries = [(first, ways[0], names[0])]
     if likely is not None:
-        tries.insert(0, (outcome, likely, "ordered"))
+        tries.insert(0, (outcome, *likely))
     for outcome, run, base in tries:
         found = _explained(side, number, outcome, run, base, looks)
         if found is not None:
             return found
     values = {**first.values, **first.leaves}
-    return Told(first, values, ways[0], None, (UNKNOWN,), (), False)
+    return Told(first, values, ways[0], None, (UNKNOWN,), (), False, names[0])
 
 
 def _outcome(
@@ -180,23 +189,25 @@ def _explained(
         (others, data_of(side.run, number), _loosely_placed),
     ):
         for plain in _with_and_without_loss(outcome):
-            hypotheses = explained(plain, run, deviations, list(draws))
+            hypotheses = explained(plain, run, by(arithmetic_of(base)), deviations, list(draws))
             if hypotheses:
                 best = decide(hypotheses, probes)
                 if best:
-                    return _told(outcome, plain, run, best)
+                    return _told(outcome, plain, run, best, base)
                 break
     return None
 
 
-def _told(outcome: Outcome, plain: Outcome, run: Way, best: Sequence[Hypothesis]) -> Told:
+def _told(
+    outcome: Outcome, plain: Outcome, run: Way, best: Sequence[Hypothesis], base: str
+) -> Told:
     chosen = best[0]
     same_place = [h for h in best if _place(h) == _place(chosen)]
     told = {h.deviation.cause: h.deviation.words for h in reversed(same_place)}
     causes = tuple(dict.fromkeys(h.deviation.cause for h in same_place))
     words = tuple(told[cause] for cause in causes)
     values = values_under(plain, run, chosen)
-    return Told(outcome, values, run, chosen, causes, words, True)
+    return Told(outcome, values, run, chosen, causes, words, True, base)
 
 
 def _with_and_without_loss(outcome: Outcome) -> Iterator[Outcome]:

@@ -85,11 +85,15 @@ class Hypothesis(NamedTuple):
 def explained(
     outcome: Outcome,
     run: Callable[..., tuple[Floats, ...]],
+    plain: Callable[..., tuple[Floats, ...]],
     deviations: Sequence[Deviation],
     draws: Sequence[Deviation] = (),
 ) -> list[Hypothesis]:
-    """The hypotheses under which the step comes to its outcome."""
-    search = _Search(outcome, run)
+    """The hypotheses under which the step comes to its outcome.
+
+    `run` is how it is computed, and `plain` what deviations deviate from.
+    """
+    search = _Search(outcome, run, plain)
     found: list[Hypothesis] = []
     for rank, deviation in enumerate(deviations):
         if deviation.spreads and _agrees_throughout(outcome, deviation):
@@ -231,11 +235,17 @@ def _turns(operations: Sequence[Operation]) -> list[int]:
 class _Search:
     """Hypotheses about one outcome."""
 
-    def __init__(self, outcome: Outcome, run: Callable[..., tuple[Floats, ...]]) -> None:
-        self._outcome, self._run = outcome, run
+    def __init__(
+        self,
+        outcome: Outcome,
+        run: Callable[..., tuple[Floats, ...]],
+        plain: Callable[..., tuple[Floats, ...]],
+    ) -> None:
+        self._outcome, self._run, self._plain = outcome, run, plain
         self._different = outcome.different
         self._turns = _turns(outcome.operations)
         self._tried: dict[Any, bool] = {}
+        self._plain_outputs: dict[int, tuple[Floats, ...]] = {}
 
     @functools.cached_property
     def _updates(self) -> dict[str, int]:
@@ -256,7 +266,7 @@ class _Search:
         outcome = self._outcome
         operation, own = outcome.operations[index], outcome.outputs(index)
         others = _run(deviation, outcome, index)
-        if all(map(same_bits, own, others)):
+        if all(map(same_bits, own, others)) or self._is_plain(index, others):
             return
         if self.leads(index, others):
             yield Hypothesis(deviation, index, None, rank)
@@ -275,6 +285,14 @@ class _Search:
             wider = np.broadcast_to(mask.any(axis, keepdims=True), mask.shape).copy()
             if self.leads(index, merged(own, others, wider)):
                 yield Hypothesis(deviation, index, wider, rank)
+
+    def _is_plain(self, index: int, others: Sequence[Floats]) -> bool:
+        """Whether these are no deviation, though the step is computed in another way."""
+        if index not in self._plain_outputs:
+            with np.errstate(all="ignore"):
+                found = self._plain(self._outcome.operations[index], *self._outcome.inputs(index))
+            self._plain_outputs[index] = found
+        return all(map(same_bits, self._plain_outputs[index], others))
 
     def _of_elements(
         self,
