@@ -23,6 +23,7 @@ ELSEWHERE = {
     "fcbackends train measurements.csv": ("tests/test_docs.py", "measurements.csv"),
     "fcbackends sweep measurements.csv": ("tests/cli/test_cli_sweep.py", "docs/command-line.md"),
     "fcbackends reproduce run.json": ("tests/test_docs.py", "run.json"),
+    "fcbackends bisect run.json": ("tests/cli/test_cli_bisect.py", "bisect run.json"),
     "fcbackends predict model.safetensors": ("tests/test_docs.py", "model.safetensors"),
     "fcbackends train penguins.csv": ("tests/test_docs.py", "penguins.csv"),
     "fcbackends predict mass.safetensors": ("tests/test_docs.py", "mass.csv"),

@@ -292,6 +292,17 @@ def _without_shards(made):
     return {name: value for name, value in made.items() if name not in ("shards", "local_steps")}
 
 
+def first_difference(d):
+    """What `train` takes, for a few steps, and two sides."""
+    made = _without_shards(train(d))
+    for name in ("time_limit", "backend", "arithmetic", "callback", "patience", "tol", "tol_on",
+                 "record_every", "progress", "on_interrupt"):  # fmt: skip
+        made.pop(name, None)
+    made["max_steps"] = d.rng.choice((1, 3))
+    sides = ("numpy", "numba", "numba:fused", "numpy:native", "none.json")
+    return dict(a=d.rng.choice(sides), b=d.rng.choice(sides), **made)
+
+
 def train_many(d):
     rng, made = d.rng, _without_shards(train(d))
     made.pop("callback", None)
@@ -453,6 +464,7 @@ FUNCTIONS = (
     *(trainer_state, init_params, sample_indices),
     *(compare, digest, scaling_fit, scaling, sgd, adam, rate, get_backend, use_backend),
     *(register_backend, saved, save, export_c, reproduce),
+    first_difference,
 )
 
 

@@ -51,6 +51,7 @@ COMMANDS = (
     "predict",
     "export",
     "reproduce",
+    "bisect",
     "verify",
     "compare",
     "report",
@@ -94,6 +95,8 @@ def drawn(rng):
         words += ["model.safetensors", "--out", "out.c"]
     elif name == "reproduce":
         words += ["run.json" if rng.random() < 0.8 else rng.choice(WORDS), rng.choice(FILES)]
+    elif name == "bisect":
+        words += ["run.json", rng.choice(("run.json", "numpy", *WORDS)), rng.choice(FILES)]
     elif name == "verify":
         words += ["numpy" if rng.random() < 0.1 else rng.choice(WORDS), "--cases", "1"]
     elif name == "warmup":

@@ -271,5 +271,5 @@ FUNCTIONS = {
 WITHOUT_BACKEND = {
     *("relu", "relu_backward", "init_params", "sample_indices", "compare", "digest"),
     *("scaling_fit", "scaling", "sgd", "adam", "rate", "get_backend", "use_backend"),
-    *("register_backend", "save", "export_c"),
+    *("register_backend", "save", "export_c", "first_difference"),
 }
