@@ -20,7 +20,7 @@ CASES = 20_000
 RECORDS = {
     "CONTRACT_VERSION", "Agreement", "ArgumentError", "ArgumentTypeError", "Arithmetic", "Backend",
     "Conformance", "DivergenceError", "FCGradients", "Finding", "History", "Look",
-    "LossAndGradient", "Reproduction", "StepLoop", "StepResult", "Sweep", "SweepError",
+    "LossAndGradient", "Difference", "Reproduction", "StepLoop", "StepResult", "Sweep", "SweepError",
     "TrainResult", "TrainerState",
 }  # fmt: skip
 """What is returned, raised, or made by authors of backends."""

@@ -103,7 +103,7 @@ def drawn(rng):
         words += ["--dtype", "float64", "--dtype", rng.choice(WORDS)]
     options = [o for param in command.params for o in param.opts if o.startswith("--")]
     options = [option for option in options if option not in LONG]
-    for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):
+    for _ in range(rng.choice((0, 1, 1, 2, 3, 5)) if options else 0):
         option = rng.choice(options)
         is_sound = option in SOUND and rng.random() < 0.7
         words += [option, rng.choice(SOUND[option] if is_sound else WORDS)]
