@@ -221,8 +221,10 @@ def _with_and_without_loss(outcome: Outcome) -> Iterator[Outcome]:
 class _Probe:
     """One step of a side from another state, on other data: as it is to be and as it comes."""
 
-    def __init__(self, outcome: Outcome, run: Way, look: Callable[[Outcome], Outcome]) -> None:
-        self._outcome, self._run, self._look = outcome, run, look
+    def __init__(
+        self, outcome: Outcome, run: Way, look: Callable[[Outcome], Outcome], is_tiny: bool
+    ) -> None:
+        self._outcome, self._run, self._look, self.is_tiny = outcome, run, look, is_tiny
         self._foretold: dict[Any, dict[str, bytes]] = {}
         self._seen: dict[str, bytes] | None = None
 
@@ -260,6 +262,7 @@ class _Probes:
     def __init__(self, side: Side, number: int, run: Way, looks: Looks) -> None:
         self._side, self._number, self._run, self._looks = side, number, run, looks
         self._made: list[_Probe] = []
+        self.is_strict = side.arithmetic in ("ordered", "fused")
         self._coming = probes_of(side.run)
 
     def __iter__(self) -> Iterator[_Probe]:
@@ -272,7 +275,7 @@ class _Probes:
             yield self._made[place]
 
     def _next(self) -> _Probe:
-        state, x, t = next(self._coming)
+        state, x, t, is_tiny = next(self._coming)
         number, side, run = self._number, self._side, self._run
 
         def look(outcome: Outcome) -> Outcome:
@@ -284,13 +287,13 @@ class _Probes:
             return outcome._replace(leaves=leaves_of(moved.state, loss))
 
         outcome = _outcome(side, number, state, state, None, run, x, t)
-        return _Probe(outcome, run, look)
+        return _Probe(outcome, run, look, is_tiny)
 
 
 def _decided(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[Hypothesis]:
     """The hypotheses that hold in further steps as well, the likeliest first."""
     alive = _varied(hypotheses)
-    confirmed = disproved = silent = 0
+    confirmed = disproved = contradicted = silent = 0
     for probe in probes:
         kinds = {(*_place(h), h.deviation.cause) for h in alive}
         if confirmed >= _FEWEST_PROBES and len(kinds) == 1:
@@ -306,10 +309,14 @@ def _decided(hypotheses: Sequence[Hypothesis], probes: _Probes) -> list[Hypothes
         if held:
             alive = held
             confirmed += bool(probe.seen)
-        elif probe.seen:
-            disproved += 1
-    # What shows elsewhere and is not as any of them has it is something else.
-    return [] if disproved > confirmed else sorted(alive, key=_rank)
+        elif not probe.is_tiny:
+            disproved += bool(probe.seen)
+            contradicted += not probe.seen
+    # What shows in other steps and is not as any of them has it is something else.
+    if confirmed:
+        disproved += contradicted
+    is_wrong = disproved > (0 if probes.is_strict else confirmed)
+    return [] if is_wrong else sorted(alive, key=_rank)
 
 
 def _varied(hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:

@@ -15,19 +15,19 @@ _OF_NUMBERS = ("mean_squared", "huber")
 """Losses whose targets may be any number."""
 
 
-def probes_of(run: Run) -> Iterator[tuple[State, Floats, Floats]]:
+def probes_of(run: Run) -> Iterator[tuple[State, Floats, Floats, bool]]:
     """States, and data of the run's shapes.
 
     In some, gradients are far larger than what they move, so that each bit of theirs is seen: for
     large targets, or small parameters. Others are ordinary, or have the run's own data, or numbers
-    near to the least.
+    near to the least: these are marked, since there are many ways to treat subnormal numbers.
     """
     rng = np.random.default_rng(0)
     kinds = ["far", "ordinary", "far", "own", "far", "tiny", "small weights", "tinier"]
     if run.method.loss != "mean_squared":
         kinds = ["small", "ordinary", "small weights", "own", "small", "tiny", "tinier"]
     for kind in itertools.cycle(kinds):
-        yield _probe(run, rng, kind)
+        yield *_probe(run, rng, kind), kind.startswith("tin")
 
 
 def _probe(run: Run, rng: np.random.Generator, kind: str) -> tuple[State, Floats, Floats]:

@@ -183,15 +183,10 @@ def recorded_run(record: Record, x: Any, t: Any, given: Mapping[str, Any]) -> Ru
         raise error.renamed(names) from None
 
 
-def _here(values: Any) -> Any:
-    """Arrays of other libraries as NumPy's."""
-    if isinstance(values, tuple | list):
-        return type(values)(map(_here, values)) if _holds_foreign(values) else values
+def _here(values: Any, depth: int = 2) -> Any:
+    """Arrays of other libraries as NumPy's, in pairs of a sequence, too."""
+    if isinstance(values, tuple | list) and depth:
+        brought = [_here(value, depth - 1) for value in values]
+        alike = all(a is b for a, b in zip(brought, values, strict=True))
+        return values if alike else type(values)(brought)
     return arrays.as_numpy(values) if arrays.is_foreign(values) else values
-
-
-def _holds_foreign(values: Any) -> bool:
-    return any(
-        _holds_foreign(value) if isinstance(value, tuple | list) else arrays.is_foreign(value)
-        for value in values
-    )
