@@ -19,8 +19,8 @@ CASES = 20_000
 
 RECORDS = {
     "CONTRACT_VERSION", "Agreement", "ArgumentError", "ArgumentTypeError", "Arithmetic", "Backend",
-    "Conformance", "DivergenceError", "FCGradients", "Finding", "History", "Look",
-    "LossAndGradient", "Difference", "Reproduction", "StepLoop", "StepResult", "Sweep", "SweepError",
+    "Conformance", "Difference", "DivergenceError", "FCGradients", "Finding", "History", "Look",
+    "LossAndGradient", "Reproduction", "StepLoop", "StepResult", "Sweep", "SweepError",
     "TrainResult", "TrainerState",
 }  # fmt: skip
 """What is returned, raised, or made by authors of backends."""
