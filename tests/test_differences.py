@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import math
 from fractions import Fraction
 
@@ -66,6 +67,10 @@ def found_in(case, folder):
     return fcb.first_difference(*paths, case.x, case.t)
 
 
+def digests(path):
+    return json.loads(path.read_text())["digests"]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_planted_defects_are_found(tmp_path, seed):
     case = showing(seed, most_steps=400)
@@ -83,6 +88,10 @@ def test_of_200_planted_defects_all_are_found_and_nearly_all_explained(tmp_path)
         try:
             found = found_in(case, tmp_path)
         except fcb.DivergenceError:
+            continue
+        if found is None:
+            # It showed after its step, and was gone before the next digest and loss.
+            assert digests(tmp_path / "a.json") == digests(tmp_path / "b.json")
             continue
         assert found.looks <= 2 * math.log2(10**6) + 40
         for name, value in right(found, case).items():
