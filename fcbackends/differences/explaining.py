@@ -183,13 +183,13 @@ def _explained(
     orders = list(any_orders(base))
     others = list(altered(run, dtype, UNKNOWN))
     for deviations, draws, decide in (
-        (known, (), _decided),
-        ((), draws_of(side.run, number), _decided),
-        (orders, (), _placed),
-        (others, data_of(side.run, number), _loosely_placed),
+        (known, draws_of, _decided),
+        (orders, None, _placed),
+        (others, data_of, _loosely_placed),
     ):
+        drawn = list(draws(side.run, number)) if draws else []
         for plain in _with_and_without_loss(outcome):
-            hypotheses = explained(plain, run, by(arithmetic_of(base)), deviations, list(draws))
+            hypotheses = explained(plain, run, by(arithmetic_of(base)), deviations, drawn)
             if hypotheses:
                 best = decide(hypotheses, probes)
                 if best:
