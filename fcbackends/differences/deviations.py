@@ -147,8 +147,9 @@ def _in_float64(base: Arithmetic) -> Iterator[Deviation]:
     ):
         arithmetic = replace(arithmetic, xp=Namespace(kind or np.ndarray, 64))
         run = _as_viewed(arithmetic, kind) if kind else _cast(arithmetic, np.float64, np.float32)
-        run = _only(run, ("update", "loss"), by(base))
-        yield Deviation(cause, f"a constant not rounded, {words}", run)
+        for names in (("update", "loss"), ("update",)):
+            some = _only(run, names, by(base))
+            yield Deviation(cause, f"a constant not rounded, {words}", some)
     cause = "float64 in between"
     rounding = replace(wide, xp=Namespace(np.ndarray, 32))
     yield Deviation(cause, "rounded once at the end", _cast(rounding, np.float64, np.float32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -131,7 +132,10 @@ def told_of(
     bases = [*names, *([likely[1]] if likely is not None else [])]
     for run, base in zip(ways, bases, strict=True):
         outcome = _outcome(side, number, before, moved.state, loss, run)
-        if not outcome.different:
+        # A step in which little shows may come to the same in another arithmetic.
+        if not outcome.different and (
+            len(ways) == 1 or _Probes(side, number, run, looks).show_nothing
+        ):
             return Told(outcome, outcome.values, run, None, (), (), True, base)
         first = first or outcome
     assert first is not None
@@ -273,6 +277,11 @@ class _Probes:
             if place == len(self._made):
                 self._made.append(self._next())
             yield self._made[place]
+
+    @property
+    def show_nothing(self) -> bool:
+        """Whether the side comes to what is computed here in the first of them."""
+        return not any(probe.seen for probe in itertools.islice(self, _FEWEST_PROBES))
 
     def _next(self) -> _Probe:
         state, x, t, is_tiny = next(self._coming)
