@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends import arrays
-from fcbackends.backends.backend import Backend
+from fcbackends.backends.backend import MOST_BLOCK_SIZES, Backend
 from fcbackends.backends.loop import Loop, Plan, Segment
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import layers, losses, network
@@ -79,6 +79,10 @@ def _backend(
 
     xp = arithmetic.xp
 
+    @functools.lru_cache(maxsize=MOST_BLOCK_SIZES)
+    def with_rows_per_block(count: int) -> Backend:
+        return _backend(name, replace(arithmetic, rows_per_block=count), loop, hint)
+
     def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
         # Infinities and NaN are values of the contract; the divergence check speaks of them.
         return np.errstate(all="ignore")(functools.partial(function, arithmetic))
@@ -114,6 +118,8 @@ def _backend(
         predict=on_arrays(network.predict),
         sgd_step=on_arrays(network.sgd_step),
         training_loop=loop(arithmetic),
+        rows_per_block=arithmetic.rows_per_block,
+        with_rows_per_block=None if arithmetic.name == "native" else with_rows_per_block,
     )
 
 
@@ -201,7 +207,8 @@ class StepLoop:
 
         within = arithmetic
         if arithmetic.with_turns:
-            within = replace(arithmetic.with_turns(turns), sqrt=arithmetic.sqrt)
+            changed = arithmetic.with_turns(turns)
+            within = replace(arithmetic, matmul=changed.matmul, sum_first=changed.sum_first)
         return replace(within, matmul=matmul)
 
     @property

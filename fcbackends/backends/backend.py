@@ -16,6 +16,10 @@ from fcbackends.maths.network import Method, Params, StepResult
 ConformanceClass: TypeAlias = Literal["A", "B", "C"]
 
 
+MOST_BLOCK_SIZES = 16
+"""For so many numbers of rows in a block a backend is kept, with what it has compiled."""
+
+
 class Conformance(NamedTuple):
     """The class of a backend, and why.
 
@@ -62,6 +66,10 @@ class Backend:
     get_threads, set_threads : callable
         () -> how many threads the caller's calls may use; (count) -> None changes it for the
         thread that calls it. One, and no other number, where a backend has no say in it.
+    rows_per_block : int or None
+        How many samples are a block of a sum over samples; None where all of them are one.
+    with_rows_per_block : callable or None
+        (count) -> the same backend with blocks of so many samples; None where it has none.
     """
 
     name: str
@@ -78,6 +86,8 @@ class Backend:
     training_loop: Callable[[Params, Method], Loop]
     get_threads: Callable[[], int] = lambda: 1
     set_threads: Callable[[int], None] = lambda count: None
+    rows_per_block: int | None = None
+    with_rows_per_block: Callable[[int], Backend] | None = None
 
     self_test: ClassVar[Callable[[Backend], Conformance]]
     """Finds a backend's class. It uses all that stands above this module, which puts it here."""

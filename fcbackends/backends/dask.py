@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -59,7 +60,30 @@ def _in_blocks(name: str, xp: Any) -> Arithmetic:
         lambda a, b: whole("matmul", "nm", a, "nk", b, "km"),
         sum_first,
         in_blocks=_in_elements,
+        over_blocks=_over_rows,
     )
+
+
+def _over_rows(arithmetic: Arithmetic, function: Callable[..., Array], *arrays: Array) -> Array:
+    """One task for each block of the result, with all rows."""
+    axes = ["n" + rest[: a.ndim - 1] for a, rest in zip(arrays, "km", strict=False)]
+    out = "".join(axes).replace("n", "")
+    return da.blockwise(
+        functools.partial(_on_rows, arithmetic.name, arithmetic.rows_per_block, function),
+        out,
+        *itertools.chain.from_iterable(zip(arrays, axes, strict=True)),
+        concatenate=True,
+        dtype=arrays[0].dtype,
+        meta=meta_from_array(arrays[0], ndim=len(out)),
+    )
+
+
+def _on_rows(
+    name: str, rows_per_block: int, function: Callable[..., Array], *blocks: Array
+) -> Array:
+    with np.errstate(all="ignore"):
+        arithmetic = ARITHMETICS[name](arrays.namespace_of(blocks[0]))
+        return replace(arithmetic, rows_per_block=rows_per_block).over_rows(function, *blocks)
 
 
 def _in_elements(function: Callable[..., Array], *arrays: Array) -> Array:
@@ -98,7 +122,9 @@ class _ComputedLoop(StepLoop):
         (computed,) = dask.compute(params)
         library = arrays.namespace_of(computed[0][0])
         super().__init__(
-            ARITHMETICS[arithmetic.name](library),
+            replace(
+                ARITHMETICS[arithmetic.name](library), rows_per_block=arithmetic.rows_per_block
+            ),
             computed,
             method,
             loss_of=loss_of,

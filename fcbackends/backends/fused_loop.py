@@ -16,6 +16,7 @@ from fcbackends.backends.small_kernels import Shape
 from fcbackends.backends.small_network import SmallNetwork
 from fcbackends.kernels import layout, training
 from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.blocks import ONE_BLOCK
 from fcbackends.kernels.elements import MOST_CONSTANTS, SLOTS, is_paced
 from fcbackends.kernels.jit import entry
 from fcbackends.kernels.sampling import MAX_SHUFFLED, new_epochs
@@ -68,6 +69,8 @@ class FusedLoop:
         How the network computes and learns.
     capacity : int
         Rows that there is room for; more make room as they come.
+    rows_per_block : int
+        How many samples are a block of a sum over samples.
     """
 
     _small: SmallNetwork | None = None
@@ -79,12 +82,18 @@ class FusedLoop:
     _epochs = new_epochs(0, 0)
 
     def __init__(
-        self, arithmetic: str, params: Params, method: Method, *, capacity: int = 1
+        self,
+        arithmetic: str,
+        params: Params,
+        method: Method,
+        *,
+        capacity: int = 1,
+        rows_per_block: int = ONE_BLOCK,
     ) -> None:
         self._sizes = (params[0][0].shape[0], *(w.shape[1] for w, _ in params))
         self._dtype = params[0][0].dtype
         self._names = (dtype_of(self._dtype), arithmetic)
-        self._form = method.form
+        self._form, self._rows_per_block = method.form, rows_per_block
         self._activations = of_hidden_layers(self._form.activation, len(params) - 1)
         self._slots = SLOTS[self._form.rule.update]
         self._is_paced = is_paced(self._form.rule)
@@ -120,6 +129,7 @@ class FusedLoop:
             slots=self._slots,
             clipped=self._form.rule.clipped,
             kept=self._form.rule.clipped or self._moves_at_last,
+            rows_per_block=self._rows_per_block,
         )
         self._shared = shared = self._layout.shared
         arithmetic = ARITHMETICS[self._names[1]]
@@ -321,7 +331,8 @@ class FusedLoop:
         """Hand the state to the kernel for the shape, if there is one in this process."""
         if self._small is None or self._small.shape != shape:
             kernel = small_kernels.known(shape)
-            self._hand_to(kernel and SmallNetwork(shape, kernel, self._constants()))
+            how = self._constants(), self._rows_per_block
+            self._hand_to(kernel and SmallNetwork(shape, kernel, *how))
 
     def _hand_to(self, small: SmallNetwork | None) -> None:
         """From now on the state stands with a small network or, with None, here."""

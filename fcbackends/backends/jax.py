@@ -19,7 +19,7 @@ from jax.extend.core import Literal
 from numpy.typing import NDArray
 
 from fcbackends.backends.array_api import StepLoop, namespace_backends
-from fcbackends.backends.backend import Backend
+from fcbackends.backends.backend import MOST_BLOCK_SIZES, Backend
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import network
 from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
@@ -64,7 +64,27 @@ def _in_turns(
             return xp.sum(a, axis=0, dtype=a.dtype)  # +0.0
         return jax.lax.scan(lambda total, term: (total + term, None), a[0], a[1:])[0]
 
-    return Arithmetic(name, xp, matmul, sum_first)
+    return Arithmetic(name, xp, matmul, sum_first, over_blocks=_over_blocks)
+
+
+def _over_blocks(
+    arithmetic: Arithmetic, function: Callable[..., Array], *arrays: Array
+) -> Array:
+    """A compiled loop over the blocks; one after another in the code, they took long to compile."""
+    size, rows = arithmetic.rows_per_block or 1, arrays[0].shape[0]
+    whole = rows // size
+
+    def blocks_of(array: Array) -> Array:
+        return array[: whole * size].reshape((whole, size, *array.shape[1:]))
+
+    sums = jax.lax.map(lambda block: function(arithmetic, *block), tuple(map(blocks_of, arrays)))
+    if whole * size < rows:
+        last = function(arithmetic, *(array[whole * size :] for array in arrays))
+        sums = jnp.concat([sums, last[None, ...]])
+    while (count := sums.shape[0]) > 1:
+        pairs = sums[: count - 1 : 2] + sums[1::2]
+        sums = jnp.concat([pairs, sums[-1:]]) if count % 2 else pairs
+    return sums[0, ...]
 
 
 def _fused_plus_product(total: Array, a: Array, b: Array) -> Array:
@@ -90,8 +110,14 @@ def _compiled_backend(backend: Backend) -> Backend:
             params, x, t, Method(lr, form.activation, form.loss, weighted=form.weighted)
         )
     )
+    @functools.lru_cache(maxsize=MOST_BLOCK_SIZES)
+    def with_rows_per_block(count: int) -> Backend:
+        assert backend.with_rows_per_block
+        return _compiled_backend(backend.with_rows_per_block(count))
+
     return dataclasses.replace(
         backend,
+        with_rows_per_block=with_rows_per_block,
         fc_forward=_compiled(backend.fc_forward),
         fc_backward=_compiled(backend.fc_backward),
         mean_squared_loss=_compiled(backend.mean_squared_loss),

@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.arrays import dtype_of
-from fcbackends.backends.backend import Backend
+from fcbackends.backends.backend import MOST_BLOCK_SIZES, Backend
 from fcbackends.backends.fused_loop import FusedLoop, plain
 from fcbackends.kernels import layers
 from fcbackends.kernels.activations import codes
 from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.blocks import ONE_BLOCK, most_waiting
 from fcbackends.kernels.jit import entry
+from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.losses import PROBABILITIES, code
+from fcbackends.kernels.matmul import PANEL_ROW_BYTES
 from fcbackends.kernels.threads import get_threads, run_in_threads, set_threads, threads_for
 from fcbackends.maths.activations import Activations, of_hidden_layers
 from fcbackends.maths.arithmetic import Array
@@ -44,14 +47,19 @@ def fc_forward(
     return y
 
 
-def fc_backward(arithmetic: str, dy: Array, x: Array, w: Array) -> FCGradients:
+def fc_backward(
+    arithmetic: str, dy: Array, x: Array, w: Array, *, rows_per_block: int = ONE_BLOCK
+) -> FCGradients:
     """dw, db and dx, as in `fcbackends.maths`."""
     kernel = _kernel(layers.backward, x.dtype, arithmetic)
     dw, db = np.empty(w.shape, w.dtype), np.empty(w.shape[1], w.dtype)
     dx = np.empty(x.shape, x.dtype)
     threads = threads_for(2 * x.shape[0] * w.size)
     tag = ARITHMETICS[arithmetic]
-    run_in_threads(kernel, threads, tag, plain(dy), plain(x), plain(w.T), dw, db, dx)
+    tile = ROWS_A_PASS * PANEL_ROW_BYTES // w.itemsize
+    room = most_waiting(x.shape[0], rows_per_block) * max(tile, w.shape[1])
+    blocks = rows_per_block, np.empty((threads, room), w.dtype)
+    run_in_threads(kernel, threads, tag, plain(dy), plain(x), plain(w.T), dw, db, dx, *blocks)
     return FCGradients(dw, db, dx)
 
 
@@ -60,6 +68,8 @@ def loss_and_gradient(
     t: Array,
     loss: str = "mean_squared",
     weighted: bool = False,
+    *,
+    rows_per_block: int = ONE_BLOCK,
 ) -> LossAndGradient:
     """The loss and its gradient, as in `fcbackends.maths`."""
     samples, outputs = y.shape
@@ -70,7 +80,8 @@ def loss_and_gradient(
     room = np.empty(max(dy.size, 1), y.dtype)
     kernel = _kernel(layers.loss_and_gradient, y.dtype)
     of_loss = code(loss, dtype_of(y))
-    value = kernel(of_loss, outputs, dy.reshape(-1), target, weights, losses, room)
+    rows = dy.reshape(-1), target, weights, losses, room
+    value = kernel(of_loss, outputs, *rows, rows_per_block)
     return LossAndGradient(y.dtype.type(value), dy)
 
 
@@ -98,14 +109,23 @@ _MOST_IDLE = 8
 _MOST_IDLE_BYTES = 2**20
 
 
-def sgd_step(arithmetic: str, params: Params, x: Array, t: Array, method: Method) -> StepResult:
+def sgd_step(
+    arithmetic: str,
+    params: Params,
+    x: Array,
+    t: Array,
+    method: Method,
+    *,
+    rows_per_block: int = ONE_BLOCK,
+) -> StepResult:
     """One step on the batch: new parameters, and the loss under the old ones."""
     method = method._replace(optimizer=SGD(), clip_norm=None)
-    kind = (arithmetic, x.dtype, method[1:], *[w.shape for w, _ in params])
+    kind = (arithmetic, rows_per_block, x.dtype, method[1:], *[w.shape for w, _ in params])
     # Taken out, so that no other thread has it as well.
     loop = _idle.pop(kind, None)
     if loop is None:
-        loop = FusedLoop(arithmetic, params, method, capacity=x.shape[0])
+        room = dict(capacity=x.shape[0], rows_per_block=rows_per_block)
+        loop = FusedLoop(arithmetic, params, method, **room)
     else:
         loop.restart(params, method)
     loss = loop.step(x, t, 1, guarded=False)
@@ -117,22 +137,28 @@ def sgd_step(arithmetic: str, params: Params, x: Array, t: Array, method: Method
     return result
 
 
-def _backend(arithmetic: str) -> Backend:
+def _backend(arithmetic: str, rows_per_block: int | None = None) -> Backend:
+    size = dict(rows_per_block=ONE_BLOCK if rows_per_block is None else rows_per_block)
+    of_loss = functools.partial(loss_and_gradient, **size)
     return Backend(
         name="numba",
         arithmetic=arithmetic,
         owns=lambda array: isinstance(array, np.ndarray),
         asarray=np.asarray,
         fc_forward=functools.partial(fc_forward, arithmetic),
-        fc_backward=functools.partial(fc_backward, arithmetic),
-        mean_squared_loss=loss_and_gradient,
-        loss_and_gradient=loss_and_gradient,
+        fc_backward=functools.partial(fc_backward, arithmetic, **size),
+        mean_squared_loss=of_loss,
+        loss_and_gradient=of_loss,
         probabilities=probabilities,
         predict=functools.partial(predict, arithmetic),
-        sgd_step=functools.partial(sgd_step, arithmetic),
-        training_loop=functools.partial(FusedLoop, arithmetic),
+        sgd_step=functools.partial(sgd_step, arithmetic, **size),
+        training_loop=functools.partial(FusedLoop, arithmetic, **size),
         get_threads=get_threads,
         set_threads=set_threads,
+        rows_per_block=rows_per_block,
+        with_rows_per_block=functools.lru_cache(maxsize=MOST_BLOCK_SIZES)(
+            functools.partial(_backend, arithmetic)
+        ),
     )
 
 

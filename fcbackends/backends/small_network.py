@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fcbackends.backends.small_kernels import Shape
 from fcbackends.kernels import small_layout
 from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.blocks import most_waiting
 from fcbackends.kernels.elements import SLOTS
 from fcbackends.kernels.layout import aligned_zeros
 from fcbackends.kernels.small import DRAWS_A_BLOCK
@@ -29,6 +30,8 @@ class SmallNetwork:
         From `fcbackends.kernels.small`.
     constants : array
         The update's constants.
+    rows_per_block : int
+        How many samples are a block of a sum.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class SmallNetwork:
         shape: Shape,
         kernel: Callable[..., Any],
         constants: NDArray[Any],
+        rows_per_block: int,
     ) -> None:
         self.shape = shape
         self._kernel = kernel
@@ -44,6 +48,7 @@ class SmallNetwork:
         memory = aligned_zeros(rows * self._plan.weights, np.dtype(shape.dtype))
         self._memory = memory.reshape(rows, -1)
         self._how = ARITHMETICS[shape.arithmetic], constants
+        self._rows_per_block = rows_per_block
         self._flat = self._memory.reshape(-1)
 
     @property
@@ -77,6 +82,10 @@ class SmallNetwork:
         """
         order = np.empty(max(1, DRAWS_A_BLOCK // watch.batch_size) * watch.batch_size, np.int64)
         draws = order, epoch_words, epoch_order
+        waiting = most_waiting(watch.batch_size, self._rows_per_block)
+        blocks = self._rows_per_block, np.empty((waiting, self._plan.unrepeated), self._flat.dtype)
         return Seen(
-            *self._kernel(*self._how, pace, self._flat, watch, losses, *draws, x, t, samples)
+            *self._kernel(
+                *self._how, pace, self._flat, watch, losses, *draws, x, t, samples, *blocks
+            )
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from fcbackends.kernels.blocks import Blocks, multiply_samples
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
@@ -18,7 +19,7 @@ from fcbackends.kernels.elements import (
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.layout import ROWS_A_PASS
-from fcbackends.kernels.matmul import NO_BIAS, Epilogue, multiply, panel_width
+from fcbackends.kernels.matmul import panel_width
 from fcbackends.kernels.network import input_of, panel_of, part, scratch_of
 from fcbackends.kernels.threads import barrier, no_stop_word, share, stop_word
 from fcbackends.kernels.tiles import VECTOR_BYTES, Operand, transpose_block, transpose_edge
@@ -43,6 +44,8 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
         scratch = scratch_of(network, team.thread)
         itemsize = memory.itemsize
         stop = no_stop_word(team) if moves else stop_word(team)
+        sums_at = scratch + ROWS_A_PASS * panel_width(itemsize)
+        blocks = Blocks(shared.rows_per_block, memory, sums_at)
         for number in range(network.layers.shape[0]):
             layer = network.layers[number]
             inputs, outputs, dy = layer.inputs, layer.outputs, layer.gradient
@@ -63,7 +66,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                         elif outputs <= FEW:
                             # The columns as rows, whose neighbours fill vectors.
                             apart = to if outputs == 1 else panel_of(network, team).at
-                            multiply(
+                            multiply_samples(
                                 network.arithmetic,
                                 Operand(memory, apart, count, 1),
                                 Operand(memory, dy, 1, outputs),
@@ -72,14 +75,14 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 rows,
                                 count,
                                 panel_of(network, team),
-                                Epilogue(memory, NO_BIAS, 0),
                                 stop,
+                                blocks,
                             )
                             for m in range(outputs if outputs > 1 else 0):
                                 for i in range(count):
                                     memory[to + i * outputs + m] = memory[apart + m * count + i]
                         else:
-                            multiply(
+                            multiply_samples(
                                 network.arithmetic,
                                 Operand(memory, to, width, 1),
                                 Operand(memory, h + start, 1, inputs + 1),
@@ -88,8 +91,8 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 rows,
                                 width,
                                 panel_of(network, team),
-                                Epilogue(memory, NO_BIAS, 0),
                                 stop,
+                                blocks,
                             )
                     if moves:
                         gradient = row(memory, to, count * width)

@@ -20,6 +20,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from fcbackends.kernels import activations, losses
+from fcbackends.kernels.blocks import ONE_BLOCK, most_waiting
 from fcbackends.kernels.elements import MOST_CONSTANTS
 from fcbackends.kernels.matmul import PANEL_BYTES, PANEL_ROW_BYTES
 from fcbackends.kernels.tiles import VECTOR_BYTES
@@ -74,7 +75,8 @@ class Shared(NamedTuple):
     weights, copy after copy of `theta_size`; `state_size` is that of all. Each thread has room of
     `input_size` for an input of the first layer, and of `scratch_size` for scratch. Where they are
     kept, at `gradients` stand those of all weights, as the weights do; where their norm is bounded,
-    at `squares` a sum for each column of theirs.
+    at `squares` a sum for each column of theirs. Sums over samples are of blocks of
+    `rows_per_block`; those that wait stand in a thread's scratch room, behind a gradient.
 
     At `taken` stands how many steps were written down, then whether they are all that were taken
     since the copy was made, and then the sample of each, x and t.
@@ -98,6 +100,7 @@ class Shared(NamedTuple):
     scratch_size: int
     gradients: int
     squares: int
+    rows_per_block: int
 
 
 class Layout(NamedTuple):
@@ -154,16 +157,17 @@ def lay_out(
     slots: int,
     clipped: bool,
     kept: bool,
+    rows_per_block: int = ONE_BLOCK,
 ) -> Layout:
     """Find a place for everything, where numbers have so many bytes.
 
     `sizes` are the layers', inputs first; `capacity` is the most samples that are gone through at
     once, `threads` how many need room of their own, `slots` how many numbers are kept beside each
-    weight, `clipped` whether the gradient's norm is bounded, and `kept` whether all of it is there
-    before a weight moves. `between` and `loss` are names in
-    the tables of `fcbackends.kernels.activations`, one for each layer but the last, and of
-    `fcbackends.kernels.losses`. Where samples are `weighted`, the weight stands behind their
-    targets.
+    weight, `clipped` whether the gradient's norm is bounded, `kept` whether all of it is there
+    before a weight moves, and `rows_per_block` how many samples are a block of a sum. `between` and
+    `loss` are names in the tables of `fcbackends.kernels.activations`, one for each layer but the
+    last, and of `fcbackends.kernels.losses`. Where samples are `weighted`, the weight stands behind
+    their targets.
     """
     unit = VECTOR_BYTES // itemsize
     size = 0
@@ -206,7 +210,8 @@ def lay_out(
         )
     targets, room = place(capacity * sizes[-1]), place(capacity * sizes[-1])
     weights_of_samples, of_samples = place(capacity), place(capacity)
-    scratch_size = (ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // itemsize
+    gradients = 1 + most_waiting(capacity, rows_per_block)
+    scratch_size = (gradients * ROWS_A_PASS * PANEL_ROW_BYTES + PANEL_BYTES) // itemsize
     shared = Shared(
         0,
         capacity,
@@ -226,6 +231,7 @@ def lay_out(
         scratch_size=scratch_size,
         gradients=place(theta_size if kept else 0),
         squares=place(sum(sizes[1:]) if clipped else 0),
+        rows_per_block=rows_per_block,
     )
     return Layout(between, loss, tuple(layers), shared, threads, lasting, size)
 

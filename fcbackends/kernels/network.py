@@ -15,6 +15,7 @@ from fcbackends.kernels.activations import (
     activation_backward,
     waits_for_rows,
 )
+from fcbackends.kernels.blocks import total_of
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.losses import losses_of_rows
@@ -150,10 +151,8 @@ def forward_and_loss(network, rows, factor, team):
 @inlined
 def mean_loss(network, rows):
     """The loss of the first `rows` samples, from those of each."""
-    memory, losses = network.memory, network.shared[0].losses
-    total = memory[losses]
-    for n in range(1, rows):
-        total = total + memory[losses + n]
+    memory, shared = network.memory, network.shared[0]
+    total = total_of(row(memory, shared.losses, rows), shared.rows_per_block)
     return total * memory.dtype.type(1.0 / rows)
 
 

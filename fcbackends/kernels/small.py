@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from fcbackends.kernels.blocks import join, joined, new_sums
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     SLOTS,
@@ -107,6 +108,8 @@ def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, .
         types.uint64[::1],
         types.uint16[::1],
         *data_type(real),
+        types.int64,
+        real[:, ::1],
     )
 
 
@@ -141,16 +144,40 @@ def small_steps(
     whole = vectors(LANES)
 
     @inlined
-    def data_loss(net, order):
-        zero = net.weights.dtype.type(0)
-        total = -zero
+    def data_loss(net, order, rows_per_block, sums):
+        zero, all_samples = net.weights.dtype.type(0), net.data.samples
+        size = smaller(rows_per_block, all_samples)
         samples = new_samples(order)
-        for first in range(0, net.data.samples, block):
-            count = smaller(block, net.data.samples - first)
-            for n in range(count):
-                samples[n] = first + n
-            total = through(net, samples, count, zero, total)
-        return total * net.weights.dtype.type(1.0 / net.data.samples)
+        waiting = done = 0
+        for start in range(0, all_samples, size):
+            total, end = -zero, start + smaller(size, all_samples - start)
+            for first in range(start, end, block):
+                count = smaller(block, end - first)
+                for n in range(count):
+                    samples[n] = first + n
+                total = through(net, samples, count, zero, total)
+            sums[waiting] = total
+            done += 1
+            waiting = join(sums, waiting, done)
+        return joined(sums, waiting) * net.weights.dtype.type(1.0 / all_samples)
+
+    @inlined
+    def join_gradient(gradient, waiting_gradients, waiting, done, is_last):
+        """As `join`, of a block's gradient, which becomes that of all blocks after the last."""
+        place = waiting
+        while place > 0 and (is_last or done % 2 == 0):
+            place -= 1
+            before = whole(waiting_gradients, place * own_size, own_size // LANES)
+            sums = whole(gradient, 0, own_size // LANES)
+            for i in range(own_size // LANES):
+                sums[i] = before[i] + sums[i]
+            done //= 2
+        if not is_last:
+            to = whole(waiting_gradients, place * own_size, own_size // LANES)
+            sums = whole(gradient, 0, own_size // LANES)
+            for i in range(own_size // LANES):
+                to[i] = sums[i]
+        return place + 1
 
     def steps(
         arithmetic,
@@ -165,8 +192,12 @@ def small_steps(
         x,
         t,
         samples,
+        rows_per_block,
+        waiting_gradients,
     ):
         """As `train_steps`, on weights and slots as `plan` has them; `order` is room for batches.
+
+        Sums over samples are of blocks of so many; of a batch's, gradients that wait have a row.
 
         What was seen is returned as a plain tuple: to make a named one takes 0.6 us.
         """
@@ -174,7 +205,8 @@ def small_steps(
         batch = 1 if one_sample else watch.batch_size
         real = theta.dtype.type
         one_over_n, factor = real(1.0 / batch), real(gradient_factor(squares, batch))
-        gradient = new_gradient(theta)
+        size_of_block = smaller(rows_per_block, batch)
+        gradient, sums_of_losses = new_gradient(theta), new_sums(theta)
         if is_copied:
             weights = new_state(theta)
             for i in range((1 + slots) * size):
@@ -209,21 +241,33 @@ def small_steps(
                 if paced:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
                     set_pace(own, pace, step - watch.start, power1, power2)
-                total = real(-0.0)
-                if not one_sample:
-                    sums = whole(gradient, 0, own_size // LANES)
-                    for i in range(own_size // LANES):
-                        sums[i] = -0.0
-                for first in range(place, place + batch, block):
-                    count = smaller(block, place + batch - first)
-                    for n in range(first, first + count):
-                        ahead = order[smaller(n + DRAWS_AHEAD, block_end - 1)]
-                        prefetch(data.x, ahead * inputs)
-                        prefetch(data.t, ahead * target_size)
-                        prefetch(data.t, ahead * target_size + target_size - 1)
-                    drawn = row(order, first, count)
-                    total = through(net, drawn, count, factor, total)
-                place += batch
+                batch_end = place + batch
+                waiting = done = 0
+                while place < batch_end:
+                    end = smaller(place + size_of_block, batch_end)
+                    total = real(-0.0)
+                    if not one_sample:
+                        sums = whole(gradient, 0, own_size // LANES)
+                        for i in range(own_size // LANES):
+                            sums[i] = -0.0
+                    for first in range(place, end, block):
+                        count = smaller(block, end - first)
+                        for n in range(first, first + count):
+                            ahead = order[smaller(n + DRAWS_AHEAD, block_end - 1)]
+                            prefetch(data.x, ahead * inputs)
+                            prefetch(data.t, ahead * target_size)
+                            prefetch(data.t, ahead * target_size + target_size - 1)
+                        drawn = row(order, first, count)
+                        total = through(net, drawn, count, factor, total)
+                    place = end
+                    if not one_sample and size_of_block < batch:
+                        done += 1
+                        sums_of_losses[waiting] = total
+                        is_last = place == batch_end
+                        join_gradient(gradient, waiting_gradients, waiting, done, is_last)
+                        waiting = join(sums_of_losses, waiting, done)
+                        if is_last:
+                            total = joined(sums_of_losses, waiting)
                 batch_loss = total * one_over_n
                 if not is_finite(batch_loss):
                     finite = False
@@ -240,7 +284,8 @@ def small_steps(
                 seen = diverge(watch, seen, step, watched)
             else:
                 if wants_data(watch, step):
-                    watched = np.float64(data_loss(net, order))
+                    of_data = data_loss(net, order, rows_per_block, sums_of_losses)
+                    watched = np.float64(of_data)
                 seen = look_up(watch, seen, step, watched, losses, True)
         if is_copied:
             for i in range((1 + slots) * size):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import types
 
+from fcbackends.kernels.blocks import new_sums, no_terms, sum_of, sum_on
 from fcbackends.kernels.descent import descending
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
@@ -102,10 +103,10 @@ def _data_loss(network, data, team):
 
     All threads return it, and True, or NaN and False where they are called off.
     """
-    memory, capacity = network.memory, network.shared[0].capacity
-    losses = network.shared[0].losses
+    memory, shared = network.memory, network.shared[0]
+    capacity, size = shared.capacity, shared.rows_per_block
     zero, called_off = memory.dtype.type(0), memory.dtype.type(np.nan)
-    total = zero
+    sums, running = new_sums(memory), no_terms()
     for start in range(0, data.samples, capacity):
         rows = smaller(capacity, data.samples - start)
         h_at, first, last = _rows_to_take(network, rows, team)
@@ -115,11 +116,10 @@ def _data_loss(network, data, team):
             return called_off, False
         if not barrier(team):
             return called_off, False
-        for n in range(rows):
-            total = total + memory[losses + n] if start + n > 0 else memory[losses + n]
+        running = sum_on(row(memory, shared.losses, rows), size, sums, running)
         if not barrier(team):
             return called_off, False
-    return total * memory.dtype.type(1.0 / data.samples), True
+    return sum_of(sums, running) * memory.dtype.type(1.0 / data.samples), True
 
 
 @kernel(lambda real, arithmetic: (network_type(real, arithmetic), data_type(real), TEAM))

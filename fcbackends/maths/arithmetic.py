@@ -39,6 +39,12 @@ class Arithmetic:
     with_turns : callable, optional
         (turns) -> the same, with loops over `turns(start, stop)` in place of `range`: for who wants
         a word between two terms.
+    rows_per_block : int, optional
+        Sums over samples are of blocks of so many, each summed by itself, and the blocks' sums are
+        joined in pairs; by default all samples are one block.
+    over_blocks : callable, optional
+        `(arithmetic, function, *arrays)` -> what `Arithmetic.over_rows` gives where there are
+        several blocks, where the library has a better way than to cut its arrays.
 
     Examples
     --------
@@ -54,10 +60,64 @@ class Arithmetic:
     sqrt: Callable[[Array], Array] | None = None
     in_blocks: Callable[..., Array] | None = None
     with_turns: Callable[[Turns], Arithmetic] | None = None
+    rows_per_block: int | None = None
+    over_blocks: Callable[..., Array] | None = None
+
+    def sum_of_rows(self, a: Array) -> Array:
+        """a (N, ...) -> (...), the sums over the samples n; it may be a view."""
+        return self.over_rows(_sum, a)
+
+    def product_of_rows(self, a: Array, b: Array) -> Array:
+        """a (N, K), b (N, M) -> (K, M), the sums over the samples n of a[n, k] * b[n, m]."""
+        return self.over_rows(_product, a, b)
+
+    def over_rows(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        """`function(arithmetic, *arrays)`, a sum over all rows, or those of their blocks joined."""
+        rows, size = arrays[0].shape[0], self.rows_per_block
+        if size is None or rows <= size:
+            return function(self, *arrays)
+        if self.over_blocks:
+            return self.over_blocks(self, function, *arrays)
+        return joined(
+            function(self, *(a[first : min(first + size, rows), ...] for a in arrays))
+            for first in range(0, rows, size)
+        )
 
     def elementwise(self, function: Callable[..., Array], *arrays: Array) -> Array:
         """`function(xp, *arrays)`, for arrays of one shape and what it does with each element."""
         return self.in_blocks(function, *arrays) if self.in_blocks else function(self.xp, *arrays)
+
+
+def _sum(arithmetic: Arithmetic, a: Array) -> Array:
+    return arithmetic.sum_first(a)
+
+
+def _product(arithmetic: Arithmetic, a: Array, b: Array) -> Array:
+    return arithmetic.matmul(a.T, b)
+
+
+def joined(sums: Iterable[Array]) -> Array:
+    """The sum of blocks' sums, at least one, by a binary tree over the blocks' index.
+
+    Neighbours are added in pairs, the pairs' sums likewise, and so on; one that is left over waits
+    for the next round. As a binary counter: of n sums so far, there is one for each 1 in n.
+
+    Examples
+    --------
+    >>> joined(["a", "b", "c", "d", "e", "f", "g"])
+    'abcdefg'
+    >>> joined([1.0, 2.0**53, -(2.0**53)])  # (1 + 2**53) - 2**53
+    0.0
+    """
+    waiting: list[Array] = []
+    for count, total in enumerate(sums, 1):
+        while count % 2 == 0:
+            total, count = waiting.pop() + total, count // 2
+        waiting.append(total)
+    total = waiting.pop()
+    while waiting:
+        total = waiting.pop() + total
+    return total
 
 
 def ordered(xp: Any, turns: Turns = range) -> Arithmetic:

@@ -29,7 +29,7 @@ def fc_backward(arithmetic: Arithmetic, dy: Array, x: Array, w: Array) -> FCGrad
 
 def parameter_gradients(arithmetic: Arithmetic, dy: Array, x: Array) -> tuple[Array, Array]:
     """dw[k, m] = sum_n x[n, k] * dy[n, m] and db[m] = sum_n dy[n, m]; db may be a view of dy."""
-    return arithmetic.matmul(x.T, dy), arithmetic.sum_first(dy)
+    return arithmetic.product_of_rows(x, dy), arithmetic.sum_of_rows(dy)
 
 
 def input_gradient(arithmetic: Arithmetic, dy: Array, w: Array) -> Array:

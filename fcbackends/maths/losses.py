@@ -66,7 +66,7 @@ def loss_and_gradient(
     else:
         losses, g = of_samples(arithmetic, y, t)
         dy = g * share
-    total = arithmetic.sum_first(losses)
+    total = arithmetic.sum_of_rows(losses)
     return LossAndGradient(total * rounded(arithmetic.xp, 1 / samples, y.dtype), dy)
 
 

@@ -1,0 +1,196 @@
+"""Sums over samples in blocks of so many, whose sums are joined by a binary tree over their index.
+
+As `fcbackends.maths.arithmetic.joined` has it: of n blocks' sums so far there waits one for each 1
+in n, and a further one is joined by those that the number's last digits stand for.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from fcbackends.kernels.integers import smaller
+from fcbackends.kernels.jit import called, inlined
+from fcbackends.kernels.matmul import NO_BIAS, Epilogue, at, from_row, multiply
+from fcbackends.kernels.tiles import Operand
+from fcbackends.kernels.views import local, row
+
+ONE_BLOCK = 2**63 - 1
+"""So many rows in a block are all that there may be."""
+
+_MOST_WAITING = 64
+"""Of a number of blocks below 2**63."""
+
+new_sums = local(_MOST_WAITING)
+"""Room for the sums of numbers that wait."""
+
+
+def most_waiting(rows: int, rows_per_block: int) -> int:
+    """How many sums wait at most, where so many rows are several blocks; 0 where they are one."""
+    blocks = -(-rows // rows_per_block)
+    return (blocks - 1).bit_length() + 1 if blocks > 1 else 0
+
+
+class Blocks(NamedTuple):
+    """How many terms a block has, and where in a buffer the blocks' sums wait."""
+
+    size: int
+    buffer: Any
+    at: int
+
+
+# --- numbers -------------------------------------------------------------------------------------
+
+
+class Running(NamedTuple):
+    """A sum under way: how many blocks' sums wait, how many blocks are done, and how many terms of
+    the next one are summed."""
+
+    waiting: int
+    done: int
+    terms: int
+
+
+@inlined
+def no_terms():
+    """Before the first term."""
+    return Running(0, 0, 0)
+
+
+@inlined
+def join(sums, waiting, done):
+    """Join what stands behind so many waiting sums, of the block of this number; what waits now."""
+    while done % 2 == 0:
+        waiting -= 1
+        sums[waiting] = sums[waiting] + sums[waiting + 1]
+        done //= 2
+    return waiting + 1
+
+
+@inlined
+def joined(sums, waiting):
+    """The sum of so many that wait."""
+    total = sums[waiting - 1]
+    for i in range(waiting - 2, -1, -1):
+        total = sums[i] + total
+    return total
+
+
+@called
+def sum_on(values, size, sums, running):
+    """Go on with a sum, whose blocks are of so many terms, by some more terms."""
+    waiting, done, terms = running
+    count, n = values.shape[0], 0
+    while n < count:
+        end = n + smaller(size - terms, count - n)
+        total = sums[waiting] + values[n] if terms > 0 else values[n]
+        for i in range(n + 1, end):
+            total = total + values[i]
+        sums[waiting] = total
+        terms += end - n
+        n = end
+        if terms == size:
+            done += 1
+            waiting, terms = join(sums, waiting, done), 0
+    return Running(waiting, done, terms)
+
+
+@inlined
+def sum_of(sums, running):
+    """A sum of at least one term."""
+    return joined(sums, running.waiting + (1 if running.terms > 0 else 0))
+
+
+@inlined
+def total_of(values, size):
+    """The sum of at least one number."""
+    if values.shape[0] > size:
+        sums = new_sums(values)
+        return sum_of(sums, sum_on(values, size, sums, no_terms()))
+    total = values[0]
+    for n in range(1, values.shape[0]):
+        total = total + values[n]
+    return total
+
+
+# --- rows and matrices ---------------------------------------------------------------------------
+
+
+@inlined
+def _join_rows(blocks, waiting, done, length):
+    """As `join`, of rows of numbers."""
+    while done % 2 == 0:
+        waiting -= 1
+        _add(blocks, waiting, length)
+        done //= 2
+    return waiting + 1
+
+
+@inlined
+def _add(blocks, place, length):
+    """Add to a sum that waits the one behind it."""
+    total = row(blocks.buffer, blocks.at + place * length, length)
+    other = row(blocks.buffer, blocks.at + (place + 1) * length, length)
+    for i in range(length):
+        total[i] = total[i] + other[i]
+
+
+@inlined
+def _join_all(blocks, waiting, length):
+    """The sum of all that wait comes in the place of the first."""
+    for place in range(waiting - 2, -1, -1):
+        _add(blocks, place, length)
+
+
+@called
+def sum_rows(rows, out, blocks):
+    """The sum of all rows of a matrix, at least one, in blocks."""
+    count, length = rows.shape
+    waiting = done = 0
+    for first in range(0, count, blocks.size):
+        total = row(blocks.buffer, blocks.at + waiting * length, length)
+        for n in range(first, first + smaller(blocks.size, count - first)):
+            for m in range(length):
+                total[m] = total[m] + rows[n, m] if n > first else rows[n, m]
+        done += 1
+        waiting = _join_rows(blocks, waiting, done, length)
+    _join_all(blocks, waiting, length)
+    for m in range(length):
+        out[m] = blocks.buffer[blocks.at + m]
+
+
+@called
+def multiply_in_blocks(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks):
+    """c = a b as `multiply` has it, with sums of several blocks of terms, which are samples."""
+    length = rows * columns
+    waiting = done = 0
+    for first in range(0, terms, blocks.size):
+        multiply(
+            arithmetic,
+            Operand(blocks.buffer, blocks.at + waiting * length, columns, 1),
+            at(a, a.at + first * a.column),
+            from_row(b, first),
+            rows,
+            smaller(blocks.size, terms - first),
+            columns,
+            panel,
+            Epilogue(blocks.buffer, NO_BIAS, 0),
+            stop,
+        )
+        done += 1
+        waiting = _join_rows(blocks, waiting, done, length)
+    _join_all(blocks, waiting, length)
+    for i in range(rows):
+        total = row(blocks.buffer, blocks.at + i * columns, columns)
+        to = row(c.buffer, c.at + i * c.row, columns)
+        for j in range(columns):
+            to[j] = total[j]
+
+
+@inlined
+def multiply_samples(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks):
+    """c = a b as `multiply` has it, with sums of one block of terms, which are samples, or more."""
+    if terms > blocks.size:
+        multiply_in_blocks(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks)
+    else:
+        as_it_is = Epilogue(c.buffer, NO_BIAS, 0)
+        multiply(arithmetic, c, a, b, rows, terms, columns, panel, as_it_is, stop)
