@@ -10,8 +10,15 @@ from typing import Any, NamedTuple
 
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
-from fcbackends.kernels.matmul import NO_BIAS, Epilogue, at, from_row, multiply
-from fcbackends.kernels.tiles import Operand
+from fcbackends.kernels.matmul import (
+    MOST_TERMS_THAT_JOIN,
+    NO_BIAS,
+    Epilogue,
+    at,
+    from_row,
+    multiply,
+)
+from fcbackends.kernels.tiles import JOIN, OVERWRITTEN, Operand
 from fcbackends.kernels.views import local, row
 
 ONE_BLOCK = 2**63 - 1
@@ -116,70 +123,89 @@ def total_of(values, size):
 
 
 @inlined
-def _join_rows(blocks, waiting, done, length):
+def _place(blocks, first, number, length):
+    """Where the sum of this number stands, of those that wait: from 1 on, in the blocks' room."""
+    if number == 0:
+        return first
+    return Operand(blocks.buffer, blocks.at + (number - 1) * length, first.row, 1)
+
+
+@inlined
+def _add(to, other, length):
+    """Add rows of numbers that stand one after another."""
+    total, more = row(to.buffer, to.at, length), row(other.buffer, other.at, length)
+    for i in range(length):
+        total[i] = total[i] + more[i]
+
+
+@inlined
+def _join_rows(blocks, first, waiting, done, length):
     """As `join`, of rows of numbers."""
     while done % 2 == 0:
         waiting -= 1
-        _add(blocks, waiting, length)
+        other = _place(blocks, first, waiting + 1, length)
+        _add(_place(blocks, first, waiting, length), other, length)
         done //= 2
     return waiting + 1
 
 
 @inlined
-def _add(blocks, place, length):
-    """Add to a sum that waits the one behind it."""
-    total = row(blocks.buffer, blocks.at + place * length, length)
-    other = row(blocks.buffer, blocks.at + (place + 1) * length, length)
-    for i in range(length):
-        total[i] = total[i] + other[i]
-
-
-@inlined
-def _join_all(blocks, waiting, length):
+def _join_all(blocks, first, waiting, length):
     """The sum of all that wait comes in the place of the first."""
-    for place in range(waiting - 2, -1, -1):
-        _add(blocks, place, length)
+    for number in range(waiting - 1, 0, -1):
+        other = _place(blocks, first, number, length)
+        _add(_place(blocks, first, number - 1, length), other, length)
 
 
 @called
 def sum_rows(rows, out, blocks):
     """The sum of all rows of a matrix, at least one, in blocks."""
     count, length = rows.shape
+    first = Operand(out, 0, length, 1)
     waiting = done = 0
-    for first in range(0, count, blocks.size):
-        total = row(blocks.buffer, blocks.at + waiting * length, length)
-        for n in range(first, first + smaller(blocks.size, count - first)):
+    for start in range(0, count, blocks.size):
+        place = _place(blocks, first, waiting, length)
+        total = row(place.buffer, place.at, length)
+        for n in range(start, start + smaller(blocks.size, count - start)):
             for m in range(length):
-                total[m] = total[m] + rows[n, m] if n > first else rows[n, m]
+                total[m] = total[m] + rows[n, m] if n > start else rows[n, m]
         done += 1
-        waiting = _join_rows(blocks, waiting, done, length)
-    _join_all(blocks, waiting, length)
-    for m in range(length):
-        out[m] = blocks.buffer[blocks.at + m]
+        waiting = _join_rows(blocks, first, waiting, done, length)
+    _join_all(blocks, first, waiting, length)
 
 
 @called
 def multiply_in_blocks(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks):
     """c = a b as `multiply` has it, with sums of several blocks of terms, which are samples."""
     length = rows * columns
+    joins = blocks.size <= MOST_TERMS_THAT_JOIN
+    is_whole = c.row == columns
+    first = c if is_whole else Operand(blocks.buffer, blocks.at, columns, 1)
+    rest = Blocks(blocks.size, blocks.buffer, blocks.at + (0 if is_whole else length))
     waiting = done = 0
-    for first in range(0, terms, blocks.size):
+    for start in range(0, terms, blocks.size):
+        done += 1
+        # Every second block has its neighbour in the first-level cache, or in registers.
+        in_pair = joins and done % 2 == 0
         multiply(
             arithmetic,
-            Operand(blocks.buffer, blocks.at + waiting * length, columns, 1),
-            at(a, a.at + first * a.column),
-            from_row(b, first),
+            _place(rest, first, waiting - 1 if in_pair else waiting, length),
+            at(a, a.at + start * a.column),
+            from_row(b, start),
             rows,
-            smaller(blocks.size, terms - first),
+            smaller(blocks.size, terms - start),
             columns,
             panel,
             Epilogue(blocks.buffer, NO_BIAS, 0),
             stop,
+            JOIN if in_pair else OVERWRITTEN,
         )
-        done += 1
-        waiting = _join_rows(blocks, waiting, done, length)
-    _join_all(blocks, waiting, length)
-    for i in range(rows):
+        if in_pair:
+            waiting = _join_rows(rest, first, waiting - 1, done // 2, length)
+        else:
+            waiting = _join_rows(rest, first, waiting, done, length)
+    _join_all(rest, first, waiting, length)
+    for i in range(0 if is_whole else rows):
         total = row(blocks.buffer, blocks.at + i * columns, columns)
         to = row(c.buffer, c.at + i * c.row, columns)
         for j in range(columns):

@@ -12,7 +12,16 @@ from fcbackends.kernels.activations import relu_at_once
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
 from fcbackends.kernels.threads import is_set
-from fcbackends.kernels.tiles import ROWS, VECTOR_BYTES, VECTORS, Operand, copy_row, tile
+from fcbackends.kernels.tiles import (
+    GO_ON,
+    OVERWRITTEN,
+    ROWS,
+    VECTOR_BYTES,
+    VECTORS,
+    Operand,
+    copy_row,
+    tile,
+)
 from fcbackends.kernels.views import row
 
 _wide, _wide_4, _wide_2, _wide_1 = (tile(rows, VECTORS) for rows in (ROWS, 4, 2, 1))
@@ -25,6 +34,8 @@ PANEL_ROW_BYTES = VECTORS * VECTOR_BYTES
 
 _TERMS_A_BLOCK = 256
 """So many rows of a panel of b, 32 KiB with 64-byte vectors, stay in the first-level cache."""
+
+MOST_TERMS_THAT_JOIN = _TERMS_A_BLOCK
 
 ROWS_A_BLOCK = 256
 """So many rows of a block of a stay in the second-level cache."""
@@ -70,8 +81,10 @@ def from_row(operand, row):
 
 
 @called
-def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop):
+def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop, before=OVERWRITTEN):
     """c = a b, for rows x terms and terms x columns, and what `epilogue` makes of it.
+
+    Up to MOST_TERMS_THAT_JOIN terms may also be summed to JOIN what stands in c `before`.
 
     Where the word at the address `stop` is set, the product is left unfinished.
 
@@ -94,7 +107,7 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop):
             if is_set(stop):
                 return
             place = b.at + start // width * b.column
-            _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, False, 0)
+            _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, before, 0)
             _finish(c, start, rows, long, epilogue)
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES
@@ -104,6 +117,7 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop):
             if is_set(stop):
                 return
             depth = smaller(_TERMS_A_BLOCK, terms - term)
+            earlier = GO_ON if term > 0 else before
             a_here = at(a, a.at + first * a.row + term * a.column)
             for column in range(start, columns, width):
                 used = smaller(width, columns - column)
@@ -114,7 +128,7 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop):
                     for p in range(depth):
                         copy_row(from_row(copied, p), from_row(b_here, p), used)
                     b_here = copied
-                _multiply_panel(arithmetic, c_here, a_here, b_here, block, depth, term > 0, used)
+                _multiply_panel(arithmetic, c_here, a_here, b_here, block, depth, earlier, used)
                 if term + depth == terms:
                     _finish(from_row(c, first), column, block, used, epilogue)
 
@@ -132,11 +146,11 @@ def _finish(c, first, rows, columns, epilogue):
 
 
 @called
-def _multiply_panel(arithmetic, c, a, b, rows, terms, accumulate, columns):
+def _multiply_panel(arithmetic, c, a, b, rows, terms, before, columns):
     """The columns of c that one panel of b gives: a whole panel's width of them, or fewer."""
     lanes = VECTOR_BYTES // c.buffer.itemsize
     if columns == VECTORS * lanes:
-        _multiply_wide(arithmetic, c, a, b, rows, terms, accumulate)
+        _multiply_wide(arithmetic, c, a, b, rows, terms, before)
         return
     for column in range(0, columns, lanes):
         _multiply_edge(
@@ -146,38 +160,38 @@ def _multiply_panel(arithmetic, c, a, b, rows, terms, accumulate, columns):
             at(b, b.at + column),
             rows,
             terms,
-            accumulate,
+            before,
             columns - column,
         )
 
 
 @called
-def _multiply_wide(arithmetic, c, a, b, rows, terms, accumulate):
+def _multiply_wide(arithmetic, c, a, b, rows, terms, before):
     i = 0
     while i + ROWS <= rows:
-        _wide(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
+        _wide(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, 0)
         i += ROWS
     if i + 4 <= rows:
-        _wide_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
+        _wide_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, 0)
         i += 4
     if i + 2 <= rows:
-        _wide_2(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
+        _wide_2(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, 0)
         i += 2
     if i < rows:
-        _wide_1(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, 0)
+        _wide_1(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, 0)
 
 
 @called
-def _multiply_edge(arithmetic, c, a, b, rows, terms, accumulate, columns):
+def _multiply_edge(arithmetic, c, a, b, rows, terms, before, columns):
     i = 0
     while i + 8 <= rows:
-        _edge_8(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
+        _edge_8(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, columns)
         i += 8
     if i + 4 <= rows:
-        _edge_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
+        _edge_4(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, columns)
         i += 4
     if i + 2 <= rows:
-        _edge_2(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
+        _edge_2(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, columns)
         i += 2
     if i < rows:
-        _edge_1(arithmetic, from_row(c, i), from_row(a, i), b, terms, accumulate, columns)
+        _edge_1(arithmetic, from_row(c, i), from_row(a, i), b, terms, before, columns)

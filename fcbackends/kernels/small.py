@@ -163,7 +163,10 @@ def small_steps(
 
     @inlined
     def join_gradient(gradient, waiting_gradients, waiting, done, is_last):
-        """As `join`, of a block's gradient, which becomes that of all blocks after the last."""
+        """As `join`, of a block's gradient, which becomes that of all blocks after the last.
+
+        Before, it becomes the next block's first.
+        """
         place = waiting
         while place > 0 and (is_last or done % 2 == 0):
             place -= 1
@@ -177,7 +180,7 @@ def small_steps(
             sums = whole(gradient, 0, own_size // LANES)
             for i in range(own_size // LANES):
                 to[i] = sums[i]
-        return place + 1
+                sums[i] = -0.0
 
     def steps(
         arithmetic,
@@ -243,13 +246,13 @@ def small_steps(
                     set_pace(own, pace, step - watch.start, power1, power2)
                 batch_end = place + batch
                 waiting = done = 0
+                if not one_sample:
+                    sums = whole(gradient, 0, own_size // LANES)
+                    for i in range(own_size // LANES):
+                        sums[i] = -0.0
                 while place < batch_end:
                     end = smaller(place + size_of_block, batch_end)
                     total = real(-0.0)
-                    if not one_sample:
-                        sums = whole(gradient, 0, own_size // LANES)
-                        for i in range(own_size // LANES):
-                            sums[i] = -0.0
                     for first in range(place, end, block):
                         count = smaller(block, end - first)
                         for n in range(first, first + count):

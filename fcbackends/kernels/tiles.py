@@ -50,6 +50,9 @@ term reads, a number a row and VECTORS vectors, is less than the products that i
 
 VECTORS = 2
 
+OVERWRITTEN, GO_ON, JOIN = 0, 1, 2
+"""What becomes of what stands where a tile's sums go."""
+
 
 def lanes(itemsize: int) -> int:
     """How many numbers of this size a vector holds."""
@@ -72,10 +75,11 @@ class Operand(NamedTuple):
 def tile(rows: int, vectors: int, *, masked: bool = False) -> Callable[..., None]:
     """The operation for one size of tile, for use inside a kernel.
 
-    It is called as (arithmetic, c, a, b, terms, accumulate, columns), with three Operands of which
-    the tile is the first rows and columns; in c columns stand side by side. Where `accumulate`,
-    the sums go on from what stands in c. Where `masked`, only the first `columns` columns are read
-    and written; otherwise all of the vectors are.
+    It is called as (arithmetic, c, a, b, terms, before, columns), with three Operands of which the
+    tile is the first rows and columns; in c columns stand side by side. What stands there `before`
+    is OVERWRITTEN, or the sums GO_ON from it, or, when they are there, they JOIN it. Where
+    `masked`, only the first `columns` columns are read and written; otherwise all of the vectors
+    are.
     """
     if config.DISABLE_JIT:
         return _interpreted_tile(rows, vectors, masked)
@@ -84,22 +88,22 @@ def tile(rows: int, vectors: int, *, masked: bool = False) -> Callable[..., None
 
 def _compiled_tile(rows: int, vectors: int, masked: bool) -> Any:
     @intrinsic
-    def compiled(typing_context, arithmetic, c, a, b, terms, accumulate, columns):
+    def compiled(typing_context, arithmetic, c, a, b, terms, before, columns):
         def codegen(context, builder, signature, args):
             number = context.get_data_type(c.types[0].dtype)
             itemsize = context.get_abi_sizeof(number)
-            count, used = (
-                context.cast(builder, args[i], signature.args[i], types.intp) for i in (4, 6)
+            count, before, used = (
+                context.cast(builder, args[i], signature.args[i], types.intp) for i in (4, 5, 6)
             )
             emitter = _Emitter(builder, number, itemsize, used if masked else None)
             to, left, right = (
                 _Place(context, builder, kind, value)
                 for kind, value in zip((c, a, b), args[1:4], strict=True)
             )
-            emitter.emit(arithmetic.instance_class, rows, vectors, to, left, right, count, args[5])
+            emitter.emit(arithmetic.instance_class, rows, vectors, to, left, right, count, before)
             return context.get_dummy_value()
 
-        return types.void(arithmetic, c, a, b, terms, accumulate, columns), codegen
+        return types.void(arithmetic, c, a, b, terms, before, columns), codegen
 
     return compiled
 
@@ -249,7 +253,7 @@ class _Emitter:
         self._vector = ir.VectorType(number, self._lanes)
         self._mask = None if columns is None else self._first_lanes(columns)
 
-    def emit(self, arithmetic, rows, vectors, c, a, b, terms, accumulate):
+    def emit(self, arithmetic, rows, vectors, c, a, b, terms, before):
         builder = self._builder
         zero = _INDEX(0)
         # On Zen 4 a product may spread its factor itself, if it is the only one to use it: with
@@ -266,12 +270,13 @@ class _Emitter:
         ]
 
         entry = builder.block
-        resume, head, body, done = (
-            builder.append_basic_block(name) for name in ("resume", "head", "body", "done")
+        resume, head, body, done, join, whole = (
+            builder.append_basic_block(name)
+            for name in ("resume", "head", "body", "done", "join", "whole")
         )
-        builder.cbranch(accumulate, resume, head)
+        builder.cbranch(builder.icmp_signed("==", before, _INDEX(GO_ON)), resume, head)
         builder.position_at_end(resume)
-        before = [self.load(place) for place in c_places]
+        earlier = [self.load(place) for place in c_places]
         builder.branch(head)
 
         builder.position_at_end(head)
@@ -281,7 +286,7 @@ class _Emitter:
             counter.add_incoming(zero, entry)
             counter.add_incoming(zero, resume)
         nothing = self._all_lanes(-0.0)
-        for running, previous in zip(sums, before, strict=True):
+        for running, previous in zip(sums, earlier, strict=True):
             running.add_incoming(nothing, entry)
             running.add_incoming(previous, resume)
         builder.cbranch(builder.icmp_signed("<", term, terms), body, done)
@@ -307,8 +312,23 @@ class _Emitter:
         builder.branch(head)
 
         builder.position_at_end(done)
-        for running, place in zip(sums, c_places, strict=True):
-            self.store(running, place)
+        builder.cbranch(builder.icmp_signed("==", before, _INDEX(JOIN)), join, whole)
+        builder.position_at_end(join)
+        both = [
+            builder.fadd(self.load(place), running)
+            for running, place in zip(sums, c_places, strict=True)
+        ]
+        builder.branch(whole)
+
+        builder.position_at_end(whole)
+        results = []
+        for running, total, place in zip(sums, both, c_places, strict=True):
+            result = builder.phi(self._vector)
+            result.add_incoming(running, done)
+            result.add_incoming(total, join)
+            results.append((result, place))
+        for result, place in results:
+            self.store(result, place)
 
     def _all_lanes(self, value: float) -> Any:
         return ir.Constant(self._vector, [value] * self._lanes)
@@ -364,7 +384,7 @@ class _Emitter:
 
 
 def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., None]:
-    def interpreted(arithmetic, c, a, b, terms, accumulate, columns):
+    def interpreted(arithmetic, c, a, b, terms, before, columns):
         vector = lanes(c.buffer.itemsize)
         width = columns if masked else vectors * vector
         column = np.arange(width)
@@ -372,10 +392,11 @@ def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., No
         b_places = b.at + column // panel * b.column + column % panel
         for row in range(rows):
             place = slice(c.at + row * c.row, c.at + row * c.row + width)
-            total = c.buffer[place] if accumulate else np.full(width, -0.0, c.buffer.dtype)
+            earlier = c.buffer[place].copy()
+            total = earlier if before == GO_ON else np.full(width, -0.0, c.buffer.dtype)
             for p in range(terms):
                 factor = a.buffer[a.at + row * a.row + p * a.column]
                 total = arithmetic.interpret(total, factor, b.buffer[b_places + p * b.row])
-            c.buffer[place] = total
+            c.buffer[place] = earlier + total if before == JOIN else total
 
     return interpreted
