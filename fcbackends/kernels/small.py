@@ -167,18 +167,24 @@ def small_steps(
 
         Before, it becomes the next block's first.
         """
-        place = waiting
-        while place > 0 and (is_last or done % 2 == 0):
+        place, count = waiting, own_size // LANES
+        sums = whole(gradient, 0, count)
+        while place > 0 and (is_last or done % 4 == 0):
             place -= 1
-            before = whole(waiting_gradients, place * own_size, own_size // LANES)
-            sums = whole(gradient, 0, own_size // LANES)
-            for i in range(own_size // LANES):
+            before = whole(waiting_gradients, place * own_size, count)
+            for i in range(count):
                 sums[i] = before[i] + sums[i]
             done //= 2
-        if not is_last:
-            to = whole(waiting_gradients, place * own_size, own_size // LANES)
-            sums = whole(gradient, 0, own_size // LANES)
-            for i in range(own_size // LANES):
+        if is_last:
+            return
+        if done % 2 == 0:
+            to = whole(waiting_gradients, (place - 1) * own_size, count)
+            for i in range(count):
+                to[i] = to[i] + sums[i]
+                sums[i] = -0.0
+        else:
+            to = whole(waiting_gradients, place * own_size, count)
+            for i in range(count):
                 to[i] = sums[i]
                 sums[i] = -0.0
 
