@@ -8,6 +8,7 @@ from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import backend_for, library_backend
 from fcbackends.checks import data as checks
+from fcbackends.checks import options
 from fcbackends.maths import activations
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.layers import FCGradients
@@ -71,6 +72,7 @@ def fc_backward(
     *,
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
 ) -> FCGradients:
     """The gradients of a fully connected layer, from the gradient of its output.
 
@@ -90,6 +92,9 @@ def fc_backward(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Returns
     -------
@@ -108,6 +113,7 @@ def fc_backward(
     FCGradients(dw=array([[3., 6.]]), db=array([1., 2.]), dx=array([14.]))
     """
     chosen = backend_for(backend, arithmetic, dy=dy, x=x, w=w)
+    chosen = options.in_blocks(chosen, rows_per_block)
     dy, x, w = checks.together(chosen, dy=dy, x=x, w=w)
     single = checks.is_one_sample("x", x)
     checks.weights(w, rows=x.shape[-1])

@@ -7,7 +7,7 @@ from typing import Any
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import backend_for
 from fcbackends.checks import data as checks
-from fcbackends.checks import targets
+from fcbackends.checks import options, targets
 from fcbackends.maths.losses import LOSSES, LossAndGradient
 
 
@@ -18,6 +18,7 @@ def mean_squared_loss(
     sample_weight: Any = None,
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
 ) -> LossAndGradient:
     """The mean over the samples of the squared distance to the target, and its exact gradient.
 
@@ -36,6 +37,9 @@ def mean_squared_loss(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Returns
     -------
@@ -57,7 +61,8 @@ def mean_squared_loss(
     array([[ 0.,  1.],
            [ 0., -2.]])
     """
-    return _loss_and_gradient("mean_squared", y, t, sample_weight, backend, arithmetic)
+    how = backend, arithmetic, rows_per_block
+    return _loss_and_gradient("mean_squared", y, t, sample_weight, *how)
 
 
 def huber_loss(
@@ -67,6 +72,7 @@ def huber_loss(
     sample_weight: Any = None,
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
 ) -> LossAndGradient:
     """Huber's loss, (sum_n (sum_m h[n, m])) * (1 / N), and its exact gradient.
 
@@ -86,6 +92,9 @@ def huber_loss(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Returns
     -------
@@ -107,7 +116,8 @@ def huber_loss(
     array([[0.25],
            [0.5 ]])
     """
-    return _loss_and_gradient("huber", y, t, sample_weight, backend, arithmetic)
+    how = backend, arithmetic, rows_per_block
+    return _loss_and_gradient("huber", y, t, sample_weight, *how)
 
 
 def cross_entropy_loss(
@@ -117,6 +127,7 @@ def cross_entropy_loss(
     sample_weight: Any = None,
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
 ) -> LossAndGradient:
     """The softmax cross-entropy, (sum_n l[n]) * (1 / N), and its exact gradient.
 
@@ -136,6 +147,9 @@ def cross_entropy_loss(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Returns
     -------
@@ -158,7 +172,8 @@ def cross_entropy_loss(
     array([[-0.0596,  0.0596],
            [ 0.25  , -0.25  ]])
     """
-    return _loss_and_gradient("cross_entropy", y, t, sample_weight, backend, arithmetic)
+    how = backend, arithmetic, rows_per_block
+    return _loss_and_gradient("cross_entropy", y, t, sample_weight, *how)
 
 
 def binary_cross_entropy_loss(
@@ -168,6 +183,7 @@ def binary_cross_entropy_loss(
     sample_weight: Any = None,
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
 ) -> LossAndGradient:
     """The cross-entropy of yes and no, (sum_n (sum_m l[n, m])) * (1 / N), and its exact gradient.
 
@@ -186,6 +202,9 @@ def binary_cross_entropy_loss(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Returns
     -------
@@ -208,7 +227,8 @@ def binary_cross_entropy_loss(
     array([[ 0.25  ],
            [-0.0596]])
     """
-    return _loss_and_gradient("binary_cross_entropy", y, t, sample_weight, backend, arithmetic)
+    how = backend, arithmetic, rows_per_block
+    return _loss_and_gradient("binary_cross_entropy", y, t, sample_weight, *how)
 
 
 def _loss_and_gradient(
@@ -218,8 +238,9 @@ def _loss_and_gradient(
     sample_weight: Any,
     backend: str | Backend | None,
     arithmetic: str | None,
+    rows_per_block: int | None,
 ) -> LossAndGradient:
-    chosen = backend_for(backend, arithmetic, y=y, t=t)
+    chosen = options.in_blocks(backend_for(backend, arithmetic, y=y, t=t), rows_per_block)
     if LOSSES[loss].probabilities:
         (y,) = checks.together(chosen, y=y)
         single = checks.is_one_sample("y", y)

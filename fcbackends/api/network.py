@@ -127,6 +127,7 @@ def sgd_step(
     loss: str = "mean_squared",
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
 ) -> StepResult:
     """One step of stochastic gradient descent on the loss of a batch.
 
@@ -151,6 +152,9 @@ def sgd_step(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Returns
     -------
@@ -173,6 +177,7 @@ def sgd_step(
     are_numpys = checks.fit_as_they_are(params, x, t)
     named = {} if are_numpys else checks.leaves(params)
     chosen = backend_for(backend, arithmetic, **named, x=x, t=t)
+    chosen = options.in_blocks(chosen, rows_per_block)
     network = params
     if not are_numpys or not chosen.owns(x):
         network = checks.params(chosen, params, beside={"x": x, "t": t})

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends import arrays
-from fcbackends.backends.backend import MOST_BLOCK_SIZES, Backend
+from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, Plan, Segment
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import layers, losses, network
@@ -73,15 +73,22 @@ def namespace_backends(
 
 
 def _backend(
-    name: str, arithmetic: Arithmetic, loop: Callable[[Arithmetic], Callable[..., Loop]], hint: str
+    name: str,
+    arithmetic: Arithmetic,
+    loop: Callable[[Arithmetic], Callable[..., Loop]],
+    hint: str,
+    with_rows_per_block: Callable[[int], Backend] | None = None,
 ) -> Backend:
     import array_api_compat
 
     xp = arithmetic.xp
 
-    @functools.lru_cache(maxsize=MOST_BLOCK_SIZES)
-    def with_rows_per_block(count: int) -> Backend:
-        return _backend(name, replace(arithmetic, rows_per_block=count), loop, hint)
+    if with_rows_per_block is None and arithmetic.name != "native":
+
+        @functools.cache
+        def with_rows_per_block(count: int) -> Backend:
+            in_blocks = replace(arithmetic, rows_per_block=count)
+            return _backend(name, in_blocks, loop, hint, with_rows_per_block)
 
     def on_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
         # Infinities and NaN are values of the contract; the divergence check speaks of them.
@@ -119,7 +126,7 @@ def _backend(
         sgd_step=on_arrays(network.sgd_step),
         training_loop=loop(arithmetic),
         rows_per_block=arithmetic.rows_per_block,
-        with_rows_per_block=None if arithmetic.name == "native" else with_rows_per_block,
+        with_rows_per_block=with_rows_per_block,
     )
 
 

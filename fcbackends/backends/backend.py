@@ -16,10 +16,6 @@ from fcbackends.maths.network import Method, Params, StepResult
 ConformanceClass: TypeAlias = Literal["A", "B", "C"]
 
 
-MOST_BLOCK_SIZES = 16
-"""For so many numbers of rows in a block a backend is kept, with what it has compiled."""
-
-
 class Conformance(NamedTuple):
     """The class of a backend, and why.
 
@@ -69,7 +65,8 @@ class Backend:
     rows_per_block : int or None
         How many samples are a block of a sum over samples; None where all of them are one.
     with_rows_per_block : callable or None
-        (count) -> the same backend with blocks of so many samples; None where it has none.
+        (count) -> the same backend with blocks of so many samples, each time the same one; None
+        where it has none.
     """
 
     name: str

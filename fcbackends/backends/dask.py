@@ -79,7 +79,7 @@ def _over_rows(arithmetic: Arithmetic, function: Callable[..., Array], *arrays: 
 
 
 def _on_rows(
-    name: str, rows_per_block: int, function: Callable[..., Array], *blocks: Array
+    name: str, rows_per_block: int | None, function: Callable[..., Array], *blocks: Array
 ) -> Array:
     with np.errstate(all="ignore"):
         arithmetic = ARITHMETICS[name](arrays.namespace_of(blocks[0]))

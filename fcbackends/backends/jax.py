@@ -19,7 +19,7 @@ from jax.extend.core import Literal
 from numpy.typing import NDArray
 
 from fcbackends.backends.array_api import StepLoop, namespace_backends
-from fcbackends.backends.backend import MOST_BLOCK_SIZES, Backend
+from fcbackends.backends.backend import Backend
 from fcbackends.errors import ArgumentTypeError
 from fcbackends.maths import network
 from fcbackends.maths.arithmetic import ARITHMETICS, Arithmetic, Array
@@ -67,9 +67,7 @@ def _in_turns(
     return Arithmetic(name, xp, matmul, sum_first, over_blocks=_over_blocks)
 
 
-def _over_blocks(
-    arithmetic: Arithmetic, function: Callable[..., Array], *arrays: Array
-) -> Array:
+def _over_blocks(arithmetic: Arithmetic, function: Callable[..., Array], *arrays: Array) -> Array:
     """A compiled loop over the blocks; one after another in the code, they took long to compile."""
     size, rows = arithmetic.rows_per_block or 1, arrays[0].shape[0]
     whole = rows // size
@@ -104,16 +102,20 @@ _ARITHMETICS: dict[str, Callable[[Any], Arithmetic]] = {
 }
 
 
-def _compiled_backend(backend: Backend) -> Backend:
+def _compiled_backend(
+    backend: Backend, with_rows_per_block: Callable[[int], Backend] | None = None
+) -> Backend:
     stepped = _compiled(
         lambda params, x, t, lr, form: backend.sgd_step(
             params, x, t, Method(lr, form.activation, form.loss, weighted=form.weighted)
         )
     )
-    @functools.lru_cache(maxsize=MOST_BLOCK_SIZES)
-    def with_rows_per_block(count: int) -> Backend:
-        assert backend.with_rows_per_block
-        return _compiled_backend(backend.with_rows_per_block(count))
+    in_blocks = backend.with_rows_per_block
+    if with_rows_per_block is None and in_blocks is not None:
+
+        @functools.cache
+        def with_rows_per_block(count: int) -> Backend:
+            return _compiled_backend(in_blocks(count), with_rows_per_block)
 
     return dataclasses.replace(
         backend,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcbackends.arrays import dtype_of
-from fcbackends.backends.backend import MOST_BLOCK_SIZES, Backend
+from fcbackends.backends.backend import Backend
 from fcbackends.backends.fused_loop import FusedLoop, plain
 from fcbackends.kernels import layers
 from fcbackends.kernels.activations import codes
@@ -137,8 +137,9 @@ def sgd_step(
     return result
 
 
+@functools.cache
 def _backend(arithmetic: str, rows_per_block: int | None = None) -> Backend:
-    size = dict(rows_per_block=ONE_BLOCK if rows_per_block is None else rows_per_block)
+    size: dict[str, Any] = {"rows_per_block": min(rows_per_block or ONE_BLOCK, ONE_BLOCK)}
     of_loss = functools.partial(loss_and_gradient, **size)
     return Backend(
         name="numba",
@@ -156,9 +157,7 @@ def _backend(arithmetic: str, rows_per_block: int | None = None) -> Backend:
         get_threads=get_threads,
         set_threads=set_threads,
         rows_per_block=rows_per_block,
-        with_rows_per_block=functools.lru_cache(maxsize=MOST_BLOCK_SIZES)(
-            functools.partial(_backend, arithmetic)
-        ),
+        with_rows_per_block=functools.partial(_backend, arithmetic),
     )
 
 

@@ -196,19 +196,25 @@ def backend_for(backend: str | Backend | None, arithmetic: str | None, **named: 
     return _of_arithmetic(_load(backend, argument), backend, arithmetic, how)
 
 
-def name_of(backend: Backend) -> tuple[str, str]:
-    """The name and arithmetic by which `get_backend` gives this very backend.
+def name_of(backend: Backend) -> tuple[str, str, int | None]:
+    """The name and arithmetic by which `get_backend` gives this very backend, and its blocks' rows.
 
     Raises
     ------
     ArgumentTypeError
         Where it gives another, or none.
     """
-    known = _loaded.get(backend.name, ())
+    known, rows = _loaded.get(backend.name, ()), backend.rows_per_block
+    if rows is not None:
+        known = tuple(
+            one.with_rows_per_block(rows)
+            for one in known
+            if one.with_rows_per_block and one.arithmetic == backend.arithmetic
+        )
     if not any(backend is one for one in known):
         required = "be known by its name where a Trainer is copied or pickled"
         raise ArgumentTypeError("backend", required, f"another one than {shown(backend.name)} is")
-    return backend.name, backend.arithmetic
+    return backend.name, backend.arithmetic, rows
 
 
 def portable(backend: Backend) -> str | Backend:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fcbackends import arrays
 from fcbackends.arrays import DTYPES
+from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import LossScope, Plan
 from fcbackends.errors import ArgumentError, ArgumentTypeError, one_of, shown
 from fcbackends.maths.activations import ACTIVATIONS, Activations
@@ -152,6 +153,17 @@ def entries(**named: Any) -> list[tuple[Any, ...]]:
         list(values) if name in lengths else [values] * count for name, values in named.items()
     ]
     return list(zip(*columns, strict=True))
+
+
+def in_blocks(backend: Backend, rows_per_block: Any) -> Backend:
+    """The backend with sums over samples in blocks of so many, if that is a number."""
+    if rows_per_block is None:
+        return backend
+    count = integer("rows_per_block", rows_per_block, 1)
+    if backend.with_rows_per_block is None:
+        required = f"be None with backend {backend.name!r} in arithmetic {backend.arithmetic!r}"
+        raise ArgumentError("rows_per_block", required, f"{count}")
+    return backend.with_rows_per_block(count)
 
 
 def learning_rate(lr: Any, dtype: str) -> float:

@@ -28,6 +28,13 @@ _arithmetic = click.option(
     help="ordered, fused or native.  [default: ordered]",
 )
 
+_rows_per_block = click.option(
+    "--rows-per-block",
+    type=types.COUNT,
+    metavar="ROWS",
+    help="In a block of a sum over samples.  [default: all]",
+)
+
 
 @click.group(
     cls=Commands,
@@ -139,6 +146,7 @@ def _cli(ctx: click.Context) -> None:
     ),
     click.option("--backend", type=types.BACKEND, help="One that `fcbackends info` lists."),
     _arithmetic,
+    _rows_per_block,
 )
 @group(
     "Files to write",
@@ -346,6 +354,7 @@ def info() -> None:
 @_cli.command()
 @click.argument("backend", nargs=-1, type=types.BACKEND)
 @_arithmetic
+@_rows_per_block
 @click.option(
     "--cases", type=types.WHOLE, default="1000", show_default=True, help="How many cases."
 )

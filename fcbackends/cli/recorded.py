@@ -20,6 +20,7 @@ OF_BITS = frozenset(
         *("lr", "schedule", "decay_every", "decay_factor", "warmup", "clip_norm", "batch_size"),
         *("max_steps", "epochs", "tol", "tol_on", "sampling", "standardize", "holdout"),
         *("validation", "patience", "seed", "split_seed", "dtype", "backend", "arithmetic"),
+        "rows_per_block",
     )
 )
 """Options of `train` that bits depend on. No other is written to a record, or taken from one."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fcbackends as fcb
+from fcbackends.checks.options import in_blocks
 from fcbackends.conformance import Verdict, verify
 from fcbackends.conformance.campaign import MOST_CASES
 from fcbackends.errors import shown
@@ -27,6 +28,7 @@ def verify_backends(
     names: Sequence[str],
     *,
     arithmetic: str | None,
+    rows_per_block: int | None,
     cases: int,
     seed: int,
     case: int | None,
@@ -45,12 +47,13 @@ def verify_backends(
         names = [name for name, state in fcb.list_backends().items() if state == "available"]
     for name in names:
         # Before the first is verified, the last is known.
-        fcb.get_backend(name, arithmetic=arithmetic)
+        in_blocks(fcb.get_backend(name, arithmetic=arithmetic), rows_per_block)
     verdicts = []
     for name in names:
         verdict = verify(
             name,
             arithmetic=arithmetic,
+            rows_per_block=rows_per_block,
             cases=cases,
             seed=seed,
             first=case or 0,
@@ -69,9 +72,10 @@ def verify_backends(
 
 def _row(verdict: Verdict) -> Sequence[str]:
     tally, ordered = verdict.tally, verdict.arithmetic == "ordered"
+    blocks = "" if verdict.rows_per_block is None else f" in blocks of {verdict.rows_per_block}"
     golden = f"{verdict.golden_runs - len(verdict.golden)} of {verdict.golden_runs}"
     return (
-        verdict.backend + ("" if ordered else f" {verdict.arithmetic}"),
+        verdict.backend + ("" if ordered else f" {verdict.arithmetic}") + blocks,
         verdict.stated,
         verdict.observed,
         golden if verdict.golden_runs else "",
@@ -113,6 +117,7 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "backend": verdict.backend,
         "arithmetic": verdict.arithmetic,
+        "rows_per_block": verdict.rows_per_block,
         "stated": verdict.stated,
         "observed": verdict.observed,
         "passed": verdict.passed,

@@ -48,6 +48,8 @@ class Verdict:
         Those that ended on another digest.
     tally : Tally
         What the random cases have shown.
+    rows_per_block : int or None
+        How many samples a block of their sums had.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Verdict:
     golden_runs: int
     golden: tuple[str, ...]
     tally: Tally
+    rows_per_block: int | None = None
 
     @property
     def observed(self) -> str:
@@ -85,12 +88,18 @@ class Verdict:
     @property
     def command(self) -> str:
         """The command line that shows this case again; "" if there is none."""
-        return command(self.backend, self.arithmetic, self.seed, self.first) if self.first else ""
+        if not self.first:
+            return ""
+        how = self.arithmetic, self.seed, self.first, self.rows_per_block
+        return command(self.backend, *how)
 
 
-def command(name: str, arithmetic: str, seed: int, finding: Finding) -> str:
+def command(
+    name: str, arithmetic: str, seed: int, finding: Finding, rows_per_block: int | None = None
+) -> str:
     """The command line that shows a case again."""
     chosen = "" if arithmetic == "ordered" else f" --arithmetic {arithmetic}"
+    chosen += "" if rows_per_block is None else f" --rows-per-block {rows_per_block}"
     return f"fcbackends verify {name}{chosen} --seed {seed} --case {finding.case}"
 
 
@@ -109,6 +118,7 @@ def verify(
     backend: str | Backend,
     *,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
     cases: int = 1000,
     seed: int = 0,
     first: int = 0,
@@ -128,6 +138,9 @@ def verify(
         A name from `list_backends`, or a backend.
     arithmetic : {"ordered", "fused", "native"} or None
         Which of the backends of that name; see `get_backend`.
+    rows_per_block : int or None
+        Where it is a number, the random cases have sums over samples in blocks of so many, and
+        half of them several of these; self-test and golden runs have one block.
     cases : int
         How many random cases: those with the indices from `first` on.
     seed : int
@@ -151,7 +164,8 @@ def verify(
         Where there is no such backend, for numbers below 0 (`processes`: 1), for indices of
         cases from 2**63 on, and for several processes with a Backend.
     """
-    chosen = get_backend(backend, arithmetic=arithmetic)
+    plain = get_backend(backend, arithmetic=arithmetic)
+    chosen = options.in_blocks(plain, rows_per_block)
     cases, first = options.integer("cases", cases, 0), options.integer("first", first, 0)
     if first + cases > MOST_CASES:
         required = "end at an index below 2**63"
@@ -163,7 +177,7 @@ def verify(
     dtypes = taken_dtypes(chosen)
     found = self_test(chosen)
     runs = golden_runs(chosen.arithmetic, dtypes)
-    golden = differing_runs(runs, chosen)
+    golden = differing_runs(runs, plain)
     total = Tally()
     all_cases = range(first, first + cases)
     if processes == 1:
@@ -185,6 +199,7 @@ def verify(
         golden_runs=len(runs),
         golden=golden,
         tally=total,
+        rows_per_block=chosen.rows_per_block,
     )
 
 
@@ -210,7 +225,8 @@ def _in_pool(
     left = {}
     try:
         for part in parts:
-            task = pool.submit(_run_part, backend.name, backend.arithmetic, seed, part, dtypes)
+            how = backend.arithmetic, backend.rows_per_block
+            task = pool.submit(_run_part, backend.name, *how, seed, part, dtypes)
             left[task] = part
         for done in as_completed(list(left)):
             yield done.result()
@@ -228,5 +244,13 @@ def _in_pool(
         pool.shutdown(cancel_futures=True)
 
 
-def _run_part(name: str, arithmetic: str, seed: int, part: range, dtypes: tuple[str, ...]) -> Tally:
-    return run_cases(get_backend(name, arithmetic=arithmetic), seed, part, dtypes)
+def _run_part(
+    name: str,
+    arithmetic: str,
+    rows_per_block: int | None,
+    seed: int,
+    part: range,
+    dtypes: tuple[str, ...],
+) -> Tally:
+    backend = options.in_blocks(get_backend(name, arithmetic=arithmetic), rows_per_block)
+    return run_cases(backend, seed, part, dtypes)

@@ -43,6 +43,7 @@ CASES_A_FORM = 8
 """So many cases in a row differ in all but their forms: some libraries compile for each shape."""
 
 _MOST_PRODUCTS = 100_000
+_MOST_PRODUCTS_OF_BLOCKS = 200_000
 _MOST_STEPS = 12
 
 # A backend may have faster ways for some shapes that pay off in long runs alone: "numba" has for
@@ -154,13 +155,18 @@ def make_case(
     *,
     dtypes: tuple[str, ...] = ("float32", "float64"),
     bounded: bool = False,
+    rows_per_block: int | None = None,
 ) -> Case:
     """The case of that index; a pure function of its arguments.
 
     `dtypes` are those that the backend takes: a case of another one becomes one of the first. With
-    `bounded` all cases are layers of finite numbers whose sums stay finite.
+    `bounded` all cases are layers of finite numbers whose sums stay finite. With `rows_per_block`
+    half of them have so many samples that these are several blocks.
     """
-    form = _form(Draws(seed, _FORMS + index // CASES_A_FORM), dtypes, bounded)
+    form_draws = Draws(seed, _FORMS + index // CASES_A_FORM)
+    form = _form(form_draws, dtypes, bounded)
+    if rows_per_block is not None and form_draws.one_in(2):
+        form = _in_blocks(form, form_draws, rows_per_block)
     kind, dtype, sizes, samples = form.kind, form.dtype, form.sizes, form.samples
     draws = Draws(seed, index)
     numbers = draws.choice(_BOUNDED if bounded else tuple(MAGNITUDES))
@@ -297,6 +303,17 @@ def _form(draws: Draws, dtypes: tuple[str, ...], bounded: bool) -> _Form:
         rate=draws.integer(1, len(_RATES) - 1) if kind == "training" and draws.one_in(3) else 0,
         clipped=kind == "training" and draws.one_in(3),
     )
+
+
+def _in_blocks(form: _Form, draws: Draws, rows_per_block: int) -> _Form:
+    """The same with several blocks of samples, in a batch as well, where they are not too many."""
+    weights = sum(map(operator.mul, form.sizes, form.sizes[1:]))
+    blocks, beyond = draws.choice((1, 2, 3, 4, 5, 7)), draws.integer(1, 3)
+    samples = blocks * rows_per_block + beyond
+    batch_size = draws.choice((form.batch_size, rows_per_block + 1, samples))
+    if form.samples == 0 or samples * weights > _MOST_PRODUCTS_OF_BLOCKS:
+        return form
+    return form._replace(samples=samples, batch_size=batch_size)
 
 
 def _loss(draws: Draws, dtypes: tuple[str, ...], *, bounded: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,9 +96,12 @@ def _nearer(found: Any, wanted: Any, flushed: Any) -> Any:
     return np.where(same | (np.isnan(found) & np.isnan(wanted)), wanted, flushed)
 
 
-def promised(backend: Backend) -> str:
-    """The arithmetic whose bits a backend is held against: of native ones, it is the ordered."""
-    return "ordered" if backend.arithmetic == "native" else backend.arithmetic
+def promised(
+    backend: Backend, case: Case, arrays: Callable[[Any], Any] = lambda values: values
+) -> Results:
+    """What a backend is held against, computed on `arrays`: of native ones, the ordered bits."""
+    arithmetic = "ordered" if backend.arithmetic == "native" else backend.arithmetic
+    return expectations(arithmetic, case, arrays, rows_per_block=backend.rows_per_block)
 
 
 def level_of(
@@ -110,7 +113,7 @@ def level_of(
     if equal and not native:
         return Level.A, None
     may_flush = not native and case.kind != "relation"
-    if may_flush and _are_flushed(found, wanted, expectations(promised(backend), case, flushing)):
+    if may_flush and _are_flushed(found, wanted, promised(backend, case, flushing)):
         return Level.B, None
     if not compared.alike:
         return Level.none, None

@@ -20,8 +20,32 @@ def total(terms: Floats) -> Floats:
     return np.add.accumulate(terms)[-1, ...]
 
 
+def in_blocks(function: Any, rows_per_block: int | None, *arrays: Floats) -> Floats:
+    """A sum over samples, `function` of arrays: of each block by itself, and then of halves.
+
+    The first half of the blocks is the largest power of two of them that leaves some.
+    """
+    rows = len(arrays[0])
+    if rows_per_block is None or rows <= rows_per_block:
+        result: Floats = function(*arrays)
+        return result
+    first = rows_per_block
+    while 2 * first < rows:
+        first *= 2
+    halves = (
+        in_blocks(function, rows_per_block, *(a[half] for a in arrays))
+        for half in (slice(first), slice(first, None))
+    )
+    return np.add(*halves)
+
+
 def loss_and_gradient(
-    y: Floats, t: Floats, loss: str = "mean_squared", *, weighted: bool = False
+    y: Floats,
+    t: Floats,
+    loss: str = "mean_squared",
+    *,
+    weighted: bool = False,
+    rows_per_block: int | None = None,
 ) -> tuple[Floats, Floats]:
     """The loss and its gradient; weights of samples are the last column of t."""
     real, (samples, outputs) = y.dtype.type, y.shape
@@ -30,7 +54,8 @@ def loss_and_gradient(
     of_gradient = real(factor / samples)
     if weighted:
         losses, of_gradient = losses * t[:, outputs], (t[:, outputs] * of_gradient)[:, None]
-    return total(losses) * real(1 / samples), g * of_gradient
+    whole = in_blocks(total, rows_per_block, losses)
+    return whole * real(1 / samples), g * of_gradient
 
 
 def probabilities(y: Floats, loss: str) -> Floats:

@@ -23,6 +23,12 @@ def pytest_load_initial_conftests(early_config: Any, parser: Any, args: list[str
         "--arithmetic", metavar="NAME", help="its arithmetic, where that is not the ordered one"
     )
     options.addoption(
+        "--rows-per-block",
+        type=int,
+        metavar="COUNT",
+        help="samples in a block of the random cases' sums, where they are not to be one",
+    )
+    options.addoption(
         "--cases", type=int, default=1000, metavar="COUNT", help="how many random cases (1000)"
     )
     options.addoption(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fcbackends.backends.loop import Plan
 from fcbackends.conformance import elementary
 from fcbackends.conformance.elementary import where
-from fcbackends.conformance.losses import loss_and_gradient, total
+from fcbackends.conformance.losses import in_blocks, loss_and_gradient, total
 from fcbackends.kernels.libm import c_fma
 from fcbackends.maths.network import Method, Params
 from fcbackends.maths.optimizers import SGD
@@ -53,10 +53,13 @@ def fc_forward(arithmetic: str, x: Floats, w: Floats, b: Floats) -> Floats:
     return _PRODUCTS[arithmetic](x, w) + b
 
 
-def fc_backward(arithmetic: str, dy: Floats, x: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
+def fc_backward(
+    arithmetic: str, dy: Floats, x: Floats, w: Floats, rows_per_block: int | None = None
+) -> tuple[Floats, Floats, Floats]:
     """dw, db and dx."""
     product = _PRODUCTS[arithmetic]
-    return product(x.T, dy), total(dy), product(dy, w.T)
+    dw = in_blocks(lambda x, dy: product(x.T, dy), rows_per_block, x, dy)
+    return dw, in_blocks(total, rows_per_block, dy), product(dy, w.T)
 
 
 def _relu(a: Floats) -> Floats:
@@ -189,18 +192,40 @@ def predict(arithmetic: str, params: Params, x: Floats, method: Method) -> Float
     return fc_forward(arithmetic, _inputs(arithmetic, params, x, method)[-1], *params[-1])
 
 
-def loss_of(arithmetic: str, params: Params, x: Floats, t: Floats, method: Method) -> Floats:
+def loss_of(
+    arithmetic: str,
+    params: Params,
+    x: Floats,
+    t: Floats,
+    method: Method,
+    rows_per_block: int | None = None,
+) -> Floats:
     """The loss of the network's output."""
     y = predict(arithmetic, params, x, method)
-    return loss_and_gradient(y, t, method.loss, weighted=method.weighted)[0]
+    return _lost(y, t, method, rows_per_block)[0]
+
+
+def _lost(
+    y: Floats, t: Floats, method: Method, rows_per_block: int | None
+) -> tuple[Floats, Floats]:
+    """The loss of an output, and its gradient."""
+    return loss_and_gradient(
+        y, t, method.loss, weighted=method.weighted, rows_per_block=rows_per_block
+    )
 
 
 def sgd_step(
-    arithmetic: str, params: Params, x: Floats, t: Floats, method: Method
+    arithmetic: str,
+    params: Params,
+    x: Floats,
+    t: Floats,
+    method: Method,
+    rows_per_block: int | None = None,
 ) -> tuple[Params, Floats]:
     """The parameters after one step of plain SGD, and the loss before it."""
     plain = method._replace(optimizer=SGD())
-    params, _, loss = step(arithmetic, params, _no_slots(params), x, t, plain, 1)
+    start = params, _no_slots(params)
+    params, _, loss = step(arithmetic, *start, x, t, plain, 1, rows_per_block)
     return params, loss
 
 
@@ -216,15 +241,16 @@ def step(
     t: Floats,
     method: Method,
     number: int,
+    rows_per_block: int | None = None,
 ) -> tuple[Params, Slots, Floats]:
     """Parameters and slots after the step of this number, and the loss before it."""
     inputs = _inputs(arithmetic, params, x, method)
     y = fc_forward(arithmetic, inputs[-1], *params[-1])
-    loss, dy = loss_and_gradient(y, t, method.loss, weighted=method.weighted)
+    loss, dy = _lost(y, t, method, rows_per_block)
     gradients: list[tuple[Floats, Floats]] = []
     activations = [_ACTIVATIONS["identity"], *_activations(params, method)]
     for (_, before), h, (w, _) in reversed(list(zip(activations, inputs, params, strict=True))):
-        dw, db, dx = fc_backward(arithmetic, dy, h, w)
+        dw, db, dx = fc_backward(arithmetic, dy, h, w, rows_per_block)
         gradients.insert(0, (dw, db))
         dy = before(dx, h)
     scale = _scale(gradients, method.clip_norm)
@@ -269,6 +295,7 @@ def train(
     method: Method,
     plan: Plan,
     steps: int,
+    rows_per_block: int | None = None,
 ) -> Trained:
     """The first `steps` steps of a plan, or fewer where it stops them."""
     indices = draw_indices(len(x), 0, steps, plan.batch_size, plan.sampling, plan.seed)
@@ -280,7 +307,10 @@ def train(
         return Trained(params, slots, taken, watched, np.array(losses), reached, diverged_at)
 
     for number, rows in enumerate(indices, start=1):
-        stepped, kept, loss = step(arithmetic, params, slots, x[rows], t[rows], method, number)
+        batch = x[rows], t[rows]
+        stepped, kept, loss = step(
+            arithmetic, params, slots, *batch, method, number, rows_per_block
+        )
         if not np.isfinite(loss):
             return trained(number - 1, diverged_at=number)
         params, slots = stepped, kept
@@ -288,7 +318,7 @@ def train(
         if plan.tol_on == "batch":
             watched = float(loss)
         elif look:
-            watched = float(loss_of(arithmetic, params, x, t, method))
+            watched = float(loss_of(arithmetic, params, x, t, method, rows_per_block))
             if not math.isfinite(watched):
                 return trained(number, diverged_at=number)
         if look:

@@ -59,12 +59,16 @@ def results(backend: Backend, case: Case) -> Results:
 
 
 def expectations(
-    arithmetic: str, case: Case, arrays: Callable[[Any], Any] = lambda values: values
+    arithmetic: str,
+    case: Case,
+    arrays: Callable[[Any], Any] = lambda values: values,
+    *,
+    rows_per_block: int | None = None,
 ) -> Results:
     """What the contract makes of it in an arithmetic, computed on `arrays` of the case's arrays."""
     params, x, t, dy = arrays((case.params, case.x, case.t, case.dy))
     if case.kind == "training":
-        return _expected_of_training(arithmetic, case, params, x, t)
+        return _expected_of_training(arithmetic, case, params, x, t, rows_per_block)
 
     def rows(a: Any) -> Any:
         return a[0] if case.one_sample else a
@@ -75,14 +79,17 @@ def expectations(
         if case.stands_for_probabilities:
             found["predict_proba"] = rows(probabilities(y, case.method.loss))
         return found | {
-            "sgd_step": list(reference.sgd_step(arithmetic, params, x, t, case.method)),
+            "sgd_step": list(
+                reference.sgd_step(arithmetic, params, x, t, case.method, rows_per_block)
+            ),
         }
     ((w, b),) = params
-    dw, db, dx = reference.fc_backward(arithmetic, dy, x, w)
+    dw, db, dx = reference.fc_backward(arithmetic, dy, x, w, rows_per_block)
     y = reference.fc_forward(arithmetic, x, w, b)
     found = {"fc_forward": rows(y), "fc_backward": [dw, db, rows(dx)]}
     if len(x):
-        loss, gradient = loss_and_gradient(dy, t, case.method.loss)
+        of_loss = dy, t, case.method.loss
+        loss, gradient = loss_and_gradient(*of_loss, rows_per_block=rows_per_block)
         found[f"{case.method.loss}_loss"] = [loss, rows(gradient)]
     return found
 
@@ -139,8 +146,11 @@ def _by_train(backend: Backend, case: Case, params: Params, x: Any, t: Any) -> l
     return [result.params, _numbers(result.loss), _numbers(result.steps)]
 
 
-def _expected_of_training(arithmetic: str, case: Case, params: Params, x: Any, t: Any) -> Results:
-    trained = reference.train(arithmetic, params, x, t, case.method, case.plan, case.steps)
+def _expected_of_training(
+    arithmetic: str, case: Case, params: Params, x: Any, t: Any, rows_per_block: int | None
+) -> Results:
+    of_run = case.method, case.plan, case.steps
+    trained = reference.train(arithmetic, params, x, t, *of_run, rows_per_block)
     diverged_at = trained.diverged_at or 0
     found: Results = {
         "steps": _numbers(trained.steps, trained.reached, diverged_at),
@@ -151,13 +161,16 @@ def _expected_of_training(arithmetic: str, case: Case, params: Params, x: Any, t
     found["losses"] = trained.losses
     if _has_looked(case, trained.steps):
         found["loss"] = _numbers(trained.loss)
-    whole = float(reference.loss_of(arithmetic, trained.params, x, t, case.method))
+    of_data = trained.params, x, t, case.method
+    whole = float(reference.loss_of(arithmetic, *of_data, rows_per_block))
     if _is_finite(trained.params, whole):
         loss = trained.loss if case.plan.tol_on == "batch" else whole
         found["train"] = [trained.params, _numbers(loss), _numbers(trained.steps)]
     found["loss of the data"] = _numbers(whole)
     state, number = (trained.params, trained.slots), trained.steps + 1
-    stepped, _, before = reference.step(arithmetic, *state, x, t, case.method, number)
+    stepped, _, before = reference.step(
+        arithmetic, *state, x, t, case.method, number, rows_per_block
+    )
     found["step"] = [_numbers(before), stepped if np.isfinite(before) else trained.params]
     return found
 

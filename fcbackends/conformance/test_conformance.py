@@ -8,6 +8,7 @@ import pytest
 
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.registry import get_backend
+from fcbackends.checks import options
 from fcbackends.conformance.campaign import command, stated_class
 from fcbackends.conformance.golden import GoldenRun, differing_runs, golden_runs
 from fcbackends.conformance.running import run_cases
@@ -53,10 +54,12 @@ def test_random_cases_have_the_bits_of_the_contract(
     name: str, first: int, pytestconfig: pytest.Config
 ) -> None:
     """Those from `first` on; what differs is told with a command that shows it again."""
-    option, backend = pytestconfig.getoption, _backend(name, pytestconfig)
+    option = pytestconfig.getoption
+    rows_per_block = option("--rows-per-block", None)
+    backend = options.in_blocks(_backend(name, pytestconfig), rows_per_block)
     seed, last = option("--seed", 0), min(first + _CASES_A_TEST, option("--cases", 500))
     tally = run_cases(backend, seed, range(first, last), taken_dtypes(backend))
     finding = tally.first_below(Level[stated_class(backend)])
     if finding:
-        again = command(name, backend.arithmetic, seed, finding)
+        again = command(name, backend.arithmetic, seed, finding, rows_per_block)
         pytest.fail(f"{finding.description}\n{finding.defect}\n{again}", pytrace=False)

@@ -49,8 +49,7 @@ class Blocks(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A sum under way: how many blocks' sums wait, how many blocks are done, and how many terms of
-    the next one are summed."""
+    """A sum under way: how many sums wait, of how many blocks, and the terms of the next so far."""
 
     waiting: int
     done: int
@@ -162,15 +161,14 @@ def sum_rows(rows, out, blocks):
     """The sum of all rows of a matrix, at least one, in blocks."""
     count, length = rows.shape
     first = Operand(out, 0, length, 1)
-    waiting = done = 0
+    waiting = 0
     for start in range(0, count, blocks.size):
         place = _place(blocks, first, waiting, length)
         total = row(place.buffer, place.at, length)
         for n in range(start, start + smaller(blocks.size, count - start)):
             for m in range(length):
                 total[m] = total[m] + rows[n, m] if n > start else rows[n, m]
-        done += 1
-        waiting = _join_rows(blocks, first, waiting, done, length)
+        waiting = _join_rows(blocks, first, waiting, start // blocks.size + 1, length)
     _join_all(blocks, first, waiting, length)
 
 
@@ -182,9 +180,9 @@ def multiply_in_blocks(arithmetic, c, a, b, rows, terms, columns, panel, stop, b
     is_whole = c.row == columns
     first = c if is_whole else Operand(blocks.buffer, blocks.at, columns, 1)
     rest = Blocks(blocks.size, blocks.buffer, blocks.at + (0 if is_whole else length))
-    waiting = done = 0
+    waiting = 0
     for start in range(0, terms, blocks.size):
-        done += 1
+        done = start // blocks.size + 1
         # Every second block has its neighbour in the first-level cache, or in registers.
         in_pair = joins and done % 2 == 0
         multiply(

@@ -148,7 +148,7 @@ def small_steps(
         zero, all_samples = net.weights.dtype.type(0), net.data.samples
         size = smaller(rows_per_block, all_samples)
         samples = new_samples(order)
-        waiting = done = 0
+        waiting = 0
         for start in range(0, all_samples, size):
             total, end = -zero, start + smaller(size, all_samples - start)
             for first in range(start, end, block):
@@ -157,8 +157,7 @@ def small_steps(
                     samples[n] = first + n
                 total = through(net, samples, count, zero, total)
             sums[waiting] = total
-            done += 1
-            waiting = join(sums, waiting, done)
+            waiting = join(sums, waiting, start // size + 1)
         return joined(sums, waiting) * net.weights.dtype.type(1.0 / all_samples)
 
     @inlined

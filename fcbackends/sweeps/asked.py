@@ -29,6 +29,7 @@ def asked_for(networks: Sequence[Network], keys: Mapping[str, str | None]) -> di
         **keys,
         "dtype": problem.dtype,
         "arithmetic": problem.backend.arithmetic,
+        "rows_per_block": problem.backend.rows_per_block,
     }
     asked: dict[str, Any] = json.loads(json.dumps({**of_all, **options}))
     return asked

@@ -57,6 +57,7 @@ def train_many(
     dtype: str = "float64",
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
     record_every: int | None = None,
     validation: tuple[Any, Any] | None = None,
     patience: int | None = None,
@@ -96,7 +97,7 @@ def train_many(
     params : sequence of (w, b), optional
         First parameters for all networks, instead of those of their seeds.
     clip_norm, activation, classes, sample_weight, batch_size, max_steps, tol, tol_on, sampling, \
-    dtype, backend, arithmetic, record_every
+    dtype, backend, arithmetic, rows_per_block, record_every
         As for `train`.
     validation : (x, t), optional
         As for `train`, the same data for all networks; no share.
@@ -177,7 +178,7 @@ def train_many(
     own |= dict(max_steps=max_steps, tol=tol, tol_on=tol_on, sampling=sampling)
     own |= dict(record_every=record_every, patience=patience)
     wanted = settings_of(settings, own)
-    how = How(dtype, backend, arithmetic, classes)
+    how = How(dtype, backend, arithmetic, classes, rows_per_block)
     networks = networks_of(given, how, wanted)
     chosen = networks[0].problem.backend
     shown, returns = options.progress(progress), options.returns(on_interrupt)
@@ -234,7 +235,11 @@ def train_many(
                 wanted,
                 carried,
                 key_of(keys),
-                how._replace(backend=registry.portable(chosen), arithmetic=chosen.arithmetic),
+                how._replace(
+                    backend=registry.portable(chosen),
+                    arithmetic=chosen.arithmetic,
+                    rows_per_block=chosen.rows_per_block,
+                ),
                 missing,
                 audited(share, len(networks), key_of(keys)),
                 kept.to_audit(),
@@ -286,7 +291,7 @@ def _of_all(plan: Plan) -> Plan:
 def _asked(networks: Sequence[Network]) -> asked.Asked:
     first = networks[0]
     return asked.asked_for(
-        first.problem.backend.arithmetic,
+        first.problem.backend,
         first.problem.sizes,
         first.problem.dtype,
         [each.method for each in networks],

@@ -44,7 +44,7 @@ class How(NamedTuple):
 
     Attributes
     ----------
-    dtype, backend, arithmetic, classes
+    dtype, backend, arithmetic, classes, rows_per_block
         As for `train_many`.
     """
 
@@ -52,6 +52,7 @@ class How(NamedTuple):
     backend: str | Backend | None
     arithmetic: str | None
     classes: int | None
+    rows_per_block: int | None
 
 
 class Network(NamedTuple):
@@ -124,7 +125,7 @@ def networks_of(
         if first is None or first.given is not None:
             arguments = given.x, given.t, hidden, given.params, how.dtype
             computes = how.backend, how.arithmetic, loss, how.classes, given.sample_weight
-            made = checked(*arguments, *computes)
+            made = checked(*arguments, *computes, how.rows_per_block)
             if made.given is not None:
                 data.finite(made.given)
         else:

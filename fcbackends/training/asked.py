@@ -10,6 +10,7 @@ import numpy as np
 
 from fcbackends import agreement
 from fcbackends.arrays import as_numpy
+from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Plan
 from fcbackends.errors import ArgumentError, shown
 from fcbackends.maths.arithmetic import Array
@@ -52,7 +53,7 @@ class Asked(NamedTuple):
 
 
 def asked_for(
-    arithmetic: str,
+    backend: Backend,
     sizes: Sequence[int],
     dtype: str,
     methods: Sequence[Method],
@@ -79,7 +80,8 @@ def asked_for(
         "params": params,
     }
     asked = {
-        "arithmetic": arithmetic,
+        "arithmetic": backend.arithmetic,
+        "rows_per_block": backend.rows_per_block,
         "hidden": sizes[1:-1],
         "dtype": dtype,
         "activation": method.activation,

@@ -68,10 +68,12 @@ def checked(
     loss: Any,
     classes: Any,
     sample_weight: Any,
+    rows_per_block: Any = None,
 ) -> Problem:
     """The problem that the arguments of `train` and `train_many` pose."""
     leaves = data.leaves(params)
     chosen = backend_for(backend, arithmetic, x=x, t=t, **leaves)
+    chosen = options.in_blocks(chosen, rows_per_block)
     dtype = options.dtype_name(dtype)
     loss = options.choice("loss", loss, LOSSES)
     t = targets.as_batch(chosen, t, loss, outputs=_outputs_of(leaves), classes=classes)

@@ -35,7 +35,7 @@ VERSION = 1
 ARRAYS = ("x", "t", "sample_weight", "validation[0]", "validation[1]", "params")
 TAKEN = (
     *("hidden", "activation", "loss", "clip_norm", "batch_size", "max_steps", "tol", "tol_on"),
-    *("sampling", "seed", "dtype", "arithmetic", "record_every", "patience"),
+    *("sampling", "seed", "dtype", "arithmetic", "rows_per_block", "record_every", "patience"),
 )
 """Options that `train` takes as a record has them."""
 
@@ -197,7 +197,8 @@ def _read(path: Path, name: str) -> Record:
 
 
 def _understood(about: Mapping[str, Any], name: str) -> Record:
-    own = _mapping("options", about["options"])
+    # Older records do not name it.
+    own = {"rows_per_block": None, **_mapping("options", about["options"])}
     for option in TAKEN:
         own[option]  # it is there; `train` checks the rest
     options.choice("arithmetic", own["arithmetic"], ARITHMETICS)

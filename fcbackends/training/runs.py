@@ -54,6 +54,7 @@ def train(
     dtype: str = "float64",
     backend: str | Backend | None = None,
     arithmetic: str | None = None,
+    rows_per_block: int | None = None,
     record_every: int | None = None,
     validation: tuple[Any, Any] | float | None = None,
     patience: int | None = None,
@@ -130,6 +131,9 @@ def train(
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
     record_every : int, optional
         The steps between two entries of the history; by default a thousandth of `max_steps`, or
         with `tol_on` "data" or with `validation` as many as one epoch has, ceil(N / batch_size).
@@ -219,7 +223,8 @@ def train(
     if any(value is not None for value in (shards, local_steps, executor)):
         return train_sharded(x, t, asked_of, shards, local_steps, executor, deadline)
     of_loss = loss, classes, sample_weight
-    problem = checked(x, t, hidden, params, dtype, backend, arithmetic, *of_loss)
+    of_network = hidden, params, dtype, backend, arithmetic
+    problem = checked(x, t, *of_network, *of_loss, rows_per_block)
     activation = options.activation(activation, len(problem.sizes) - 2)
     rate, optimizer = options.rate(lr, problem.dtype), options.optimizer(optimizer)
     clip_norm = options.clip_norm(clip_norm, problem.dtype)
@@ -251,7 +256,7 @@ def train(
     @functools.cache
     def asked() -> Asked:
         return asked_for(
-            problem.backend.arithmetic,
+            problem.backend,
             problem.sizes,
             problem.dtype,
             [method],

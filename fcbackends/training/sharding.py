@@ -22,7 +22,10 @@ from fcbackends.training.results import TrainResult, result_of
 from fcbackends.training.shards import Shards, run_rounds
 from fcbackends.training.validation import apart
 
-_NOT_WITH = ("checkpoint", "checkpoint_every", "resume", "record", "digest_every")
+_NOT_WITH = (
+    *("checkpoint", "checkpoint_every", "resume", "record", "digest_every"),
+    "rows_per_block",
+)
 
 
 def train_sharded(
@@ -60,6 +63,9 @@ def train_sharded(
     classes = _classes(samples.t, asked["loss"], asked["classes"], asked["params"])
     problem = _problem(x, t, samples, asked, classes)
     chosen, sizes = problem.backend, problem.sizes
+    if chosen.rows_per_block is not None:
+        required = "be left out with `shards`"
+        raise ArgumentError("rows_per_block", required, f"{chosen.rows_per_block}, the backend's")
     activation = options.activation(asked["activation"], len(sizes) - 2)
     method = Method(
         options.rate(asked["lr"], problem.dtype),

@@ -60,6 +60,9 @@ class Trainer:
         What computes; see `get_backend`.
     arithmetic : str or None
         How products join their sums; see `get_backend`.
+    rows_per_block : int, optional
+        Sums over samples go by blocks of so many, whose sums are joined in pairs, as the contract
+        has it; by default all samples are one block.
 
     Attributes
     ----------
@@ -109,8 +112,10 @@ class Trainer:
         clip_norm: float | None = None,
         backend: str | Backend | None = None,
         arithmetic: str | None = None,
+        rows_per_block: int | None = None,
     ) -> None:
         chosen = backend_for(backend, arithmetic, **data.leaves(params))
+        chosen = options.in_blocks(chosen, rows_per_block)
         network = data.params(chosen, params)
         data.not_empty(network)
         self._backend = chosen
@@ -212,9 +217,10 @@ class Trainer:
             return name_of(self._backend), self._method._asdict(), finite, state
 
     def __setstate__(self, given: tuple[Any, ...]) -> None:
-        (backend, arithmetic), method, finite, state = given
-        how = {name: value for name, value in method.items() if name != "weighted"}
-        Trainer.__init__(self, finite, backend=backend, arithmetic=arithmetic, **how)
+        known, method, finite, state = given
+        how = dict(zip(("backend", "arithmetic", "rows_per_block"), known, strict=True))
+        how |= {name: value for name, value in method.items() if name != "weighted"}
+        Trainer.__init__(self, finite, **how)
         if method["weighted"]:
             self._take_weights()
         # Its last step may have left parameters that are not finite.
@@ -379,7 +385,7 @@ class Trainer:
 
             def asked() -> Asked:
                 return asked_for(
-                    self._backend.arithmetic,
+                    self._backend,
                     [self._sizes[0], *(b.shape[0] for _, b in before.params)],
                     self._dtype,
                     [self._method],
