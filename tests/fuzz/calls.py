@@ -117,6 +117,12 @@ class Draw:
             chosen["arithmetic"] = rng.choice(("ordered", "fused", "fused", "native"))
         return chosen
 
+    def blocks(self):
+        """Now and then, sums over samples in blocks."""
+        if self.rng.random() < 0.85:
+            return {}
+        return dict(rows_per_block=self.rng.choice((None, 1, 2, np.int16(3), 64, 2**63, 2**70, 0)))
+
     def optimizer(self):
         rng = self.rng
         return rng.choice(
@@ -147,7 +153,7 @@ def fc_forward(d):
 
 def fc_backward(d):
     dy = d.array(*d.rows(d.outputs))
-    return dict(dy=dy, x=d.x(), w=d.array(d.inputs, d.outputs), **d.how())
+    return dict(dy=dy, x=d.x(), w=d.array(d.inputs, d.outputs), **d.how(), **d.blocks())
 
 
 def relu(d):
@@ -160,7 +166,7 @@ def relu_backward(d):
 
 
 def _loss(d, loss):
-    how = dict(y=d.array(*d.rows(d.outputs)), t=d.t(loss), **d.how())
+    how = dict(y=d.array(*d.rows(d.outputs)), t=d.t(loss), **d.how(), **d.blocks())
     weights = d.weights(1 if d.single else None)
     return how if weights is None else {**how, "sample_weight": weights}
 
@@ -193,7 +199,7 @@ def predict_proba(d):
 def sgd_step(d):
     return dict(
         params=d.params(), x=d.x(), t=d.t(d.loss), lr=d.rng.choice((0.1, 1e-3, np.float32(0.5))),
-        activation=d.activation(), loss=d.loss, **d.how(),
+        activation=d.activation(), loss=d.loss, **d.how(), **d.blocks(),
     )  # fmt: skip
 
 
@@ -248,7 +254,7 @@ def _method(d):
         made["optimizer"] = d.optimizer()
         if rng.random() < 0.3:
             made["clip_norm"] = rng.choice((1.0, 0.5, np.float64(1e-3)))
-    return {**made, **d.how(plain=plain)}
+    return {**made, **d.how(plain=plain), **d.blocks()}
 
 
 def _validation(d):
