@@ -45,6 +45,7 @@ BEGUN = dict(
         (dict(loss="huber"), "loss"),
         (dict(clip_norm=1.0), "clip_norm"),
         (dict(arithmetic="fused"), "arithmetic"),
+        (dict(rows_per_block=64), "rows_per_block"),
         (dict(dtype="float32"), "dtype"),
         (dict(patience=8), "patience"),
         (dict(validation=0.3), "validation"),

@@ -9,7 +9,10 @@ import fcbackends as fcb
 from fcbackends.kernels import layers, matmul, tiles
 from fcbackends.kernels.activations import codes
 from fcbackends.kernels.arithmetic import ARITHMETICS
+from fcbackends.kernels.blocks import ONE_BLOCK, most_waiting
+from fcbackends.kernels.layout import ROWS_A_PASS
 from fcbackends.kernels.threads import ALONE
+from tests.blocks_oracle import in_blocks
 from tests.cases import DTYPES, JIT_OFF, examples, needs_jit, numbers, problem
 from tests.oracle import assert_same_bits, bits, fast
 
@@ -190,9 +193,17 @@ def test_a_product_leaves_what_stands_around_it(size, dtype):
     db = np.empty(outputs, dtype)
     name, tag = np.dtype(dtype).name, ARITHMETICS["ordered"]
     layers.forward(name)(tag, x_in, w_in, b, codes("identity", name)[0], y, ALONE)
-    layers.backward(name)(tag, dy_in, x_in, wt_in, dw, db, dx, ALONE)
     assert_same_bits(y, fast.forward(x, w, b))
-    assert_same_bits((dw, db, dx), fast.backward(dy, x, w))
+    for rows_per_block in (ONE_BLOCK, 16):
+        waiting = most_waiting(samples, rows_per_block)
+        tile = ROWS_A_PASS * matmul.PANEL_ROW_BYTES // dy.itemsize
+        sums, _ = among(np.nan, np.full((1, waiting * max(tile, outputs)), np.nan))
+        how = rows_per_block, sums[200:-200].reshape(1, -1)
+        layers.backward(name)(tag, dy_in, x_in, wt_in, dw, db, dx, *how, ALONE)
+        want = fast if rows_per_block == ONE_BLOCK else in_blocks(fast, rows_per_block)
+        assert_same_bits((dw, db, dx), want.backward(dy, x, w))
+        assert np.isnan(sums[:200]).all()
+        assert np.isnan(sums[-200:]).all()
     for room, part in made:
         part[...] = 7
         assert (room == 7).all()

@@ -19,7 +19,8 @@ OPTIONS = (
     "--validation, --split-seed, --hidden, --activation, --loss, --optimizer, --momentum, "
     "--nesterov, --weight-decay, --lr, --schedule, --decay-every, --decay-factor, --warmup, "
     "--clip-norm, --batch, --sampling, --steps, --epochs, --time-limit, --tol, --tol-on, "
-    "--patience, --seed, --dtype, --backend, --arithmetic, --out, --keep-diverged, --plot, "
+    "--patience, --seed, --dtype, --backend, --arithmetic, --rows-per-block, --out, "
+    "--keep-diverged, --plot, "
     "--record, --digest-every, --checkpoint, --checkpoint-every, --resume, --help"
 )
 MISSING = "`--missing drop` leaves such rows out, `--missing mean` or `median` fills features in"

@@ -28,6 +28,7 @@ WORDS = (
 SOUND = {
     "--activation": ("relu", "tanh"), "--arithmetic": ("ordered", "fused"), "--batch": ("1", "3"),
     "--backend": ("numpy", "numba"), "--categorical": ("k",), "--clip-norm": ("0.5",),
+    "--rows-per-block": ("2", "64"),
     "--decimal": (".",), "--drop": ("b",), "--dtype": ("float64",), "--encoding": ("utf-8",),
     "--features": ("a,b",), "--format": ("csv",), "--hidden": ("2", "3,2"), "--holdout": ("0.25",),
     "--keep": ("a",), "--loss": ("mean_squared", "cross_entropy"), "--lr": ("0.01",),
