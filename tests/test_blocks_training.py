@@ -8,7 +8,8 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends import tensor_files
-from fcbackends.backends import fused_loop, small_kernels
+from fcbackends.backends import fused_loop, small_kernels, small_network
+from fcbackends.kernels import blocks
 from fcbackends.kernels import threads as parts
 from fcbackends.kernels.threads import run_in_threads
 from tests.blocks_oracle import ORACLES, in_blocks
@@ -21,27 +22,34 @@ from tests.record_cases import HOW, T, X, opened, rewritten
 pytestmark = pytest.mark.jit_off
 
 SMALL, WIDE, DEEP = (5, 4, 3), (6, 140, 3), (3, 20, 33, 2)
+WAYS = [("small", 1), ("general", 2), ("small", 2), ("general", 1)]
 SHAPES = SMALL, WIDE, DEEP, (70, 1), (1, 1)
 
 
 @pytest.fixture
 def ways(monkeypatch):
-    """Choose how kernels train: one for a small network's shape, or the general one's threads."""
-    small = allow_small_kernels(monkeypatch)
+    """Choose how kernels train: one for a small network's shape, or the general one, and threads.
+
+    What is returned says how many threads each run was given since.
+    """
+    allow_small_kernels(monkeypatch)
     make, asked = small_kernels.make, []
 
     def noting(work, count, *arguments, **asked_of):
         asked.append(count)
         return run_in_threads(work, count, *arguments, **asked_of)
 
-    monkeypatch.setattr(fused_loop, "run_in_threads", noting)
-    monkeypatch.setattr(parts, "_PRODUCTS_A_THREAD", 1)
+    for module in (fused_loop, small_network):
+        monkeypatch.setattr(module, "run_in_threads", noting)
+    for module in (parts, small_network):
+        monkeypatch.setattr(module, "_PRODUCTS_A_THREAD", 1)
 
-    def use(way):
+    def use(kind, threads):
         asked.clear()
-        monkeypatch.setattr(small_kernels, "make", make if way == "small" else lambda *_: False)
-        monkeypatch.setattr(parts, "get_threads", lambda: 1 if way == "small" else way)
-        return small if way == "small" else asked
+        monkeypatch.setattr(small_kernels, "make", make if kind == "small" else lambda *_: False)
+        for module in (parts, small_network):
+            monkeypatch.setattr(module, "get_threads", lambda: threads)
+        return asked
 
     return use
 
@@ -78,18 +86,18 @@ def test_runs_end_on_the_oracles_bits(size, arithmetic, dtype, sampling):
 
 
 @pytest.mark.parametrize("loss", NAMES)
-@pytest.mark.parametrize(("way", "arithmetic", "dtype"), covering(["small", 1, 2], 3))
-def test_kernels_of_every_loss_have_numpys_bits(way, arithmetic, dtype, loss, ways):
+@pytest.mark.parametrize(("kind", "threads", "arithmetic", "dtype"), covering(WAYS, 4))
+def test_kernels_of_every_loss_have_numpys_bits(kind, threads, arithmetic, dtype, loss, ways):
     if loss != "mean_squared" and (JIT_OFF or arithmetic == "fused"):
         pytest.skip("a loss's kernel knows no arithmetic")
     case = loss_problem(2, SMALL, 140, dtype, loss)
-    used = ways(way)
+    used = ways(kind, threads)
     run = dict(
         loss=loss, sample_weight=case.weights, batch_size=67, sampling="epoch",
         arithmetic=arithmetic,
     )  # fmt: skip
     assert trained(case, "numba", 16, **run) == trained(case, "numpy", 16, **run)
-    assert bool(used) if way == "small" else max(used) == way
+    assert {*used} == {threads}
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 63, 64, 65, 128, 130])
@@ -100,28 +108,82 @@ def test_any_shape_and_batch_has_numpys_bits(sizes, batch_size, ways):
     case = problem(3, sizes, 140, "float32")
     for size in (64, 9):
         want = trained(case, "numpy", size, batch_size=batch_size)
-        for way in (1, 2, 3):
-            ways(way)
-            assert trained(case, "numba", size, batch_size=batch_size) == want, (size, way)
+        for threads in (1, 2, 3):
+            ways("general", threads)
+            assert trained(case, "numba", size, batch_size=batch_size) == want, (size, threads)
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "epoch"])
+@pytest.mark.parametrize("sizes", quick_first([(SMALL,), ((13, 14, 9, 2),), ((1, 1),)], 1))
+def test_threads_share_a_small_networks_batch(sizes, sampling, ways):
+    case = problem(10, sizes, 300, "float32")
+    run = dict(sampling=sampling, tol=0.0, tol_on="data", max_steps=7)
+    for batch_size, size in ((300, 64), (300, 1), (257, 16), (65, 64), (130, 7)):
+        want = trained(case, "numpy", size, batch_size=batch_size, **run)
+        for threads in (1, 2, 3, 4):
+            used = ways("small", threads)
+            got = trained(case, "numba", size, batch_size=batch_size, **run)
+            assert got == want
+            assert min(threads, -(-batch_size // size)) in used
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_small_networks_threads_end_where_one_does(threads, ways):
+    """A run that stops, and one that diverges, in the middle of what was asked for."""
+    case = problem(11, SMALL, 300, "float64")
+    ways("small", threads)
+    how = dict(
+        params=case.params, batch_size=200, dtype="float64", backend="numba", rows_per_block=16
+    )
+    stopped = fcb.train(case.x, case.t, lr=0.01, max_steps=500, tol=4.0, **how)
+    ways("small", 1)
+    alone = fcb.train(case.x, case.t, lr=0.01, max_steps=500, tol=4.0, **how)
+    assert (stopped.stop_reason, stopped.steps) == (alone.stop_reason, alone.steps)
+    assert (stopped.stop_reason, fcb.digest(stopped.params)) == (
+        "tolerance",
+        fcb.digest(alone.params),
+    )
+    ends = []
+    for count in (threads, 1):
+        ways("small", count)
+        with pytest.raises(fcb.DivergenceError) as raised:
+            fcb.train(case.x, case.t, lr=1e9, max_steps=500, **how)
+        ends.append((raised.value.step, fcb.digest(raised.value.params)))
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("rows", [1, 2, 64, 65, 4096, 4097, 100_000])
+@pytest.mark.parametrize("size", [1, 64, 100])
+def test_parts_of_a_batch_are_sums_of_the_tree(rows, size, threads):
+    """Blocks as many as a power of two, few parts, and some for each thread."""
+    size_of_part, count = blocks.parts_of(rows, size, threads)
+    if threads == 1 or rows <= size:
+        assert (size_of_part >= rows, count) == (True, 0)
+        return
+    each, rest = divmod(size_of_part, size)
+    assert (rest, each & (each - 1)) == (0, 0)
+    assert count == -(-rows // size_of_part) <= 8 * threads
+    assert count >= min(4 * threads, -(-rows // size))
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
 @pytest.mark.parametrize("optimizer", [fcb.SGD(momentum=0.9), fcb.Adam(weight_decay=0.1)], ids=str)
-@pytest.mark.parametrize("way", ["small", 2])
-def test_optimizers_and_clipping_have_numpys_bits(way, optimizer, clip_norm, ways):
+@pytest.mark.parametrize(("kind", "threads"), WAYS[:3])
+def test_optimizers_and_clipping_have_numpys_bits(kind, threads, optimizer, clip_norm, ways):
     case = problem(4, SMALL, 140, "float64")
-    ways(way)
+    ways(kind, threads)
     run = dict(optimizer=optimizer, clip_norm=clip_norm, batch_size=100)
     want = trained(case, "numpy", 16, **run)
     assert trained(case, "numba", 16, **run) == want
     assert trained(case, "numba", None, **run) != want
 
 
-@pytest.mark.parametrize("way", ["small", 1, 2])
+@pytest.mark.parametrize(("kind", "threads"), WAYS)
 @pytest.mark.parametrize("samples", [1, 15, 16, 17, 63, 65, 140])
-def test_losses_of_all_data_are_in_blocks(way, samples, ways):
+def test_losses_of_all_data_are_in_blocks(kind, threads, samples, ways):
     case = problem(5, SMALL, samples, "float32")
-    ways(way)
+    ways(kind, threads)
     run = dict(tol=0.0, tol_on="data", record_every=1)
     for size in (16, 9):
         want = trained(case, "numpy", size, **run)
@@ -154,8 +216,8 @@ def test_validation_losses_are_in_blocks(backend):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_batches_of_one_block_have_the_bits_without(dtype, ways):
     case = problem(7, SMALL, 64, dtype)
-    for way in ("small", 1, 2):
-        ways(way)
+    for kind, threads in WAYS:
+        ways(kind, threads)
         for batch_size in (1, 63, 64):
             run = dict(batch_size=batch_size, tol=0.0, tol_on="data")
             assert trained(case, "numba", 64, **run) == trained(case, "numba", None, **run)

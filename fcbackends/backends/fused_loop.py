@@ -391,8 +391,9 @@ class FusedLoop:
         self._in_small_hands(self._shape(plan.batch_size))
         with np.errstate(all="ignore"):
             if self._small:
-                epoch = (kept[0] for kept in self._epochs_of(plan, samples, 1))
-                seen = self._small.run(x, t, samples, pace, watch, losses, *epoch)
+                threads = self._small.threads_for(plan.batch_size)
+                epochs = self._epochs_of(plan, samples, threads)
+                seen = self._small.run(x, t, samples, pace, watch, losses, *epochs, threads)
             else:
                 seen = self._run_general(plan, Data(x, t, samples), pace, watch, losses)
         recorded = losses[: seen.recorded]

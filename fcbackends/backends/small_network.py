@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from fcbackends.backends.small_kernels import Shape
 from fcbackends.kernels import small_layout
 from fcbackends.kernels.arithmetic import ARITHMETICS
-from fcbackends.kernels.blocks import most_waiting
+from fcbackends.kernels.blocks import most_waiting, parts_of
 from fcbackends.kernels.elements import SLOTS
 from fcbackends.kernels.layout import aligned_zeros
-from fcbackends.kernels.small import DRAWS_A_BLOCK
+from fcbackends.kernels.small import DRAWS_A_BLOCK, weights_of
+from fcbackends.kernels.small_layout import LANES
+from fcbackends.kernels.threads import get_threads, run_in_threads
 from fcbackends.kernels.watch import Seen, Watch
 from fcbackends.maths.network import State
+
+_PRODUCTS_A_THREAD = 1_000_000
+"""Multiply-adds of a step that are worth a further thread: some 50 us, where to wait for each
+other takes threads one."""
 
 
 class SmallNetwork:
@@ -49,7 +55,6 @@ class SmallNetwork:
         self._memory = memory.reshape(rows, -1)
         self._how = ARITHMETICS[shape.arithmetic], constants
         self._rows_per_block = rows_per_block
-        self._flat = self._memory.reshape(-1)
 
     @property
     def state(self) -> State:
@@ -65,6 +70,12 @@ class SmallNetwork:
         for part, pairs in zip(self._memory, (state.params, *state.slots), strict=True):
             small_layout.write(self._plan, part, pairs)
 
+    def threads_for(self, batch_size: int) -> int:
+        """How many threads are worth their while for a batch: they share its blocks of rows."""
+        blocks = -(-batch_size // self._rows_per_block)
+        products = 3 * batch_size * weights_of(self.shape.sizes)
+        return min(blocks, 1 + products // _PRODUCTS_A_THREAD, get_threads()) if blocks > 1 else 1
+
     def run(
         self,
         x: NDArray[Any],
@@ -74,18 +85,29 @@ class SmallNetwork:
         watch: Watch,
         losses: NDArray[np.float64],
         epoch_words: NDArray[np.uint64],
-        epoch_order: NDArray[np.uint16],
+        epoch_orders: NDArray[np.uint16],
+        threads: int,
     ) -> Seen:
         """Take the steps that `watch` asks for, or fewer, on flat x and t.
 
-        On `pace` depend the constants of each step.
+        On `pace` depend the constants of each step. Of epochs each thread has a row.
         """
-        order = np.empty(max(1, DRAWS_A_BLOCK // watch.batch_size) * watch.batch_size, np.int64)
-        draws = order, epoch_words, epoch_order
-        waiting = most_waiting(watch.batch_size, self._rows_per_block)
-        blocks = self._rows_per_block, np.empty((waiting, self._plan.unrepeated), self._flat.dtype)
-        return Seen(
-            *self._kernel(
-                *self._how, pace, self._flat, watch, losses, *draws, x, t, samples, *blocks
-            )
+        batch, own, real = watch.batch_size, self._plan.unrepeated, self._memory.dtype
+        draws = batch if threads > 1 else max(1, DRAWS_A_BLOCK // batch) * batch
+        orders = np.empty((threads, draws), np.int64)
+        waiting = most_waiting(batch, self._rows_per_block)
+        size_of_part, parts = parts_of(batch, self._rows_per_block, threads)
+        blocks = (
+            self._rows_per_block,
+            size_of_part,
+            np.empty((threads, waiting * own), real),
+            np.empty((2 * parts, own + LANES), real),
         )
+        states = self._memory.reshape(1, -1)
+        if threads > 1:
+            states = np.repeat(states, threads, axis=0)
+        how = *self._how, pace, states, watch, losses, orders, epoch_words, epoch_orders
+        seen = run_in_threads(self._kernel, threads, *how, x, t, samples, *blocks)
+        if threads > 1:
+            self._memory.reshape(-1)[:] = states[0]
+        return Seen(*seen)

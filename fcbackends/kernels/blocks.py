@@ -24,6 +24,8 @@ from fcbackends.kernels.views import local, row
 ONE_BLOCK = 2**63 - 1
 """So many rows in a block are all that there may be."""
 
+_PARTS_A_THREAD = 4
+
 _MOST_WAITING = 64
 """Of a number of blocks below 2**63."""
 
@@ -35,6 +37,20 @@ def most_waiting(rows: int, rows_per_block: int) -> int:
     """How many sums wait at most, where so many rows are several blocks; 0 where they are one."""
     blocks = -(-rows // rows_per_block)
     return (blocks - 1).bit_length() + 1 if blocks > 1 else 0
+
+
+def parts_of(rows: int, rows_per_block: int, threads: int) -> tuple[int, int]:
+    """The rows of a part that a thread of several sums apart, and how many parts there are.
+
+    A part has as many blocks as a power of two, so that its sum is one of the tree's: as large a
+    power as leaves each thread some, which then have about as much to do. One thread has no parts.
+    """
+    blocks, size = -(-rows // rows_per_block), 1
+    if threads == 1 or blocks == 1:
+        return ONE_BLOCK, 0
+    while blocks >= 2 * _PARTS_A_THREAD * threads * size:
+        size *= 2
+    return size * rows_per_block, -(-blocks // size)
 
 
 class Blocks(NamedTuple):
