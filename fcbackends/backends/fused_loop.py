@@ -321,11 +321,13 @@ class FusedLoop:
             self._small = small
         return loss
 
-    def _shape(self, batch_size: int) -> Shape:
+    def _shape(self, plan: Plan, samples: int) -> Shape:
         _, loss, rule, weighted = self._form
         # The norm of the whole gradient is known before any weight moves.
-        activations, one_sample = self._activations, batch_size == 1 and not rule.clipped
-        return Shape(self._sizes, activations, loss, weighted, one_sample, rule, *self._names)
+        activations, one_sample = self._activations, plan.batch_size == 1 and not rule.clipped
+        of_kernel = activations, loss, weighted, one_sample, rule, *self._names
+        most = max(plan.batch_size, samples if plan.tol_on == "data" else 0)
+        return Shape(self._sizes, *of_kernel, most > self._rows_per_block)
 
     def _in_small_hands(self, shape: Shape) -> None:
         """Hand the state to the kernel for the shape, if there is one in this process."""
@@ -346,7 +348,7 @@ class FusedLoop:
         Where so many steps, which all loops take together, are worth it, that is a kernel for the
         shape of this network; other loops of the shape use it as well.
         """
-        if not small_kernels.make(self._shape(plan.batch_size), steps):
+        if not small_kernels.make(self._shape(plan, x.shape[0]), steps):
             self._stepping(plan.batch_size)
             self._work_on_batches(plan.batch_size)
 
@@ -388,7 +390,7 @@ class FusedLoop:
             plan.record_every,
         )
         x, t, samples = _row(x), _row(t), x.shape[0]
-        self._in_small_hands(self._shape(plan.batch_size))
+        self._in_small_hands(self._shape(plan, samples))
         with np.errstate(all="ignore"):
             if self._small:
                 threads = self._small.threads_for(plan.batch_size)

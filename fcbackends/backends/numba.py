@@ -56,8 +56,10 @@ def fc_backward(
     dx = np.empty(x.shape, x.dtype)
     threads = threads_for(2 * x.shape[0] * w.size)
     tag = ARITHMETICS[arithmetic]
-    tile = ROWS_A_PASS * PANEL_ROW_BYTES // w.itemsize
-    room = most_waiting(x.shape[0], rows_per_block) * max(tile, w.shape[1])
+    room = 0
+    if x.shape[0] > rows_per_block:
+        tile = ROWS_A_PASS * PANEL_ROW_BYTES // w.itemsize
+        room = most_waiting(x.shape[0], rows_per_block) * max(tile, w.shape[1])
     blocks = rows_per_block, np.empty((threads, room), w.dtype)
     run_in_threads(kernel, threads, tag, plain(dy), plain(x), plain(w.T), dw, db, dx, *blocks)
     return FCGradients(dw, db, dx)
@@ -139,8 +141,11 @@ def sgd_step(
 
 @functools.cache
 def _backend(arithmetic: str, rows_per_block: int | None = None) -> Backend:
-    size: dict[str, Any] = {"rows_per_block": min(rows_per_block or ONE_BLOCK, ONE_BLOCK)}
-    of_loss = functools.partial(loss_and_gradient, **size)
+    size: dict[str, Any] = {}
+    of_loss: Callable[..., LossAndGradient] = loss_and_gradient
+    if rows_per_block is not None:
+        size["rows_per_block"] = min(rows_per_block, ONE_BLOCK)
+        of_loss = functools.partial(loss_and_gradient, **size)
     return Backend(
         name="numba",
         arithmetic=arithmetic,

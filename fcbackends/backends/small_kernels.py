@@ -36,6 +36,7 @@ class Shape(NamedTuple):
     rule: Rule
     dtype: str
     arithmetic: str
+    in_blocks: bool = False
 
 
 _kernels: dict[Shape, Callable[..., Any]] = {}
@@ -70,11 +71,17 @@ def make(shape: Shape, steps: int) -> bool:
     """Have a shape's kernel in this process, if it is kept or so many steps are worth it."""
     if shape in _kernels:
         return True
-    sizes, activations, loss, weighted, one_sample, rule, *names = shape
+    sizes, activations, loss, weighted, one_sample, rule, *names, in_blocks = shape
     if len(_kernels) >= _MOST_KERNELS or not small.is_small(sizes, one_sample=one_sample):
         return False
     family = small.small_steps(
-        sizes, activations, loss, rule, weighted=weighted, one_sample=one_sample
+        sizes,
+        activations,
+        loss,
+        rule,
+        weighted=weighted,
+        one_sample=one_sample,
+        in_blocks=in_blocks,
     )
     _steps[shape] += steps
     is_worth = steps > 0 and (_is_first(rule, *names) or _is_worth_compiling(shape))

@@ -15,8 +15,9 @@ from fcbackends.kernels.blocks import most_waiting, parts_of
 from fcbackends.kernels.elements import SLOTS
 from fcbackends.kernels.layout import aligned_zeros
 from fcbackends.kernels.small import DRAWS_A_BLOCK, weights_of
+from fcbackends.kernels.small_blocks import Shared
 from fcbackends.kernels.small_layout import LANES
-from fcbackends.kernels.threads import get_threads, run_in_threads
+from fcbackends.kernels.threads import Team, get_threads, run_in_threads
 from fcbackends.kernels.watch import Seen, Watch
 from fcbackends.maths.network import State
 
@@ -55,6 +56,7 @@ class SmallNetwork:
         self._memory = memory.reshape(rows, -1)
         self._how = ARITHMETICS[shape.arithmetic], constants
         self._rows_per_block = rows_per_block
+        self._flat = self._memory.reshape(-1)
 
     @property
     def state(self) -> State:
@@ -73,8 +75,10 @@ class SmallNetwork:
     def threads_for(self, batch_size: int) -> int:
         """How many threads are worth their while for a batch: they share its blocks of rows."""
         blocks = -(-batch_size // self._rows_per_block)
+        if blocks == 1:
+            return 1
         products = 3 * batch_size * weights_of(self.shape.sizes)
-        return min(blocks, 1 + products // _PRODUCTS_A_THREAD, get_threads()) if blocks > 1 else 1
+        return min(blocks, 1 + products // _PRODUCTS_A_THREAD, get_threads())
 
     def run(
         self,
@@ -92,22 +96,41 @@ class SmallNetwork:
 
         On `pace` depend the constants of each step. Of epochs each thread has a row.
         """
-        batch, own, real = watch.batch_size, self._plan.unrepeated, self._memory.dtype
-        draws = batch if threads > 1 else max(1, DRAWS_A_BLOCK // batch) * batch
-        orders = np.empty((threads, draws), np.int64)
-        waiting = most_waiting(batch, self._rows_per_block)
-        size_of_part, parts = parts_of(batch, self._rows_per_block, threads)
-        blocks = (
-            self._rows_per_block,
-            size_of_part,
-            np.empty((threads, waiting * own), real),
-            np.empty((2 * parts, own + LANES), real),
+        if self.shape.in_blocks:
+            how = pace, watch, losses, epoch_words, epoch_orders, (x, t, samples), threads
+            return self._run_in_blocks(*how)
+        order = np.empty(max(1, DRAWS_A_BLOCK // watch.batch_size) * watch.batch_size, np.int64)
+        draws = order, epoch_words[0], epoch_orders[0]
+        return Seen(
+            *self._kernel(*self._how, pace, self._flat, watch, losses, *draws, x, t, samples, 0)
         )
-        states = self._memory.reshape(1, -1)
-        if threads > 1:
-            states = np.repeat(states, threads, axis=0)
-        how = *self._how, pace, states, watch, losses, orders, epoch_words, epoch_orders
-        seen = run_in_threads(self._kernel, threads, *how, x, t, samples, *blocks)
-        if threads > 1:
-            self._memory.reshape(-1)[:] = states[0]
-        return Seen(*seen)
+
+    def _run_in_blocks(
+        self,
+        pace: NDArray[np.float64],
+        watch: Watch,
+        losses: NDArray[np.float64],
+        epoch_words: NDArray[np.uint64],
+        epoch_orders: NDArray[np.uint16],
+        data: Any,
+        threads: int,
+    ) -> Seen:
+        """Take them with sums in blocks; the first of the threads moves the weights that are kept."""
+        batch, size, real = watch.batch_size, self._plan.unrepeated, self._memory.dtype
+        rows_per_part, parts = parts_of(batch, self._rows_per_block, threads)
+        of_parts = np.empty(2 * parts * (size + LANES), real)
+        waiting = np.empty((threads, most_waiting(batch, self._rows_per_block) * size), real)
+        draws = DRAWS_A_BLOCK if self.shape.one_sample else batch
+        orders = np.empty((threads, draws), np.int64)
+        states = [self._flat, *(self._flat.copy() for _ in range(1, threads))]
+        seen = [losses, *(np.empty_like(losses) for _ in range(1, threads))]
+
+        def work(team: Team) -> Any:
+            own = team.thread
+            shared = Shared(self._rows_per_block, rows_per_part, waiting[own], of_parts, team)
+            draws = orders[own], epoch_words[own], epoch_orders[own]
+            return self._kernel(
+                *self._how, pace, states[own], watch, seen[own], *draws, *data, shared
+            )
+
+        return Seen(*run_in_threads(work, threads))

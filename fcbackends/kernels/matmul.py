@@ -100,14 +100,14 @@ def multiply(arithmetic, c, a, b, rows, terms, columns, panel, epilogue, stop, b
     itemsize = c.buffer.itemsize
     width = panel_width(itemsize)
     start = 0
-    if rows == 1:
+    if rows == 1 and before == OVERWRITTEN:
         # One row has no other that hides its additions' latency: it takes more columns at once.
         long = PANELS_OF_ONE_ROW * width
         while start + long <= columns:
             if is_set(stop):
                 return
             place = b.at + start // width * b.column
-            _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, before, 0)
+            _long_1(arithmetic, at(c, c.at + start), a, at(b, place), terms, OVERWRITTEN, 0)
             _finish(c, start, rows, long, epilogue)
             start += long
     packs = rows >= 4 * ROWS and b.row * itemsize >= _FAR_APART_BYTES

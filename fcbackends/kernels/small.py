@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fcbackends.kernels.blocks import join, joined, new_sums
 from fcbackends.kernels.elements import (
     MOST_CONSTANTS,
     SLOTS,
@@ -34,12 +33,17 @@ from fcbackends.kernels.jit import inlined, kernel
 from fcbackends.kernels.losses import SQUARES, gradient_factor
 from fcbackends.kernels.rows import all_moving, clipping, repetition
 from fcbackends.kernels.sampling import draw_samples
+from fcbackends.kernels.small_blocks import (
+    own_rows,
+    shared_type,
+    summing_batches,
+    summing_data,
+)
 from fcbackends.kernels.small_layout import LANES, is_by_columns, plan
 from fcbackends.kernels.small_passes import SAMPLES_AT_ONCE, Small, whole_way
-from fcbackends.kernels.threads import TEAM, barrier, share
 from fcbackends.kernels.training import Data, data_type
 from fcbackends.kernels.vectors import vectors
-from fcbackends.kernels.views import flat, local, prefetch, row
+from fcbackends.kernels.views import local, prefetch, row
 from fcbackends.kernels.watch import (
     WATCH,
     batch_tol,
@@ -97,21 +101,21 @@ def weights_of(sizes: tuple[int, ...]) -> int:
     return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(sizes))
 
 
-def _signature(real: types.Float, arithmetic: types.Type) -> tuple[types.Type, ...]:
+def _signature(
+    real: types.Float, arithmetic: types.Type, *, in_blocks: bool
+) -> tuple[types.Type, ...]:
     return (
         arithmetic,
         real[::1],
         types.float64[::1],
-        real[:, ::1],
+        real[::1],
         WATCH,
         types.float64[::1],
-        types.int64[:, ::1],
-        types.uint64[:, ::1],
-        types.uint16[:, ::1],
+        types.int64[::1],
+        types.uint64[::1],
+        types.uint16[::1],
         *data_type(real),
-        *[types.int64] * 2,
-        *[real[:, ::1]] * 2,
-        TEAM,
+        shared_type(real) if in_blocks else types.int64,
     )
 
 
@@ -124,11 +128,13 @@ def small_steps(
     *,
     weighted: bool,
     one_sample: bool,
+    in_blocks: bool = False,
 ) -> Callable[..., Any]:
     """The family of kernels for a network of these sizes and batches of one or of any.
 
     `activations` are the names of those between its layers. Where samples are `weighted`, the
-    weight stands behind their targets.
+    weight stands behind their targets. Where sums over samples are `in_blocks`, those of a batch or
+    of the data may be of several.
     """
     slots, paced, set_pace = SLOTS[rule[0]], is_paced(rule), setting_pace(rule)
     network = plan(sizes, one_sample=one_sample)
@@ -141,116 +147,51 @@ def small_steps(
     new_samples = local(block)
     through = whole_way(network, activations, loss, rule, weighted=weighted, one_sample=one_sample)
     squares = loss == SQUARES
+    splits = in_blocks and not one_sample
+    sum_batch = summing_batches(network, block, through, target_size)
+    data_loss_in_blocks = summing_data(block, through)
     move, repeat = all_moving(network, rule), repetition(network)
     clip = clipping(network, rule)
     whole = vectors(LANES)
 
     @inlined
-    def data_loss(net, order, rows_per_block, sums):
-        zero, all_samples = net.weights.dtype.type(0), net.data.samples
-        size = smaller(rows_per_block, all_samples)
+    def data_loss(net, order):
+        zero = net.weights.dtype.type(0)
+        total = -zero
         samples = new_samples(order)
-        waiting = 0
-        for start in range(0, all_samples, size):
-            total, end = -zero, start + smaller(size, all_samples - start)
-            for first in range(start, end, block):
-                count = smaller(block, end - first)
-                for n in range(count):
-                    samples[n] = first + n
-                total = through(net, samples, count, zero, total)
-            sums[waiting] = total
-            waiting = join(sums, waiting, start // size + 1)
-        return joined(sums, waiting) * net.weights.dtype.type(1.0 / all_samples)
-
-    @inlined
-    def join_gradient(gradient, sums_that_wait, waiting, done, is_last):
-        """As `join`, of a block's gradient, which becomes that of all blocks after the last.
-
-        Before, it becomes the next block's first.
-        """
-        place, count = waiting, own_size // LANES
-        sums = whole(gradient, 0, count)
-        while place > 0 and (is_last or done % 4 == 0):
-            place -= 1
-            before = whole(sums_that_wait, place * own_size, count)
-            for i in range(count):
-                sums[i] = before[i] + sums[i]
-            done //= 2
-        if is_last:
-            return
-        if done % 2 == 0:
-            to = whole(sums_that_wait, (place - 1) * own_size, count)
-            for i in range(count):
-                to[i] = to[i] + sums[i]
-                sums[i] = -0.0
-        else:
-            to = whole(sums_that_wait, place * own_size, count)
-            for i in range(count):
-                to[i] = sums[i]
-                sums[i] = -0.0
-
-    @inlined
-    def join_parts(gradient, parts, first, count, sums_that_wait, sums_of_losses):
-        """The gradient of so many parts of a batch, from a row on, and the sum of their losses."""
-        waiting, sums = 0, whole(gradient, 0, own_size // LANES)
-        for number in range(count):
-            at = (first + number) * (own_size + LANES)
-            of_part = whole(parts, at, own_size // LANES)
-            for i in range(own_size // LANES):
-                sums[i] = of_part[i]
-            sums_of_losses[waiting] = parts[at + own_size]
-            is_last = number + 1 == count
-            join_gradient(gradient, sums_that_wait, waiting, number + 1, is_last)
-            waiting = join(sums_of_losses, waiting, number + 1)
-        return joined(sums_of_losses, waiting)
+        for first in range(0, net.data.samples, block):
+            count = smaller(block, net.data.samples - first)
+            for n in range(count):
+                samples[n] = first + n
+            total = through(net, samples, count, zero, total)
+        return total * net.weights.dtype.type(1.0 / net.data.samples)
 
     def steps(
         arithmetic,
         constants,
         pace,
-        states,
+        theta,
         watch,
         losses,
-        orders,
+        order,
         epoch_words,
-        epoch_orders,
+        epoch_order,
         x,
         t,
         samples,
-        rows_per_block,
-        rows_per_part,
-        waiting_gradients,
-        gradients_of_parts,
-        team,
+        shared,
     ):
-        """As `train_steps`, on weights and slots as `plan` has them; `orders` is room for batches.
+        """As `train_steps`, on weights and slots as `plan` has them; `order` is room for batches.
 
-        Each thread has a row of these, and of what else is a matrix. Sums over samples are of
-        blocks of so many; of a batch's, gradients that wait stand in a row. Where several threads
-        share a batch, each sums the gradients of some parts of it, which are as many blocks as a
-        power of two, and all join them to one and move their own weights: for two steps in turn
-        there is a row for each part, so that they wait for each other once a step.
+        Where sums are in blocks, `shared` says how, and `order` is room for one batch.
 
         What was seen is returned as a plain tuple: to make a named one takes 0.6 us.
         """
         data = Data(x, t, samples)
         batch = 1 if one_sample else watch.batch_size
-        theta = row(flat(states), team.thread * states.shape[1], states.shape[1])
         real = theta.dtype.type
         one_over_n, factor = real(1.0 / batch), real(gradient_factor(squares, batch))
-        size_of_block = batch if one_sample else smaller(rows_per_block, batch)
-        size_of_part = batch if one_sample else smaller(rows_per_part, batch)
-        order = row(flat(orders), team.thread * orders.shape[1], orders.shape[1])
-        in_row = waiting_gradients.shape[1]
-        sums_that_wait = row(flat(waiting_gradients), team.thread * in_row, in_row)
-        all_parts = flat(gradients_of_parts)
-        parts = (batch + size_of_part - 1) // size_of_part
-        shared = team.threads > 1
-        first_part, end_part = share(parts, 1, team)
-        own_first = first_part * size_of_part
-        own_end = smaller(end_part * size_of_part, batch)
-        turn = 0
-        gradient, sums_of_losses = new_gradient(theta), new_sums(theta)
+        gradient = new_gradient(theta)
         if is_copied:
             weights = new_state(theta)
             for i in range((1 + slots) * size):
@@ -266,7 +207,7 @@ def small_steps(
         for i in range(MOST_CONSTANTS):
             own[i] = constants[i]
         steps_a_block = order.shape[0] // batch
-        place = block_end = draws_end = 0
+        place = block_end = 0
         if paced:
             power1, power2 = powers_after(pace, watch.start)
         seen = begin(watch)
@@ -277,61 +218,36 @@ def small_steps(
             while step < look_after:
                 if place == block_end:
                     block_end = smaller(steps_a_block, watch.stop - step) * batch
-                    draws_end = own_end if shared else block_end
+                    if splits:
+                        draws_at, draws_end = own_rows(batch, shared)
+                    else:
+                        draws_at, draws_end = 0, block_end
                     draw_samples(
-                        order, own_first, draws_end, step * batch, data.samples, watch.key,
-                        watch.by_epoch, epoch_words[team.thread], epoch_orders[team.thread],
+                        order, draws_at, draws_end, step * batch, data.samples, watch.key,
+                        watch.by_epoch, epoch_words, epoch_order,
                     )  # fmt: skip
                     place = 0
                 if paced:
                     power1, power2 = next_power(power1, pace[1]), next_power(power2, pace[2])
                     set_pace(own, pace, step - watch.start, power1, power2)
-                start, part = place + own_first, first_part
-                place += batch
                 total = real(-0.0)
-                while start < place and part < end_part:
-                    part_end = smaller(start + size_of_part, place)
-                    waiting = done = 0
+                if splits:
+                    total = sum_batch(net, order, batch, factor, step, shared)
+                else:
                     if not one_sample:
                         sums = whole(gradient, 0, own_size // LANES)
                         for i in range(own_size // LANES):
                             sums[i] = -0.0
-                    while start < part_end:
-                        end = smaller(start + size_of_block, part_end)
-                        total = real(-0.0)
-                        for first in range(start, end, block):
-                            count = smaller(block, end - first)
-                            for n in range(first, first + count):
-                                ahead = order[smaller(n + DRAWS_AHEAD, draws_end - 1)]
-                                prefetch(data.x, ahead * inputs)
-                                prefetch(data.t, ahead * target_size)
-                                prefetch(data.t, ahead * target_size + target_size - 1)
-                            drawn = row(order, first, count)
-                            total = through(net, drawn, count, factor, total)
-                        start = end
-                        if not one_sample and size_of_block < batch:
-                            done += 1
-                            sums_of_losses[waiting] = total
-                            is_last = start == part_end
-                            join_gradient(gradient, sums_that_wait, waiting, done, is_last)
-                            waiting = join(sums_of_losses, waiting, done)
-                            if is_last:
-                                total = joined(sums_of_losses, waiting)
-                    if not one_sample and shared:
-                        at = (turn * parts + part) * (own_size + LANES)
-                        of_part = whole(all_parts, at, own_size // LANES)
-                        of_gradient = whole(gradient, 0, own_size // LANES)
-                        for i in range(own_size // LANES):
-                            of_part[i] = of_gradient[i]
-                        all_parts[at + own_size] = total
-                    part += 1
-                if not one_sample and shared:
-                    if not barrier(team):
-                        return 0, 0.0, 0, False, 0
-                    total = join_parts(
-                        gradient, all_parts, turn * parts, parts, sums_that_wait, sums_of_losses
-                    )
-                    turn = 1 - turn
+                    for first in range(place, place + batch, block):
+                        count = smaller(block, place + batch - first)
+                        for n in range(first, first + count):
+                            ahead = order[smaller(n + DRAWS_AHEAD, block_end - 1)]
+                            prefetch(data.x, ahead * inputs)
+                            prefetch(data.t, ahead * target_size)
+                            prefetch(data.t, ahead * target_size + target_size - 1)
+                        drawn = row(order, first, count)
+                        total = through(net, drawn, count, factor, total)
+                place += batch
                 batch_loss = total * one_over_n
                 if not is_finite(batch_loss):
                     finite = False
@@ -348,9 +264,11 @@ def small_steps(
                 seen = diverge(watch, seen, step, watched)
             else:
                 if wants_data(watch, step):
-                    of_data = data_loss(net, order, rows_per_block, sums_of_losses)
-                    watched = np.float64(of_data)
-                seen = look_up(watch, seen, step, watched, losses, team.thread == 0)
+                    if in_blocks:
+                        watched = np.float64(data_loss_in_blocks(net, order, shared))
+                    else:
+                        watched = np.float64(data_loss(net, order))
+                seen = look_up(watch, seen, step, watched, losses, True)
         if is_copied:
             for i in range((1 + slots) * size):
                 theta[i] = weights[i]
@@ -359,7 +277,9 @@ def small_steps(
     # The name is also the kernel's in the cache.
     unusual = activations if {*activations} - {USUAL_ACTIVATION} else ()
     of_loss = (() if squares else (loss,)) + (("weighted",) if weighted else ())
-    parts = *sizes, "one" if one_sample else "any", *unusual, *of_loss
+    cut = ("blocks",) if in_blocks else ()
+    parts = *sizes, "one" if one_sample else "any", *unusual, *of_loss, *cut
     name = f"small_steps_{'_'.join(map(str, parts))}{suffix(rule)}"
     steps.__name__ = steps.__qualname__ = name
-    return kernel(_signature, of_any_shape=False)(steps)
+    signature = functools.partial(_signature, in_blocks=in_blocks)
+    return kernel(signature, of_any_shape=False)(steps)
