@@ -115,7 +115,7 @@ class SmallNetwork:
         data: Any,
         threads: int,
     ) -> Seen:
-        """Take them with sums in blocks; the first of the threads moves the weights that are kept."""
+        """Take them with sums in blocks; what the first thread moves is kept."""
         batch, size, real = watch.batch_size, self._plan.unrepeated, self._memory.dtype
         rows_per_part, parts = parts_of(batch, self._rows_per_block, threads)
         of_parts = np.empty(2 * parts * (size + LANES), real)

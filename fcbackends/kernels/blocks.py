@@ -122,12 +122,17 @@ def sum_of(sums, running):
     return joined(sums, running.waiting + (1 if running.terms > 0 else 0))
 
 
+@called
+def _total_of_blocks(values, size):
+    sums = new_sums(values)
+    return sum_of(sums, sum_on(values, size, sums, no_terms()))
+
+
 @inlined
 def total_of(values, size):
     """The sum of at least one number."""
     if values.shape[0] > size:
-        sums = new_sums(values)
-        return sum_of(sums, sum_on(values, size, sums, no_terms()))
+        return _total_of_blocks(values, size)
     total = values[0]
     for n in range(1, values.shape[0]):
         total = total + values[n]
