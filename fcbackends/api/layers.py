@@ -113,7 +113,8 @@ def fc_backward(
     FCGradients(dw=array([[3., 6.]]), db=array([1., 2.]), dx=array([14.]))
     """
     chosen = backend_for(backend, arithmetic, dy=dy, x=x, w=w)
-    chosen = options.in_blocks(chosen, rows_per_block)
+    if rows_per_block is not None:
+        chosen = options.in_blocks(chosen, rows_per_block)
     dy, x, w = checks.together(chosen, dy=dy, x=x, w=w)
     single = checks.is_one_sample("x", x)
     checks.weights(w, rows=x.shape[-1])

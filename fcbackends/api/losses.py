@@ -240,7 +240,9 @@ def _loss_and_gradient(
     arithmetic: str | None,
     rows_per_block: int | None,
 ) -> LossAndGradient:
-    chosen = options.in_blocks(backend_for(backend, arithmetic, y=y, t=t), rows_per_block)
+    chosen = backend_for(backend, arithmetic, y=y, t=t)
+    if rows_per_block is not None:
+        chosen = options.in_blocks(chosen, rows_per_block)
     if LOSSES[loss].probabilities:
         (y,) = checks.together(chosen, y=y)
         single = checks.is_one_sample("y", y)

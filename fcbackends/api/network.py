@@ -177,7 +177,8 @@ def sgd_step(
     are_numpys = checks.fit_as_they_are(params, x, t)
     named = {} if are_numpys else checks.leaves(params)
     chosen = backend_for(backend, arithmetic, **named, x=x, t=t)
-    chosen = options.in_blocks(chosen, rows_per_block)
+    if rows_per_block is not None:
+        chosen = options.in_blocks(chosen, rows_per_block)
     network = params
     if not are_numpys or not chosen.owns(x):
         network = checks.params(chosen, params, beside={"x": x, "t": t})

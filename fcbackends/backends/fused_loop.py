@@ -236,15 +236,17 @@ class FusedLoop:
         """Take the step of this number on a batch or one sample; returns the loss before it."""
         if self._small:
             self._hand_to(None)
-        rows = 1
+        rows, take_step = 1, self._take_step
         if x.ndim == 2:
             rows = x.shape[0]
             self._make_room(rows, 1)
             x, t = _row(x), _row(t)
+            if rows > self._rows_per_block:
+                take_step = self._take_step_in_blocks
         if not self._is_paced:
-            return self._take_step(self._network, x, t, rows, guarded, ALONE)
+            return take_step(self._network, x, t, rows, guarded, ALONE)
         self._write_constants(number)
-        loss = self._take_step(self._network, x, t, rows, guarded, ALONE)
+        loss = take_step(self._network, x, t, rows, guarded, ALONE)
         if self._network.memory[self._shared.taken + 1] and loss - loss == 0.0:
             self._written_down = number
         return loss
@@ -268,6 +270,12 @@ class FusedLoop:
         self._take_step = take_step  # type: ignore[method-assign]
         return take_step(*arguments)
 
+    def _take_step_in_blocks(self, *arguments: Any) -> float:
+        """Take a step on several blocks of rows."""
+        self._link()
+        rule = self._form.rule._replace(scheduled=False)
+        return entry(training.single_step(rule, in_blocks=True)(*self._names))(*arguments)
+
     def _work_together(self, rows: int, products: int, *, at_last: bool = False) -> int:
         """Have what general kernels need for so many rows; returns how many threads."""
         threads = threads_for(products)
@@ -285,8 +293,8 @@ class FusedLoop:
 
     def _stepping(self, rows: int) -> Callable[..., Any]:
         """The kernel that takes steps on batches of so many rows."""
-        at_last = self._is_long_descent(rows)
-        return training.stepping(self._form.rule, at_last=at_last)(*self._names)
+        how = dict(at_last=self._is_long_descent(rows), in_blocks=rows > self._rows_per_block)
+        return training.stepping(self._form.rule, **how)(*self._names)
 
     def _is_long_descent(self, rows: int) -> bool:
         products = self._products(rows)

@@ -232,10 +232,15 @@ def multiply_in_blocks(arithmetic, c, a, b, rows, terms, columns, panel, stop, b
 
 
 @inlined
+def multiply_one_block(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks):
+    """c = a b as `multiply` has it, of no more terms than a block has: it compiles to less."""
+    multiply(arithmetic, c, a, b, rows, terms, columns, panel, Epilogue(c.buffer, NO_BIAS, 0), stop)
+
+
+@inlined
 def multiply_samples(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks):
     """c = a b as `multiply` has it, with sums of one block of terms, which are samples, or more."""
     if terms > blocks.size:
         multiply_in_blocks(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks)
     else:
-        as_it_is = Epilogue(c.buffer, NO_BIAS, 0)
-        multiply(arithmetic, c, a, b, rows, terms, columns, panel, as_it_is, stop)
+        multiply_one_block(arithmetic, c, a, b, rows, terms, columns, panel, stop, blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from fcbackends.kernels.blocks import Blocks, multiply_samples
+from fcbackends.kernels.blocks import Blocks, multiply_one_block, multiply_samples
 from fcbackends.kernels.elements import (
     DECAYS,
     MOST_CONSTANTS,
@@ -29,7 +29,7 @@ FEW = 4
 """So many outputs' gradients are summed output by output."""
 
 
-def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
+def _through_weights(rule: Rule, *, sums: bool, moves: bool, in_blocks: bool) -> Any:
     """A thread goes through its part of all weights: it sums the gradient, moves them, or both.
 
     Where it does both, a gradient lasts for a pass; otherwise it is kept and, where the rule is
@@ -37,6 +37,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
     """
     update, way, decays_bias = moving((rule[0], *PLAIN[1:])), DECAYS[rule[1]], int(rule[2])
     decays, at_once, clips = way != 0, sums and moves, rule[4]
+    multiply = multiply_samples if in_blocks else multiply_one_block
 
     def descend(network, rows, team):
         memory, shared = network.memory, network.shared[0]
@@ -66,7 +67,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                         elif outputs <= FEW:
                             # The columns as rows, whose neighbours fill vectors.
                             apart = to if outputs == 1 else panel_of(network, team).at
-                            multiply_samples(
+                            multiply(
                                 network.arithmetic,
                                 Operand(memory, apart, count, 1),
                                 Operand(memory, dy, 1, outputs),
@@ -82,7 +83,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                                 for i in range(count):
                                     memory[to + i * outputs + m] = memory[apart + m * count + i]
                         else:
-                            multiply_samples(
+                            multiply(
                                 network.arithmetic,
                                 Operand(memory, to, width, 1),
                                 Operand(memory, h + start, 1, inputs + 1),
@@ -109,7 +110,7 @@ def _through_weights(rule: Rule, *, sums: bool, moves: bool) -> Any:
                     _transpose(memory, panel, width, to, inputs, first, smaller(last, inputs))
         return True
 
-    return _named(descend, f"{suffix(rule)}_{sums}_{moves}")
+    return _named(descend, f"{suffix(rule)}_{sums}_{moves}_{in_blocks}")
 
 
 def _named(function: Any, more: str) -> Any:
@@ -123,23 +124,23 @@ def _named(function: Any, more: str) -> Any:
 
 
 @functools.cache
-def descending(rule: Rule, *, at_last: bool) -> Any:
+def descending(rule: Rule, *, at_last: bool, in_blocks: bool) -> Any:
     """The descent by a rule: chosen where it is compiled, it costs others no time there.
 
     It is a function (network, rows, team): a thread's part of all weights moves down the gradient,
     summed over so many rows. Where the rule is clipped, or weights move `at_last`, when all of the
     gradient is there, the threads wait for each other on the way. False where they have agreed to
-    go on no further, and no weight has moved.
+    go on no further, and no weight has moved. Only where sums are `in_blocks`, rows may be several.
     """
     if rule[4] or at_last:
-        return _descending_at_last(rule)
-    return _through_weights(rule, sums=True, moves=True)
+        return _descending_at_last(rule, in_blocks=in_blocks)
+    return _through_weights(rule, sums=True, moves=True, in_blocks=in_blocks)
 
 
-def _descending_at_last(rule: Rule) -> Any:
+def _descending_at_last(rule: Rule, *, in_blocks: bool) -> Any:
     clips = rule[4]
-    sum_gradient = _through_weights(rule, sums=True, moves=False)
-    move = _through_weights(rule, sums=False, moves=True)
+    sum_gradient = _through_weights(rule, sums=True, moves=False, in_blocks=in_blocks)
+    move = _through_weights(rule, sums=False, moves=True, in_blocks=False)
 
     def descend(network, rows, team):
         memory = network.memory
@@ -156,7 +157,7 @@ def _descending_at_last(rule: Rule) -> Any:
         move(network, rows, team)
         return True
 
-    return _named(descend, suffix(rule))
+    return _named(descend, f"{suffix(rule)}_{in_blocks}")
 
 
 @called

@@ -150,7 +150,17 @@ def forward_and_loss(network, rows, factor, team):
 
 @inlined
 def mean_loss(network, rows):
-    """The loss of the first `rows` samples, from those of each."""
+    """The loss of the first `rows` samples, of one block, from those of each."""
+    memory, losses = network.memory, network.shared[0].losses
+    total = memory[losses]
+    for n in range(1, rows):
+        total = total + memory[losses + n]
+    return total * memory.dtype.type(1.0 / rows)
+
+
+@inlined
+def mean_loss_in_blocks(network, rows):
+    """The loss of the first `rows` samples, of any number of blocks."""
     memory, shared = network.memory, network.shared[0]
     total = total_of(row(memory, shared.losses, rows), shared.rows_per_block)
     return total * memory.dtype.type(1.0 / rows)

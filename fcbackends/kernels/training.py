@@ -31,6 +31,7 @@ from fcbackends.kernels.network import (
     forward_and_loss,
     input_of,
     mean_loss,
+    mean_loss_in_blocks,
     part,
 )
 from fcbackends.kernels.sampling import draw_samples
@@ -129,14 +130,15 @@ def data_loss(network, data, team):
 
 
 @functools.cache
-def stepping(rule: Rule, *, at_last: bool = False) -> Callable[..., Any]:
+def stepping(rule: Rule, *, at_last: bool = False, in_blocks: bool = False) -> Callable[..., Any]:
     """The family of kernels that take steps by a rule of descent.
 
     Called off, they leave a step and undo it, unless its weights have begun to move. They do so
     `at_last`, when all of the gradient is there, or else, which saves to write it down, as each
-    part of it is there.
+    part of it is there. Only those that are `in_blocks` take batches of several blocks.
     """
-    descend = descending(rule, at_last=at_last)
+    descend = descending(rule, at_last=at_last, in_blocks=in_blocks)
+    loss_of_batch = mean_loss_in_blocks if in_blocks else mean_loss
     paced, set_pace = is_paced(rule), setting_pace(rule)
 
     def train_steps(network, data, pace, watch, losses, order, epoch_words, epoch_orders, team):
@@ -179,7 +181,7 @@ def stepping(rule: Rule, *, at_last: bool = False) -> Callable[..., Any]:
                 backward(network, batch_size, team)
                 if not barrier(team):
                     return leave(watch, seen, step, loss)
-                batch_loss = mean_loss(network, batch_size)
+                batch_loss = loss_of_batch(network, batch_size)
                 if not is_finite(batch_loss):
                     return diverge(watch, seen, step, loss)
                 if not descend(network, batch_size, team):
@@ -199,7 +201,7 @@ def stepping(rule: Rule, *, at_last: bool = False) -> Callable[..., Any]:
                 return seen
         return seen
 
-    train_steps.__name__ += suffix(rule) + at_last * "_at_last"
+    train_steps.__name__ += suffix(rule) + at_last * "_at_last" + in_blocks * "_in_blocks"
     made = kernel(
         lambda real, arithmetic: (
             network_type(real, arithmetic),
@@ -212,7 +214,7 @@ def stepping(rule: Rule, *, at_last: bool = False) -> Callable[..., Any]:
             types.uint16[:, ::1],
             TEAM,
         ),
-        of_any_shape=rule == PLAIN and not at_last,
+        of_any_shape=rule == PLAIN and not at_last and not in_blocks,
     )
     return made(train_steps)
 
@@ -256,9 +258,10 @@ def _any_row(real):
 
 
 @functools.cache
-def single_step(rule: Rule) -> Callable[..., Any]:
-    """The family of kernels that take one step by a rule of descent."""
-    descend = descending(rule, at_last=False)
+def single_step(rule: Rule, *, in_blocks: bool = False) -> Callable[..., Any]:
+    """The family of kernels that take one step by a rule of descent, on one block or on more."""
+    descend = descending(rule, at_last=False, in_blocks=in_blocks)
+    loss_of_batch = mean_loss_in_blocks if in_blocks else mean_loss
 
     def take_step(network, x, t, samples, guarded, alone):
         """Take one step on so many samples of flat x and t; returns the loss before it.
@@ -285,7 +288,7 @@ def single_step(rule: Rule) -> Callable[..., Any]:
                 _take_sample(network, network.layers[0].input, n, data, n)
         factor = memory.dtype.type(gradient_factor(is_squares(shared.loss), samples))
         forward_and_loss(network, samples, factor, alone)
-        loss = mean_loss(network, samples)
+        loss = loss_of_batch(network, samples)
         if guarded:
             if not is_finite(loss):
                 return float(loss)
@@ -294,7 +297,7 @@ def single_step(rule: Rule) -> Callable[..., Any]:
         descend(network, samples, alone)
         return float(loss)
 
-    take_step.__name__ += suffix(rule)
+    take_step.__name__ += suffix(rule) + in_blocks * "_in_blocks"
     made = kernel(
         lambda real, arithmetic: (
             network_type(real, arithmetic),
@@ -304,7 +307,7 @@ def single_step(rule: Rule) -> Callable[..., Any]:
             types.boolean,
             TEAM,
         ),
-        of_any_shape=rule == PLAIN,
+        of_any_shape=rule == PLAIN and not in_blocks,
     )
     return made(take_step)
 
