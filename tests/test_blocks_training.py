@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -255,6 +256,39 @@ def test_many_networks_are_trained_in_blocks(backend):
     assert [fcb.digest(r.params) for r in many] == [fcb.digest(r.params) for r in alone]
     how["rows_per_block"] = None
     assert fcb.digest(fcb.train(case.x, case.t, seed=1, **how).params) != fcb.digest(many[0].params)
+
+
+def test_networks_on_an_executors_workers_are_trained_in_blocks():
+    case = problem(9, SMALL, 140, "float32")
+    how = dict(lr=0.01, seed=[1, 2], batch_size=100, max_steps=4, rows_per_block=16)
+    here = fcb.train_many(case.x, case.t, **how)
+    with ThreadPoolExecutor(2) as executor:
+        there = fcb.train_many(case.x, case.t, **how, executor=executor)
+        chosen = fcb.get_backend("numpy").with_rows_per_block(16)
+        how["rows_per_block"] = None
+        in_hand = fcb.train_many(case.x, case.t, **how, executor=executor, backend=chosen)
+    assert there.digest == in_hand.digest == here.digest
+    assert fcb.train_many(case.x, case.t, **how).digest != here.digest
+
+
+def test_a_file_of_results_goes_on_in_its_blocks(tmp_path):
+    how = dict(lr=0.01, seed=[1, 2], batch_size=50, max_steps=4, results=tmp_path / "results")
+    first = fcb.train_many(X, T, **how, rows_per_block=8)
+    assert fcb.train_many(X, T, **how, rows_per_block=8).digest == first.digest
+    with pytest.raises(fcb.ArgumentError) as raised:
+        fcb.train_many(X, T, **how)
+    assert raised.value.arguments == ("rows_per_block",)
+
+
+def test_shards_have_no_blocks():
+    how = dict(lr=0.01, batch_size=9, max_steps=4, shards=2, local_steps=2)
+    text = "`rows_per_block` must be left out with `shards`, got 8"
+    with pytest.raises(fcb.ArgumentError) as raised:
+        fcb.train(X, T, **how, rows_per_block=8)
+    assert str(raised.value) == text
+    with pytest.raises(fcb.ArgumentError) as raised:
+        fcb.train(X, T, **how, backend=fcb.get_backend("numpy").with_rows_per_block(8))
+    assert str(raised.value) == f"{text}, the backend's"
 
 
 # --- files ---------------------------------------------------------------------------------------
