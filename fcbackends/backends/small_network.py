@@ -118,8 +118,9 @@ class SmallNetwork:
         """Take them with sums in blocks; what the first thread moves is kept."""
         batch, size, real = watch.batch_size, self._plan.unrepeated, self._memory.dtype
         rows_per_part, parts = parts_of(batch, self._rows_per_block, threads)
-        of_parts = np.empty(2 * parts * (size + LANES), real)
-        waiting = np.empty((threads, most_waiting(batch, self._rows_per_block) * size), real)
+        of_parts = aligned_zeros(2 * parts * (size + LANES), real)
+        room = most_waiting(batch, self._rows_per_block) * size
+        waiting = [aligned_zeros(room, real) for _ in range(threads)]
         draws = DRAWS_A_BLOCK if self.shape.one_sample else batch
         orders = np.empty((threads, draws), np.int64)
         states = [self._flat, *(self._flat.copy() for _ in range(1, threads))]

@@ -115,23 +115,25 @@ def summing_batches(plan: Plan, block: int, through: Any, target_size: int) -> A
         sums = whole(net.gradient, 0, count)
         for i in range(count):
             sums[i] = -0.0
-        total, waiting, done = net.weights.dtype.type(0), 0, 0
+        total, waiting, done = net.weights.dtype.type(-0.0), 0, 0
+        block_end = smaller(start + shared.rows_per_block, end)
+        # One loop: what it makes of the weights before its first turn is not made for each block.
         while start < end:
-            block_end = smaller(start + shared.rows_per_block, end)
-            total = net.weights.dtype.type(-0.0)
-            for first in range(start, block_end, block):
-                samples = smaller(block, block_end - first)
-                for n in range(first, first + samples):
-                    ahead = order[smaller(n + _DRAWS_AHEAD, last_draw)]
-                    prefetch(net.data.x, ahead * inputs)
-                    prefetch(net.data.t, ahead * target_size)
-                    prefetch(net.data.t, ahead * target_size + target_size - 1)
-                total = through(net, row(order, first, samples), samples, factor, total)
-            start = block_end
-            done += 1
-            sums_of_losses[waiting] = total
-            join_gradient(net.gradient, shared.waiting, waiting, done, start == end)
-            waiting = join(sums_of_losses, waiting, done)
+            samples = smaller(block, block_end - start)
+            for n in range(start, start + samples):
+                ahead = order[smaller(n + _DRAWS_AHEAD, last_draw)]
+                prefetch(net.data.x, ahead * inputs)
+                prefetch(net.data.t, ahead * target_size)
+                prefetch(net.data.t, ahead * target_size + target_size - 1)
+            total = through(net, row(order, start, samples), samples, factor, total)
+            start += samples
+            if start == block_end:
+                done += 1
+                sums_of_losses[waiting] = total
+                join_gradient(net.gradient, shared.waiting, waiting, done, start == end)
+                waiting = join(sums_of_losses, waiting, done)
+                total = net.weights.dtype.type(-0.0)
+                block_end = smaller(block_end + shared.rows_per_block, end)
         return joined(sums_of_losses, waiting)
 
     @inlined
