@@ -6,6 +6,7 @@ Click's own refusals become ArgumentErrors here, and those of the library get th
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -97,6 +98,11 @@ class _Refusing(click.Command):
 
 class _Command(_Refusing):
     allow_extra_args = True
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what it does right below its usage: the options need the lines of a screen."""
+        with formatter.indentation():
+            formatter.write_text(inspect.cleandoc(self.help or ""))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, each group under its title; --help is left out, as it is known."""
