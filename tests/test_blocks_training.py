@@ -280,15 +280,17 @@ def test_a_file_of_results_goes_on_in_its_blocks(tmp_path):
     assert raised.value.arguments == ("rows_per_block",)
 
 
-def test_shards_have_no_blocks():
-    how = dict(lr=0.01, batch_size=9, max_steps=4, shards=2, local_steps=2)
-    text = "`rows_per_block` must be left out with `shards`, got 8"
-    with pytest.raises(fcb.ArgumentError) as raised:
-        fcb.train(X, T, **how, rows_per_block=8)
-    assert str(raised.value) == text
-    with pytest.raises(fcb.ArgumentError) as raised:
-        fcb.train(X, T, **how, backend=fcb.get_backend("numpy").with_rows_per_block(8))
-    assert str(raised.value) == f"{text}, the backend's"
+def test_shards_take_their_steps_in_blocks():
+    case = problem(4, (3, 5, 1), 90, "float32")
+    how = dict(hidden=(5,), lr=0.01, batch_size=40, max_steps=9, dtype="float32")
+    plain = fcb.train(case.x, case.t, rows_per_block=8, **how)
+    one = fcb.train(case.x, case.t, rows_per_block=8, shards=1, local_steps=4, **how)
+    assert fcb.digest(one.params) == fcb.digest(plain.params)
+    ways = [
+        fcb.digest(fcb.train(case.x, case.t, shards=3, local_steps=4, **how, **way).params)
+        for way in ({}, {"rows_per_block": 8}, {"rows_per_block": 8, "backend": "numpy"})
+    ]
+    assert ways[1] == ways[2] != ways[0]
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fcbackends as fcb
-from fcbackends.training.shards import seed_of, tree_sum
+from fcbackends.maths.arithmetic import joined as tree_sum
+from fcbackends.training.shards import seed_of
 from tests.sweeps.workers import workers as workers
 
 RNG = np.random.default_rng(5)

@@ -37,7 +37,7 @@ class Part(NamedTuple):
         How it draws.
     method : Method
         How it learns.
-    dtype, backend, arithmetic
+    dtype, backend, arithmetic, rows_per_block
         What computes.
     classes : int or None
         How many classes there are, where targets are classes.
@@ -53,6 +53,7 @@ class Part(NamedTuple):
     dtype: str
     backend: str | Backend
     arithmetic: str
+    rows_per_block: int | None
     classes: int | None
 
 
@@ -95,7 +96,7 @@ def work(part: Part) -> Reply:
 def _steps(part: Part, samples: Samples) -> Made:
     x, t = (np.ascontiguousarray(column.take(_ALL)) for column in samples[:2])
     given = x, t, (), part.state.params, part.dtype, part.backend, part.arithmetic
-    problem = checked(*given, part.method.loss, part.classes, None)
+    problem = checked(*given, part.method.loss, part.classes, None, part.rows_per_block)
     rows_x, rows_t, backend = problem.x, problem.t, problem.backend
     if samples.weight is not None:
         xp = arrays.namespace_of(rows_t)

@@ -22,10 +22,7 @@ from fcbackends.training.results import TrainResult, result_of
 from fcbackends.training.shards import Shards, run_rounds
 from fcbackends.training.validation import apart
 
-_NOT_WITH = (
-    *("checkpoint", "checkpoint_every", "resume", "record", "digest_every"),
-    "rows_per_block",
-)
+_NOT_WITH = ("checkpoint", "checkpoint_every", "resume", "record", "digest_every")
 
 
 def train_sharded(
@@ -63,9 +60,6 @@ def train_sharded(
     classes = _classes(samples.t, asked["loss"], asked["classes"], asked["params"])
     problem = _problem(x, t, samples, asked, classes)
     chosen, sizes = problem.backend, problem.sizes
-    if chosen.rows_per_block is not None:
-        required = "be left out with `shards`"
-        raise ArgumentError("rows_per_block", required, f"{chosen.rows_per_block}, the backend's")
     activation = options.activation(asked["activation"], len(sizes) - 2)
     method = Method(
         options.rate(asked["lr"], problem.dtype),
@@ -141,7 +135,8 @@ def _problem(
     first = one.x.take(_ALL), one.t.take(_ALL)
     arithmetic = asked["arithmetic"] if backend is asked["backend"] else None
     of_network = asked["hidden"], asked["params"], asked["dtype"]
-    return checked(*first, *of_network, backend, arithmetic, *of_loss)
+    blocks = asked["rows_per_block"]
+    return checked(*first, *of_network, backend, arithmetic, *of_loss, blocks)
 
 
 _ALL: Any = slice(None)

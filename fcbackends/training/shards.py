@@ -21,6 +21,7 @@ from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Plan
 from fcbackends.backends.registry import portable
 from fcbackends.errors import DivergenceError
+from fcbackends.maths.arithmetic import joined
 from fcbackends.maths.network import Method, Params, State, is_finite
 from fcbackends.maths.schedules import rate_at
 from fcbackends.training import shard
@@ -83,6 +84,7 @@ class Shards(NamedTuple):
             self.dtype,
             portable(self.backend),
             self.backend.arithmetic,
+            self.backend.rows_per_block,
             self.classes,
         )
 
@@ -226,26 +228,12 @@ def _mean_array(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     share = parts[0].dtype.type(1 / len(parts))
     # Sums may overflow, and are then found not to be finite.
     with np.errstate(all="ignore"):
-        made: NDArray[Any] = tree_sum(parts) * share
+        made: NDArray[Any] = joined(parts) * share
     return made
 
 
 def _mean_loss(losses: Sequence[float], dtype: str) -> float:
     return float(_mean_array([np.array(loss, dtype) for loss in losses]))
-
-
-def tree_sum(parts: Sequence[Any]) -> Any:
-    """The sum of arrays by a binary tree over their order, as this module describes it.
-
-    Examples
-    --------
-    >>> tree_sum(["a", "b", "c"])
-    'abc'
-    """
-    if len(parts) == 1:
-        return parts[0]
-    half = 1 << ((len(parts) - 1).bit_length() - 1)
-    return tree_sum(parts[:half]) + tree_sum(parts[half:])
 
 
 def _own(state: State, own: Callable[[Params], Params]) -> State:

@@ -218,7 +218,7 @@ class Trainer:
 
     def __setstate__(self, given: tuple[Any, ...]) -> None:
         known, method, finite, state = given
-        how = dict(zip(("backend", "arithmetic", "rows_per_block"), known, strict=True))
+        how = dict(zip(("backend", "arithmetic", "rows_per_block"), known, strict=False))
         how |= {name: value for name, value in method.items() if name != "weighted"}
         Trainer.__init__(self, finite, **how)
         if method["weighted"]:
