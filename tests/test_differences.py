@@ -364,3 +364,73 @@ def test_the_planted_step_is_the_contract_s_without_a_defect():
         loops[0].step(X[:4], T[:4], 1)
         state, _ = planted.planted_step("ordered", loops[1].state, X[:4], T[:4], method, 1, plant)
         assert fcb.compare(loops[0].state, state).equal
+
+
+def test_blocks_of_rows_are_an_option_of_both_sides(tmp_path):
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((400, 6)), rng.standard_normal((400, 2))
+    how = dict(hidden=(8,), lr=0.05, batch_size=200, max_steps=20)
+    for name, rows in (("none", None), ("blocks", 64)):
+        fcb.train(x, t, record=tmp_path / name, digest_every=1, rows_per_block=rows, **how)
+    in_blocks = fcb.get_backend("numba").with_rows_per_block(64)
+    for a, b, own in (
+        (tmp_path / "none", tmp_path / "blocks", {}),
+        ("numba", in_blocks, how),
+    ):
+        found = fcb.first_difference(a, b, x, t, **own)
+        assert (found.step, found.operation) == (1, "dw of layer 1")
+        assert (found.cause, found.reason) == ("sums in another order", "rows_per_block None / 64")
+    same = tmp_path / "blocks", tmp_path / "blocks"
+    assert fcb.first_difference(*same, x, t) is None
+    found = fcb.first_difference("numba", "numba:fused", x, t, rows_per_block=64, **how)
+    assert (found.operation, found.cause) == ("forward of layer 0", "products fused into sums")
+
+
+def test_a_step_in_which_little_shows_is_not_taken_for_another_arithmetic():
+    """Of a sum in another order one bit shows after 40 steps, and fused comes to the same there."""
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((200, 6)), rng.standard_normal((200, 2))
+
+    def product(a, b, order=1):
+        total = None
+        for k in range(a.shape[1])[::order]:
+            term = a[:, k : k + 1] * b[k : k + 1]
+            total = term if total is None else total + term
+        return total
+
+    def step(params, x, t):
+        inputs, found = [x], []
+        for layer, (w, b) in enumerate(params):
+            y = product(inputs[-1], w) + b
+            inputs.append(np.where(y < 0, 0.0, y) if layer < 2 else y)
+        dy = (inputs.pop() - t) * (2 / len(x))
+        for layer in (2, 1, 0):
+            w, b = params[layer]
+            dw = product(inputs[layer].T, dy, -1 if layer == 2 else 1)
+            found.insert(0, (w - 0.003 * dw, b - 0.003 * product(np.ones((1, len(dy))), dy)[0]))
+            dy = np.where(inputs[layer] > 0, product(dy, w.T), 0.0)
+        return tuple(found)
+
+    how = dict(hidden=(8, 5), lr=0.003, batch_size=7, max_steps=300)
+    found = fcb.first_difference("numba", step, x, t, **how)
+    assert found.step > 10
+    assert (found.operation, found.cause) == ("dw of layer 2", "sums in another order")
+
+
+def test_an_update_in_float64_is_told():
+    def step(params, x, t):
+        ((w, b),) = params
+        found = fcb.fc_backward((fcb.fc_forward(x, w, b) - t) * np.float32(2 / 7), x, w)
+        return (
+            tuple(
+                (p.astype("f8") - 0.003 * dp.astype("f8")).astype("f4")
+                for p, dp in ((w, found.dw), (b, found.db))
+            ),
+        )
+
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((200, 6)), rng.standard_normal((200, 2))
+    how = dict(lr=0.003, batch_size=7, max_steps=100, dtype="float32")
+    found = fcb.first_difference("numba", step, x, t, **how)
+    assert found.operation.startswith("update of ")
+    assert found.cause == "rate not rounded"

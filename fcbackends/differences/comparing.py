@@ -21,7 +21,7 @@ from fcbackends.differences.narrowing import (
 )
 from fcbackends.differences.operations import differing, same_bits
 from fcbackends.differences.runs import Run
-from fcbackends.differences.sides import Side
+from fcbackends.differences.sides import Side, rows_of
 from fcbackends.maths.network import State
 from fcbackends.maths.optimizers import constants_by_step
 from fcbackends.training.records import ENDED, Record
@@ -280,7 +280,8 @@ class Comparison:
             return "products not fused into sums", words
         if "fused" in names:
             return "products fused into sums", words
-        return "sums in another order" if "native" in names else UNKNOWN, words
+        is_reordered = "native" in names or "rows_per_block" in others
+        return "sums in another order" if is_reordered else UNKNOWN, words
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -319,6 +320,7 @@ def _other_options(a: Chosen, b: Chosen) -> dict[str, tuple[str, str]]:
     pairs["arithmetic"] = _arithmetic(a), _arithmetic(b)
     if None in pairs["arithmetic"]:
         del pairs["arithmetic"]
+    pairs["rows_per_block"] = _rows_per_block(a), _rows_per_block(b)
     if a.record is not None and b.record is not None:
         for part in ("versions", "machine"):
             ours, theirs = a.record.made_with[part], b.record.made_with[part]
@@ -336,6 +338,10 @@ def _arithmetic(side: Chosen) -> str | None:
     if side.record is not None:
         return str(side.record.options["arithmetic"])
     return None if side.live is None else side.live.arithmetic
+
+
+def _rows_per_block(side: Chosen) -> int | None:
+    return side.run.rows_per_block if side.live is None else rows_of(side.live)
 
 
 def _fingerprint(side: Chosen, name: str) -> str | None:

@@ -24,6 +24,7 @@ from fcbackends.differences.operations import (
     Values,
     computed,
     first_values,
+    in_blocks,
     leaves_of,
     operations_of,
 )
@@ -37,7 +38,7 @@ from fcbackends.differences.search import (
     seen,
     values_under,
 )
-from fcbackends.differences.sides import Moved, Side
+from fcbackends.differences.sides import Moved, Side, rows_of
 from fcbackends.maths.network import State
 from fcbackends.maths.optimizers import constants_by_step
 
@@ -163,7 +164,12 @@ def _outcome(
     own = side.run
     method = own.method
     constants = constants_by_step(method.optimizer, method.lr, method.clip_norm)(number)
-    operations = operations_of(method, len(own.params), len(before.slots), constants, number)
+    operations = [
+        in_blocks(operation, rows_of(side))
+        for operation in operations_of(
+            method, len(own.params), len(before.slots), constants, number
+        )
+    ]
     begun = {
         **first_values(before),
         "data x": own.x if x is None else x,

@@ -50,8 +50,9 @@ def first_difference(
     **given
         Without a record, the options of the run, by the names of `train`'s arguments: `hidden`,
         `params`, `activation`, `loss`, `classes`, `sample_weight`, `optimizer`, `lr`, `clip_norm`,
-        `batch_size`, `max_steps`, `sampling`, `seed`, `dtype`, `validation`. With one, they are the
-        record's, and here is what the run had of `sample_weight`, `params` and `validation`.
+        `batch_size`, `max_steps`, `sampling`, `seed`, `dtype`, `validation`, `rows_per_block`. With
+        one, they are the record's, and here is what the run had of `sample_weight`, `params` and
+        `validation`.
 
     Returns
     -------
@@ -154,9 +155,11 @@ def _side(
             if chosen is not None:
                 raise error.renamed({"backend": "backends"}) from None
             return Chosen(name, run, record, None, f"{record.backend} is not available")
+        backend = options.in_blocks(backend, run.rows_per_block)
         return Chosen(name, run, record, BackendSide(name, run, backend), "")
     if isinstance(side, Backend | str):
         backend = side if isinstance(side, Backend) else _named(argument, side)
+        backend = options.in_blocks(backend, run.rows_per_block)
         name = f"{backend.name}, {backend.arithmetic}"
         return Chosen(name, run, None, BackendSide(name, run, backend), "")
     name = f"function {getattr(side, '__name__', type(side).__name__)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -43,6 +44,20 @@ class Operation(NamedTuple):
     inputs: tuple[str, ...]
     compute: Callable[..., tuple[Floats, ...]]
     others: Sequence[tuple[str, str, Callable[..., tuple[Floats, ...]]]] = ()
+
+
+def in_blocks(operation: Operation, rows_per_block: int | None) -> Operation:
+    """The operation with its sums over samples in blocks of so many, if that is a number."""
+    if rows_per_block is None:
+        return operation
+
+    def within(compute: Callable[..., tuple[Floats, ...]]) -> Callable[..., tuple[Floats, ...]]:
+        return lambda arithmetic, *inputs: compute(
+            replace(arithmetic, rows_per_block=rows_per_block), *inputs
+        )
+
+    others = [(cause, words, within(compute)) for cause, words, compute in operation.others]
+    return operation._replace(compute=within(operation.compute), others=others)
 
 
 def operations_of(
@@ -161,7 +176,7 @@ def _loss(method: Method, y: str, dy: str) -> list[Operation]:
         losses, _ = of_samples(arithmetic, y, t[:, : y.shape[1]])
         if method.weighted:
             losses = t[:, y.shape[1]] * losses
-        return (arithmetic.sum_first(losses) / y.dtype.type(len(y)),)
+        return (arithmetic.sum_of_rows(losses) / y.dtype.type(len(y)),)
 
     def over(arithmetic: Arithmetic, y: Floats, t: Floats) -> Floats:
         g = of_samples(arithmetic, y, t[:, : y.shape[1]])[1]
@@ -225,7 +240,7 @@ def _gradients(layer: int) -> list[Operation]:
             "",
             (f"db{layer}",),
             (f"dy{layer}",),
-            lambda arithmetic, dy: (arithmetic.sum_first(dy),),
+            lambda arithmetic, dy: (arithmetic.sum_of_rows(dy),),
         ),
     ]
 

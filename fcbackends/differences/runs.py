@@ -36,6 +36,7 @@ OPTIONS = {
     "seed": 0,
     "dtype": "float64",
     "validation": None,
+    "rows_per_block": None,
 }
 """Those of `train` that bits of steps depend on, with its defaults."""
 
@@ -58,6 +59,8 @@ class Run(NamedTuple):
         The first parameters.
     steps : int
         The most steps.
+    rows_per_block : int or None
+        How many samples are a block of a sum over samples.
     digests : mapping
         Of the arrays that were given, by the names that a record has for them.
     """
@@ -68,6 +71,7 @@ class Run(NamedTuple):
     plan: Plan
     params: Params
     steps: int
+    rows_per_block: int | None
     digests: Mapping[str, str | None]
 
     @property
@@ -105,7 +109,8 @@ def run_of(x: Any, t: Any, given: Mapping[str, Any]) -> Run:
     backend = get_backend("numpy", arithmetic="ordered")
     x, t, params, weight = map(_here, (x, t, how["params"], how["sample_weight"]))
     of_loss = how["loss"], how["classes"], weight
-    problem = checked(x, t, how["hidden"], params, how["dtype"], backend, None, *of_loss)
+    of_network = how["hidden"], params, how["dtype"], backend, None
+    problem = checked(x, t, *of_network, *of_loss, how["rows_per_block"])
     method = Method(
         options.rate(how["lr"], problem.dtype),
         options.activation(how["activation"], len(problem.sizes) - 2),
@@ -144,7 +149,7 @@ def run_of(x: Any, t: Any, given: Mapping[str, Any]) -> Run:
         "params": problem.given,
     }
     digests = {name: None if v is None else agreement.digest(v) for name, v in named.items()}
-    return Run(x, t, method, plan, params, steps, digests)
+    return Run(x, t, method, plan, params, steps, problem.backend.rows_per_block, digests)
 
 
 def recorded_run(record: Record, x: Any, t: Any, given: Mapping[str, Any]) -> Run:

@@ -69,6 +69,11 @@ class Side(Protocol):
         """Take the steps `start` + 1 to `stop` from a state, on the run's data or on others."""
 
 
+def rows_of(side: Side) -> int | None:
+    """How many samples are a block of its sums over samples."""
+    return side.run.rows_per_block if side.backend is None else side.backend.rows_per_block
+
+
 class BackendSide:
     """A backend's training loop."""
 
