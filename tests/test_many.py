@@ -166,7 +166,7 @@ def test_networks_that_together_are_worth_a_kernel_get_one(monkeypatch):
     assert shapes == {}
     results = fcb.train_many(x, t, seed=SEEDS, backend="numba", **run)
     how = "mean_squared", False, True
-    assert set(shapes) == {((3, 2), (), *how, PLAIN, "float64", "ordered")}
+    assert set(shapes) == {((3, 2), (), *how, PLAIN, "float64", "ordered", False)}
     for result, seed in zip(results, SEEDS, strict=True):
         assert told(result) == told(fcb.train(x, t, seed=seed, backend="numpy", **run))
 

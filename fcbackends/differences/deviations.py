@@ -12,18 +12,18 @@ import numpy as np
 from fcbackends.differences import odd_arrays
 from fcbackends.differences.odd_arrays import Namespace, flushed
 from fcbackends.differences.operations import Floats, Operation
+from fcbackends.differences.orders import (
+    ascending,
+    lacking,
+    libraries,
+    orders,
+    shuffled,
+    summing,
+)
 from fcbackends.maths import elementary
 from fcbackends.maths.arithmetic import Arithmetic, fused, native, ordered
-from fcbackends.maths.fma import fma
-
-_MOST_PRODUCTS = 2**22
-"""So many products are kept side by side; of more, sums by pairs are not tried."""
-
-_LANES = (2, 4, 8, 16)
 
 _RANDOM_ORDERS = 300
-
-Groups = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def any_orders(name: str) -> Iterator[Deviation]:
     """Sums in orders drawn at random: of few terms nearly all, of many a sample."""
     join = "fused" if name == "fused" else "ordered"
     for seed in range(_RANDOM_ORDERS):
-        order = functools.partial(_shuffled, seed)
+        order = functools.partial(shuffled, seed)
         yield Deviation(
-            "sums in another order", "an order of its own", by(_summing(join, order)), False
+            "sums in another order", "an order of its own", by(summing(join, order)), False
         )
 
 
@@ -86,9 +86,9 @@ def _deviations(name: str, dtype: str) -> Iterator[Deviation]:
             yield Deviation(cause, "each product joins its sum in one rounding",
                             _as_viewed(arithmetic, kind))  # fmt: skip
         yield Deviation(cause, "each product joins its sum in one rounding, in sums alone",
-                        by(_summing("fused", _ascending)))  # fmt: skip
+                        by(summing("fused", ascending)))  # fmt: skip
         yield Deviation(cause, "the first product, too, joins: a sum that begins with +0.0",
-                        by(_summing("fused", _ascending, zero=True)))  # fmt: skip
+                        by(summing("fused", ascending, zero=True)))  # fmt: skip
         yield Deviation(cause, "the bias first", _other(by(fused(np)), "sums in another order"))
         yield Deviation(cause, "squares joined", _other(by(fused(np)), cause))
     else:
@@ -99,22 +99,22 @@ def _deviations(name: str, dtype: str) -> Iterator[Deviation]:
             yield Deviation("products fused into sums", "those of the update and elements, too",
                             _as_viewed(arithmetic, kind))  # fmt: skip
     cause = "sums in another order"
-    for words, order, tree in _orders():
-        yield Deviation(cause, words, by(_summing(join, order, tree)))
+    for words, order, tree in orders():
+        yield Deviation(cause, words, by(summing(join, order, tree)))
     yield Deviation(cause, "the bias first", _other(by(base), cause))
-    for words, arithmetic in _libraries():
+    for words, arithmetic in libraries():
         yield Deviation(cause, words, by(arithmetic))
-    for words, order, tree in _orders():
+    for words, order, tree in orders():
         both = "products fused into sums" if other == "fused" else "products not fused into sums"
-        summing = replace(_summing(other, order, tree), sum_first=base.sum_first)
-        yield Deviation(both, f"and {words}", by(summing), False)
+        products = replace(summing(other, order, tree), sum_first=base.sum_first)
+        yield Deviation(both, f"and {words}", by(products), False)
     for words, ins, outs, flushing in (
         ("operands and results", True, True, odd_arrays.Flushing),
         ("results", False, True, odd_arrays.FlushingResults),
         ("operands", True, False, odd_arrays.FlushingInputs),
     ):
-        summing = _summing(join, _ascending, ins=ins, outs=outs)
-        arithmetic = replace(summing, xp=Namespace(flushing))
+        flushed_sums = summing(join, ascending, ins=ins, outs=outs)
+        arithmetic = replace(flushed_sums, xp=Namespace(flushing))
         cause = "subnormals flushed"
         yield Deviation(cause, f"zeros for subnormal {words}", _as_viewed(arithmetic, flushing))
         yield Deviation(cause, f"zeros for subnormal {words} of the whole operation",
@@ -134,7 +134,7 @@ def _deviations(name: str, dtype: str) -> Iterator[Deviation]:
     yield Deviation("sign of a zero", "a zero of the other sign", _negated_zeros(by(base)), False)
     yield Deviation("sign of a zero", "+0.0 for -0.0", _positive_zeros(by(base)))
     for words, skipped in (("the last", slice(None, -1)), ("the first", slice(1, None))):
-        yield Deviation("a term left out", words, by(_lacking(base, skipped)), False)
+        yield Deviation("a term left out", words, by(lacking(base, skipped)), False)
 
 
 def _in_float64(base: Arithmetic) -> Iterator[Deviation]:
@@ -182,184 +182,6 @@ def _in_others(base: Arithmetic, real: np.dtype[Any]) -> Iterator[Deviation]:
     yield Deviation(cause, "in it", _cast(base, np.float32, real))
     narrow = replace(base, xp=Namespace(np.ndarray, 32))
     yield Deviation(cause, "its constants", by(narrow))
-
-
-# --- sums ----------------------------------------------------------------------------------------
-
-
-def _ascending(terms: int) -> Groups:
-    return [list(range(terms))]
-
-
-def _descending(terms: int) -> Groups:
-    return [list(range(terms))[::-1]]
-
-
-def _lanes(count: int, terms: int) -> Groups:
-    return [list(range(lane, terms, count)) for lane in range(min(count, terms))]
-
-
-def _lanes_and_rest(count: int, terms: int) -> Groups:
-    """Whole rounds in lanes; what is left over is added at the end."""
-    whole = terms // count * count
-    rest = [[k] for k in range(whole, terms)]
-    return [list(range(lane, whole, count)) for lane in range(count) if whole] + rest
-
-
-def _blocks(count: int, terms: int) -> Groups:
-    size = -(-terms // count)
-    return [list(range(first, min(first + size, terms))) for first in range(0, terms, size)]
-
-
-def _blocks_of(size: int, terms: int) -> Groups:
-    return [list(range(first, min(first + size, terms))) for first in range(0, terms, size)]
-
-
-def _single(terms: int) -> Groups:
-    return [[k] for k in range(terms)]
-
-
-def _evens_first(terms: int) -> Groups:
-    return [[*range(0, terms, 2), *range(1, terms, 2)]]
-
-
-def _rotated(terms: int) -> Groups:
-    return [[*range(1, terms), 0]]
-
-
-@functools.lru_cache(4096)
-def _shuffled(seed: int, terms: int) -> Groups:
-    return [np.random.default_rng(seed).permutation(terms).tolist()]
-
-
-def _orders() -> Iterator[tuple[str, Callable[[int], Groups], str]]:
-    yield "from the last term down", _descending, "chain"
-    yield "by pairs", _single, "tree"
-    yield "by halves", _single, "halves"
-    for count in _LANES:
-        lanes = functools.partial(_lanes, count)
-        yield f"in {count} partial sums", lanes, "chain"
-        if count > 2:
-            yield f"in {count} partial sums, joined by pairs", lanes, "tree"
-            yield f"in {count} partial sums, joined by halves", lanes, "halves"
-            yield f"in {count} partial sums, joined from the last", lanes, "back"
-        rest = functools.partial(_lanes_and_rest, count)
-        yield f"in {count} partial sums and a rest", rest, "chain"
-    for count in _LANES[:2]:
-        yield f"in {count} blocks", functools.partial(_blocks, count), "chain"
-        yield f"in {count} blocks, joined by pairs", functools.partial(_blocks, count), "tree"
-        yield f"in {count} blocks, the last first", functools.partial(_blocks, count), "back"
-    for size in (2, 3, *_LANES[1:], 32, 64, 128, 256):
-        yield f"in blocks of {size}", functools.partial(_blocks_of, size), "chain"
-    yield "terms of even places first", _evens_first, "chain"
-    yield "the first term last", _rotated, "chain"
-
-
-def _summing(
-    join: str,
-    order: Callable[[int], Groups],
-    combine: str = "chain",
-    *,
-    ins: bool = False,
-    outs: bool = False,
-    zero: bool = False,
-) -> Arithmetic:
-    """The arithmetic whose sums go in this order, and flush what they are to."""
-
-    def taken(a: Any) -> Any:
-        return flushed(a) if ins else np.asarray(a)
-
-    def given(a: Any) -> Any:
-        return flushed(a) if outs else a
-
-    def add(a: Any, b: Any) -> Any:
-        return given(taken(a) + taken(b))
-
-    def matmul(a: Floats, b: Floats) -> Floats:
-        if a.shape[1] == 0:
-            return a @ b
-        columns, rows = taken(a).T[:, :, None], taken(b)[:, None, :]
-
-        def product(k: int) -> Any:
-            return given(columns[k] * rows[k])
-
-        def joined(total: Any, k: int) -> Any:
-            if join == "ordered":
-                return add(total, product(k))
-            return given(fma(np, columns[k], rows[k], taken(total)))
-
-        def summed(group: list[int]) -> Any:
-            if zero:
-                return functools.reduce(joined, group, product(group[0]) * 0)
-            return functools.reduce(joined, group[1:], product(group[0]))
-
-        return _combined([summed(group) for group in order(a.shape[1])], combine, add)
-
-    def sum_first(a: Floats) -> Floats:
-        if len(a) == 0:
-            return native(np).sum_first(a)
-
-        def summed(group: list[int]) -> Any:
-            first = np.asarray(a[group[0]])
-            return functools.reduce(lambda total, k: add(total, a[k]), group[1:], first)
-
-        found = _combined([summed(group) for group in order(len(a))], combine, add)
-        return np.array(found, copy=True)
-
-    name = "fused" if join == "fused" else "ordered"
-    return Arithmetic(name, np, matmul, sum_first)
-
-
-def _combined(sums: list[Any], combine: str, add: Callable[[Any, Any], Any]) -> Any:
-    if combine == "back":
-        return functools.reduce(add, sums[::-1])
-    while len(sums) > 1 and combine in ("tree", "halves"):
-        if combine == "tree":
-            pairs = [add(*sums[i : i + 2]) for i in range(0, len(sums) - 1, 2)]
-            sums = pairs + (sums[-1:] if len(sums) % 2 else [])
-        else:
-            half = (len(sums) + 1) // 2
-            high = sums[half:]
-            sums = [add(sums[i], high[i]) if i < len(high) else sums[i] for i in range(half)]
-    return functools.reduce(add, sums)
-
-
-def _libraries() -> Iterator[tuple[str, Arithmetic]]:
-    """Sums as NumPy's functions make them."""
-    own = native(np)
-    yield "as NumPy's matmul and sum have it", own
-
-    def by_pairs(a: Floats) -> Floats:
-        return np.ascontiguousarray(np.moveaxis(a, 0, -1)).sum(axis=-1)
-
-    def matmul(a: Floats, b: Floats) -> Floats:
-        if a.shape[0] * b.size > _MOST_PRODUCTS:
-            return own.matmul(a, b)
-        return by_pairs(a.T[:, :, None] * b[:, None, :])
-
-    yield "as NumPy's sum of a row has it", replace(own, matmul=matmul, sum_first=by_pairs)
-
-    def dots(a: Floats, b: Floats) -> Floats:
-        if a.shape[0] * b.shape[1] > 4096:
-            return own.matmul(a, b)
-        columns = [np.ascontiguousarray(column) for column in b.T]
-        rows = [np.ascontiguousarray(row) for row in a]
-        found = [[np.dot(row, column) for column in columns] for row in rows]
-        return np.array(found, a.dtype).reshape(len(a), b.shape[1])
-
-    yield "as NumPy's dot has it", replace(own, matmul=dots)
-
-    def einsum(a: Floats, b: Floats) -> Floats:
-        return np.einsum("nk,km->nm", a, b)
-
-    yield "as NumPy's einsum has it", replace(own, matmul=einsum)
-
-
-def _lacking(base: Arithmetic, kept: slice) -> Arithmetic:
-    def matmul(a: Floats, b: Floats) -> Floats:
-        return base.matmul(a[:, kept], b[kept])
-
-    return replace(base, matmul=matmul, sum_first=lambda a: base.sum_first(a[kept]))
 
 
 # --- ways to run an operation --------------------------------------------------------------------

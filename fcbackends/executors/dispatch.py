@@ -91,13 +91,6 @@ class Dispatcher:
         (task, with data) -> the job.
     cost : callable
         (number) -> about what a unit takes, in any measure.
-
-    Attributes
-    ----------
-    handling : float
-        Seconds of this process that handing out took, waiting left out.
-    tasks : int
-        So many were handed out.
     """
 
     def __init__(
@@ -124,7 +117,6 @@ class Dispatcher:
         self._missed: collections.Counter[Where] = collections.Counter()
         self._on_their_way: dict[Where, Any] = {}
         self._workers: set[Where] = set()
-        self.handling, self.tasks = 0.0, 0
 
     def pack(self, numbers: Iterable[int]) -> None:
         """Have units done, packed into tasks."""
@@ -142,15 +134,11 @@ class Dispatcher:
     def next(self, ending: Ending) -> tuple[Task, Reply] | Lost | None:
         """What came of some task, or None once the run has to end."""
         while self.has_work:
-            begun = time.perf_counter()
             self._hand_out()
-            self.handling += time.perf_counter() - begun
             landed = self._wait(ending)
             if landed is None:
                 return None
-            begun = time.perf_counter()
             found = self._taken(*landed)
-            self.handling += time.perf_counter() - begun
             if found is not None:
                 return found
         return None
@@ -208,7 +196,6 @@ class Dispatcher:
             self._replace(self._generation)
             future = self._executor.submit(self._work, job)
         self._flying[future] = _Flight(task, time.perf_counter(), self._generation, tries)
-        self.tasks += 1
         if hasattr(future, "add_done_callback"):
             future.add_done_callback(self._landed.put)
         return future

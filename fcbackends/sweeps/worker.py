@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from fcbackends import agreement
 from fcbackends.executors.reply import Reply, Where, where
+from fcbackends.maths import CONTRACT_VERSION
 from fcbackends.maths.network import Params
 from fcbackends.sweeps import shipping
 from fcbackends.sweeps.here import prepare, train_here
@@ -47,6 +48,8 @@ class Job(NamedTuple):
         The process that is not to do it, or the only one.
     within : (int, int) or None
         The steps between which each step's digest is wanted; None for some over the whole run.
+    contract : int
+        The version of the contract that its bits are to be of.
     """
 
     key: str
@@ -60,6 +63,7 @@ class Job(NamedTuple):
     not_on: Where | None = None
     only_on: Where | None = None
     within: tuple[int, int] | None = None
+    contract: int = CONTRACT_VERSION
 
 
 class Tracer:
@@ -93,7 +97,15 @@ def work(job: Job) -> Reply:
     """Do a job on the worker that this runs on, on as many threads as the worker has.
 
     That is one, as executors hand out tasks, or what NUMBA_NUM_THREADS says where it is set.
+
+    Raises
+    ------
+    RuntimeError
+        Where this is for another version of the contract.
     """
+    if job.contract != CONTRACT_VERSION:
+        known = f"this worker's fcbackends has {CONTRACT_VERSION}"
+        raise RuntimeError(f"contract version {job.contract} is asked for; {known}")
     begun, here = time.perf_counter(), where()
     if job.not_on == here or (job.only_on and job.only_on != here):
         return Reply("not here", here)

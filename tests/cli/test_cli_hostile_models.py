@@ -80,8 +80,9 @@ def kept(command):
 
 
 def assert_a_result_or_one_line(ran, *, may_hold_nan=False):
-    assert ran.status in (0, 2), ran
-    if ran.status == 2:
+    # A run goes on from any finite numbers, be it only to where they are not finite.
+    assert ran.status in (0, 2) or "is not finite" in ran.err, ran
+    if ran.status:
         assert ran.out == ""
         assert ran.err.startswith("fcbackends: ")
         assert ran.err.count("\n") == 1

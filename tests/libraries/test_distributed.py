@@ -1,12 +1,12 @@
 """Dask's clusters as executors, and Dask arrays as data that no machine has whole."""
 
-import dask.array as da
 import numpy as np
 import pytest
 
 import fcbackends as fcb
 from tests.sweeps.cases import HOW, T, X, table
 
+da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 
 # What the library warns of as it starts and ends.

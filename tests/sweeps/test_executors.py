@@ -13,6 +13,7 @@ import pytest
 
 import fcbackends as fcb
 from fcbackends.executors import dispatch
+from fcbackends.sweeps import worker
 from tests.sweeps.cases import HOW, T, X, alone, table, told
 
 TABLE = table(23)
@@ -304,3 +305,11 @@ def test_what_is_refused_costs_nothing(how, text, tmp_path, monkeypatch):
         swept(**how)
     assert str(caught.value) == text
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_of_another_contract_is_told(workers, monkeypatch):
+    def older(number, task, job):
+        monkeypatch.setattr(worker, "CONTRACT_VERSION", 1)
+
+    with pytest.raises(fcb.SweepError, match="contract version 2 is asked for; this worker's"):
+        fcb.train_many(X, T, seed=[0], lr=0.1, executor=workers(1, before=older), **HOW)
