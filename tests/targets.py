@@ -60,8 +60,10 @@ kernels = {
     if len(TRAININGS) > 1 or name.startswith("layers")
 }
 worth_their_own = len(small_kernels._kernels)
-for *how, weighted, one_sample, rule, dtype, _ in small_kernels._kernels:
-    family = small_kernels.small.small_steps(*how, rule, weighted=weighted, one_sample=one_sample)
+for *how, weighted, one_sample, rule, dtype, _, in_blocks in small_kernels._kernels:
+    family = small_kernels.small.small_steps(
+        *how, rule, weighted=weighted, one_sample=one_sample, in_blocks=in_blocks
+    )
     kernels[f"{family.__name__} {dtype}"] = family(dtype, arithmetic)
 
 def golden(count):

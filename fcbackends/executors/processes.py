@@ -32,6 +32,14 @@ class Processes(ProcessPoolExecutor):
         with _interrupts_held_back():
             return super().submit(fn, *args, **kwargs)
 
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more; unless this is to wait for what is in hand, that is ended, too."""
+        if not wait:
+            for process in list((self._processes or {}).values()):
+                process.terminate()
+        # What the processes shared is given back by the time that they have ended.
+        super().shutdown(wait=True, cancel_futures=cancel_futures or not wait)
+
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
