@@ -386,7 +386,7 @@ class _Emitter:
 def _interpreted_tile(rows: int, vectors: int, masked: bool) -> Callable[..., None]:
     def interpreted(arithmetic, c, a, b, terms, before, columns):
         vector = lanes(c.buffer.itemsize)
-        width = columns if masked else vectors * vector
+        width = min(columns, vector) if masked else vectors * vector
         column = np.arange(width)
         panel = VECTORS * vector
         b_places = b.at + column // panel * b.column + column % panel
