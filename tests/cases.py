@@ -41,11 +41,11 @@ def environment(**variables):
     return own | {name: str(value) for name, value in variables.items()}
 
 
-def quick_first(cases, quick):
-    """Parameters of a test: so many of the cases always, the others with `-m slow` alone."""
+def quick_first(cases, quick, rest=pytest.mark.slow):
+    """Parameters of a test: so many of the cases always, the others with `-m slow` alone, or so."""
     cases = [case if isinstance(case, tuple) else (case,) for case in cases]
-    rest = [pytest.param(*case, marks=pytest.mark.slow) for case in cases[quick:]]
-    return [pytest.param(*case) for case in cases[:quick]] + rest
+    others = [pytest.param(*case, marks=rest) for case in cases[quick:]]
+    return [pytest.param(*case) for case in cases[:quick]] + others
 
 
 def covering(cases, quick):

@@ -75,7 +75,7 @@ def test_as_many_sums_wait_as_there_is_room_for(rows, size):
 @of_each_dtype
 @of_each_arithmetic
 @of_each_backend
-@pytest.mark.parametrize("samples", quick_first(SIZES, 8))
+@pytest.mark.parametrize("samples", quick_first(SIZES, 8, pytest.mark.campaign))
 def test_gradients_of_a_layer_have_the_oracles_bits(samples, backend, arithmetic, dtype):
     dy, x, w = layer(samples, dtype)
     make = fcb.get_backend(backend).asarray

@@ -102,7 +102,7 @@ def test_kernels_of_every_loss_have_numpys_bits(kind, threads, arithmetic, dtype
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 63, 64, 65, 128, 130])
-@pytest.mark.parametrize("sizes", quick_first([(s,) for s in SHAPES], 3))
+@pytest.mark.parametrize("sizes", quick_first([(s,) for s in SHAPES], 3, pytest.mark.campaign))
 def test_any_shape_and_batch_has_numpys_bits(sizes, batch_size, ways):
     if JIT_OFF and (sizes == WIDE or batch_size > 65):
         pytest.skip("too slow")
@@ -115,7 +115,9 @@ def test_any_shape_and_batch_has_numpys_bits(sizes, batch_size, ways):
 
 
 @pytest.mark.parametrize("sampling", ["replacement", "epoch"])
-@pytest.mark.parametrize("sizes", quick_first([(SMALL,), ((13, 14, 9, 2),), ((1, 1),)], 1))
+@pytest.mark.parametrize(
+    "sizes", quick_first([(SMALL,), ((13, 14, 9, 2),), ((1, 1),)], 1, pytest.mark.campaign)
+)
 def test_threads_share_a_small_networks_batch(sizes, sampling, ways):
     case = problem(10, sizes, 300, "float32")
     run = dict(sampling=sampling, tol=0.0, tol_on="data", max_steps=7)
