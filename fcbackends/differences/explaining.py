@@ -189,7 +189,8 @@ def _explained(
     if side.backend is not None:
         known.append(own_way(side.backend, method, run))
     elif side.arithmetic is None:
-        known += libraries_ways(method, run)
+        contracted = next(way.run for way in known if way.cause == "products fused into sums")
+        known += libraries_ways(method, run, contracted)
     orders = list(any_orders(base))
     others = list(altered(run, dtype, UNKNOWN))
     for deviations, draws, decide in (

@@ -19,7 +19,7 @@ from fcbackends.maths.network import Method
 Way = Callable[..., tuple[Floats, ...]]
 
 
-def libraries_ways(method: Method, otherwise: Way) -> Iterator[Deviation]:
+def libraries_ways(method: Method, otherwise: Way, contracted: Way) -> Iterator[Deviation]:
     """Those of the array libraries that this process has loaded, in their own arithmetic."""
     for name in ("torch", "jax"):
         if name not in sys.modules:
@@ -29,6 +29,8 @@ def libraries_ways(method: Method, otherwise: Way) -> Iterator[Deviation]:
         except (ArgumentError, ImportError):
             continue
         yield own_way(backend, method, otherwise)
+        # As a compiler has it that also contracts what stands between them.
+        yield own_way(backend, method, contracted)
 
 
 def own_way(backend: Backend, method: Method, otherwise: Way) -> Deviation:

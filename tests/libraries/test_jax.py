@@ -203,3 +203,23 @@ def test_arrays_stay_on_the_second_of_two_devices():
 def test_a_sum_of_no_terms_is_added_as_plus_zero(x64):
     x, w, b = jnp.zeros((2, 0)), jnp.zeros((0, 3)), jnp.full(3, -0.0)
     assert_same_bits(plain(fcb.fc_forward(x, w, b)), (np.zeros((2, 3)),))
+
+
+def test_a_jitted_step_of_plain_jax_parts_where_products_are_fused(x64):
+    def loss(params, x, t):
+        ((w, b), (v, c)) = params
+        return ((jnp.maximum(x @ w + b, 0) @ v + c - t) ** 2).sum(1).mean()
+
+    @jax.jit
+    def moved(params, x, t):
+        return jax.tree.map(lambda p, d: p - 0.01 * d, params, jax.grad(loss)(params, x, t))
+
+    def step(params, x, t):
+        return moved(tuple(tuple(map(jnp.asarray, pair)) for pair in params), x, t)
+
+    rng = np.random.default_rng(0)
+    x, t = rng.standard_normal((200, 6)), rng.standard_normal((200, 2))
+    how = dict(hidden=(8,), lr=0.01, batch_size=16, max_steps=200)
+    found = fcb.first_difference("numba", step, x, t, **how)
+    assert (found.step, found.operation) == (1, "forward of layer 0")
+    assert "products fused into sums" in found.causes
