@@ -18,6 +18,7 @@ from fcbackends.differences.operations import Floats
 from fcbackends.differences.runs import Run
 from fcbackends.errors import ArgumentError, ArgumentTypeError, shown
 from fcbackends.maths.network import Params, State
+from fcbackends.training.state import in_numpy
 
 _SECONDS = 0.2
 """A call of a backend's loop is to end about so soon: between two, Ctrl-C is heard."""
@@ -167,17 +168,6 @@ class FunctionSide:
         if came != wanted:
             raise ArgumentError(self._argument, f"{required}: {wanted}", f"{came}")
         return params, loss
-
-
-def in_numpy(state: State) -> State:
-    """The state in NumPy's arrays, of its own."""
-
-    def own(params: Params) -> Params:
-        return tuple(
-            (np.array(arrays.as_numpy(w)), np.array(arrays.as_numpy(b))) for w, b in params
-        )
-
-    return State(own(state.params), tuple(map(own, state.slots)))
 
 
 def same(a: Moved, b: Moved) -> bool:

@@ -18,6 +18,7 @@ from fcbackends.maths.network import Method, State, is_finite
 from fcbackends.maths.sampling import draw_indices
 from fcbackends.training.partitions import Samples
 from fcbackends.training.problem import checked
+from fcbackends.training.state import in_numpy
 
 
 class Part(NamedTuple):
@@ -111,7 +112,7 @@ def _steps(part: Part, samples: Samples) -> Made:
         loop.state = state
         loss, last = _run(loop, part, rows_x, rows_t, watched=True)
         return Made(part.state, loss, last + 1)
-    return Made(_numpys(loop.state), loss, None)
+    return Made(in_numpy(loop.state), loss, None)
 
 
 _ALL: Any = slice(None)
@@ -131,11 +132,3 @@ def _run(loop: Loop, part: Part, x: Array, t: Array, *, watched: bool) -> tuple[
 def _is_finite(loop: Loop) -> bool:
     params = loop.params
     return is_finite(arrays.namespace_of(params[0][0]), params)
-
-
-def _numpys(state: State) -> State:
-    params, *slots = (
-        tuple((arrays.as_numpy(w), arrays.as_numpy(b)) for w, b in pairs)
-        for pairs in (state.params, *state.slots)
-    )
-    return State(params, tuple(slots))

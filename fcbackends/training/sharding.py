@@ -12,7 +12,7 @@ from fcbackends.backends.registry import backend_for
 from fcbackends.checks import data, options, targets
 from fcbackends.environment import warn_if_disturbed
 from fcbackends.errors import ArgumentError, shown
-from fcbackends.maths.network import Method, Params, State
+from fcbackends.maths.network import Method
 from fcbackends.training.interruption import ending, interruptible
 from fcbackends.training.looks import Looks
 from fcbackends.training.partitions import Column, Samples, Whole, samples_of
@@ -20,6 +20,7 @@ from fcbackends.training.problem import Problem, checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
 from fcbackends.training.shards import Shards, run_rounds
+from fcbackends.training.state import in_numpy
 from fcbackends.training.validation import apart
 
 _NOT_WITH = ("checkpoint", "checkpoint_every", "resume", "record", "digest_every")
@@ -108,7 +109,7 @@ def train_sharded(
         outcome = run_rounds(
             made,
             executor,
-            _numpys(first),
+            in_numpy(first),
             max_steps,
             ending=ending(interrupted, deadline),
             advanced=advanced,
@@ -160,10 +161,3 @@ def _check_weight(weight: Column | None) -> None:
         if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
             required = f"be of shape ({len(values)},), finite and >= 0, not all of it 0"
             raise ArgumentError("sample_weight", required, shown(values))
-
-
-def _numpys(state: State) -> State:
-    def numpys(params: Params) -> Params:
-        return tuple((as_numpy(w), as_numpy(b)) for w, b in params)
-
-    return State(numpys(state.params), tuple(map(numpys, state.slots)))

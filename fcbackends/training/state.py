@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.checks import data, options
@@ -80,3 +82,14 @@ def fitting(
         raise ArgumentError("state.slots", required, f"{len(slots)}")
     data.finite(params)
     return State(params, tuple(slots)), steps
+
+
+def in_numpy(state: State) -> State:
+    """The state in NumPy's arrays, of its own."""
+
+    def own(params: Params) -> Params:
+        return tuple(
+            (np.array(arrays.as_numpy(w)), np.array(arrays.as_numpy(b))) for w, b in params
+        )
+
+    return State(own(state.params), tuple(map(own, state.slots)))
