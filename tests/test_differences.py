@@ -310,6 +310,20 @@ def test_the_exact_value_and_the_bits():
         assert error == float((Fraction(value) - found.exact) / unit)
 
 
+@pytest.mark.parametrize("lying", [np.asfortranarray, lambda a: a[::-1].copy()[::-1]])
+def test_what_is_found_does_not_hang_on_how_arrays_lie_in_memory(lying):
+    params = fcb.init_params((3, 9, 5), seed=1, dtype="float64")
+    x, t = RNG.normal(size=(7, 3)), RNG.normal(size=(7, 5))
+    found, wanted = (
+        fcb.first_difference("numpy:native", "numpy", *data, params=own, lr=0.1, max_steps=9)
+        for own, *data in (
+            ([(lying(w), b) for w, b in params], lying(x), lying(t)),
+            (params, x, t),
+        )
+    )
+    assert found == wanted
+
+
 def test_the_report():
     text = str(fcb.first_difference("numpy", "numpy:fused", X, T, **HOW))
     for name in ("step", "operation", "element", "a", "b", "exact", "cause", "looks"):

@@ -76,6 +76,9 @@ MANY = [
     *number_cases(many, "time_limit", LIMIT, [0]),
     *number_cases(many, "tol_on", NAMES[1][1], ["none"]),
     *number_cases(many, "dtype", NAMES[2][1], ["half"]),
+    *((lambda loss=loss: many(loss=loss), Plain,
+       "`loss` must be one of 'mean_squared', 'huber', 'cross_entropy', 'binary_cross_entropy', "
+       f"got {loss!r}") for loss in [np.array("huber"), np.array(0, object), None]),
     (lambda: many(t=T[:4]), Plain,
      "`x` and `t` must hold the same samples, got shapes (5, 3) and (4, 2)"),
     (lambda: many(x=X[:, :2], params=PARAMS), Plain, f"`x` must be of shape (3,) {SAMPLE} (5, 2)"),

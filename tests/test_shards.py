@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import fcbackends as fcb
 from fcbackends.maths.arithmetic import joined as tree_sum
 from fcbackends.training.shards import seed_of
+from tests import test_errors, test_errors_inputs, test_errors_targets
 from tests.sweeps.workers import workers as workers
 
 RNG = np.random.default_rng(5)
@@ -262,6 +263,7 @@ def test_what_is_refused(tmp_path):
          "`tol_on` must be 'batch' with `shards`: no process has the whole data, got 'data'"),
         (ON | dict(checkpoint="a"), "`checkpoint` must be left out with `shards`, got 'a'"),
         (ON | dict(record="a"), "`record` must be left out with `shards`, got 'a'"),
+        (ON | dict(record_every=0), "`record_every` must be an integer of at least 1, got 0"),
         (ON | dict(record_every=8),
          "`record_every` must be a multiple of the 7 `local_steps`, got 8"),
         (ON | dict(validation=0.5), "`validation` must be a pair (x, t), got 0.5"),
@@ -269,8 +271,8 @@ def test_what_is_refused(tmp_path):
          "`batch_size` must be at most the 60 samples where each epoch takes each once, got 61"),
         (ON | dict(sample_weight=np.zeros(301)),
          "`sample_weight` must be of shape (301,), finite and >= 0, not all of it 0, got"),
-        (ON | dict(x=X[:300]),
-         "`x`, `t` must hold the same samples, got `x` of shape (300, 3), `t` of shape (301, 1)"),
+        (ON | dict(x=[x], t=T[:300]),
+         "`x`, `t` must hold the same samples, got `x` of shape (301, 3), `t` of shape (300, 1)"),
         (ON | dict(x=[missing]), "`x[0]` must be a readable file, got"),
         (ON | dict(x=[x, named["x32"]]),
          "`x[1]` must have the dtype and columns of x[0], got float32 (3,) after float64 (3,)"),
@@ -284,6 +286,49 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(fcb.ArgumentError) as caught:
             fcb.train(**arguments)
         assert str(caught.value).startswith(text), how
+
+
+REFUSED = [*test_errors.REFUSED, *test_errors_inputs.CASES, *test_errors_targets.ALL]
+OTHERWISE = ("`checkpoint`", "`t` must hold float64, float32 or integer values, got dtype <U1")
+"""Not with shards; and texts, which with them are names of files."""
+
+
+def test_what_a_run_without_refuses_is_refused_in_the_same_words(monkeypatch):
+    plain, asked = fcb.train, []
+
+    def train_on_one_shard(*data, **how):
+        asked.append(how)
+        return plain(*data, shards=1, local_steps=1, **how)
+
+    monkeypatch.setattr(fcb, "train", train_on_one_shard)
+    for call, kind, text in REFUSED:
+        if not text.startswith(OTHERWISE):
+            with pytest.raises(fcb.ArgumentError) as caught:
+                call()
+            assert (str(caught.value), type(caught.value)) == (text, kind)
+    assert len(asked) > 100
+
+
+def test_what_files_hold_is_checked_where_it_is_read(tmp_path):
+    def kept(name, array):
+        np.save(tmp_path / name, array)
+        return [tmp_path / name]
+
+    x, classes = kept("x.npy", X), kept("t.npy", np.arange(301) % 4)
+    weight = kept("w.npy", np.where(np.arange(301) < 150, 0.0, -1.0))
+    how = ON | dict(max_steps=7, loss="cross_entropy", lr=0.1)
+    with pytest.raises(fcb.ArgumentError, match=r"`t` .* from 0 to 2, got 3 among them"):
+        fcb.train(x, classes, **how, classes=3)
+    with pytest.raises(fcb.ArgumentError, match=r"`sample_weight` .* finite and >= 0.*, got -1.0"):
+        fcb.train(x, classes, **how, classes=4, sample_weight=weight)
+    with pytest.raises(fcb.ArgumentError, match="`classes` must be given where classes come from"):
+        fcb.train(x, classes, **how)
+    with pytest.raises(fcb.ArgumentTypeError, match="`t` must be an array without a mask"):
+        fcb.train(x, np.ma.masked_array(T), **how)
+    with pytest.raises(fcb.ArgumentError, match="`t` must be an array of numbers, got"):
+        fcb.train(x, [[0, 1], [1]], **how)
+    with pytest.raises(fcb.ArgumentError, match="`loss` must be one of"):
+        fcb.train(x, classes, **how | dict(loss=np.zeros(2)))
 
 
 SCRIPT = """

@@ -151,8 +151,13 @@ def _first(t: Array, wrong: Array) -> str:
     return f"{shown(values[row].tolist())} in row {row}"
 
 
-def weighted(backend: Backend, t: Array, sample_weight: Any, *, of_one: bool = False) -> Array:
-    """Rows of targets, each with the weight of its sample behind it; that `of_one` is a number."""
+def weighted(
+    backend: Backend, t: Array, sample_weight: Any, *, of_one: bool = False, of_part: bool = False
+) -> Array:
+    """Rows of targets, each with the weight of its sample behind it.
+
+    That `of_one` may be a number; those `of_part` of the samples may all be 0.
+    """
     (weights,) = data.together(backend, dtype_of(t), beside={"t": t}, sample_weight=sample_weight)
     if of_one and weights.ndim == 0 and t.shape[0] == 1:
         weights = weights[None]
@@ -160,7 +165,8 @@ def weighted(backend: Backend, t: Array, sample_weight: Any, *, of_one: bool = F
     if tuple(weights.shape) != (t.shape[0],):
         raise ArgumentError("sample_weight", required, f"shape {tuple(weights.shape)}")
     xp = arrays.namespace_of(t)
-    if not bool(xp.all(xp.isfinite(weights) & (weights >= 0))) or not bool(xp.any(weights > 0)):
+    sound = bool(xp.all(xp.isfinite(weights) & (weights >= 0)))
+    if not sound or not (of_part or bool(xp.any(weights > 0))):
         values = arrays.as_numpy(weights)
         wrong = values[~(np.isfinite(values) & (values >= 0))]
         raise ArgumentError("sample_weight", required, f"{wrong[0]}" if wrong.size else "zeros")

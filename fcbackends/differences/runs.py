@@ -149,6 +149,9 @@ def run_of(x: Any, t: Any, given: Mapping[str, Any]) -> Run:
         "params": problem.given,
     }
     digests = {name: None if v is None else agreement.digest(v) for name, v in named.items()}
+    # A BLAS may add in another order where an array lies otherwise in memory.
+    x, t = np.ascontiguousarray(x), np.ascontiguousarray(t)
+    params = tuple((np.ascontiguousarray(w), np.ascontiguousarray(b)) for w, b in params)
     return Run(x, t, method, plan, params, steps, problem.backend.rows_per_block, digests)
 
 

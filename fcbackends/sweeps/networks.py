@@ -12,6 +12,7 @@ from fcbackends.backends.loop import Loop, Plan
 from fcbackends.checks import data, options
 from fcbackends.errors import ArgumentError
 from fcbackends.maths.arithmetic import Array
+from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method
 from fcbackends.sweeps.settings import Settings
 from fcbackends.training.looks import Looks
@@ -118,6 +119,7 @@ def networks_of(
     held: dict[Any, Pair | None] = {}
 
     def problem_of(loss: Any, hidden: Any) -> Problem:
+        loss = options.choice("loss", loss, LOSSES)
         key = loss, _hashable(hidden)
         if key in problems:
             return problems[key]

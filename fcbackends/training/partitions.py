@@ -156,7 +156,7 @@ def _column(name: str, value: Any, dimensions: tuple[int, ...]) -> Column:
     column: Column
     if _are_names(value):
         column = _files(name, value)
-    elif arrays.is_foreign(value) and arrays.library_of(value) == "dask":
+    elif _is_dask(value):
         if not all(isinstance(length, int) for length in value.shape):
             required = "be of known shape (Dask's compute_chunk_sizes() finds it)"
             raise ArgumentError(name, required, f"shape {tuple(value.shape)}")
@@ -166,14 +166,32 @@ def _column(name: str, value: Any, dimensions: tuple[int, ...]) -> Column:
             raise ArgumentError(name, required, "a Dask array that is persisted on workers")
         column = Lazy(value)
     else:
-        array = arrays.as_numpy(value) if arrays.is_foreign(value) else np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise ArgumentTypeError(name, "hold numbers", f"dtype {array.dtype}")
-        column = Whole(array)
+        column = Whole(_in_memory(name, value))
     if len(column.shape) not in dimensions:
         required = f"be of {' or '.join(map(str, dimensions))} dimensions"
         raise ArgumentError(name, required, f"shape {column.shape}")
     return column
+
+
+def in_parts(value: Any) -> bool:
+    """Whether an argument is a list of files or a Dask array, and not all in memory."""
+    return _are_names(value) or _is_dask(value)
+
+
+def _is_dask(value: Any) -> bool:
+    return arrays.is_foreign(value) and arrays.library_of(value) == "dask"
+
+
+def _in_memory(name: str, value: Any) -> NDArray[Any]:
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentTypeError(name, "be an array without a mask", "a masked array")
+    try:
+        array = arrays.as_numpy(value) if arrays.is_foreign(value) else np.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(name, "be an array of numbers", shown(value)) from None
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(name, "hold numbers", f"dtype {array.dtype}")
+    return array
 
 
 def _are_names(value: Any) -> TypeGuard[Sequence[Any]]:

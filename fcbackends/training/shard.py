@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fcbackends import arrays
 from fcbackends.backends.backend import Backend
 from fcbackends.backends.loop import Loop, Plan
+from fcbackends.checks import targets
 from fcbackends.executors.reply import Reply, where
 from fcbackends.maths.arithmetic import Array
 from fcbackends.maths.network import Method, State, is_finite
@@ -100,9 +101,7 @@ def _steps(part: Part, samples: Samples) -> Made:
     problem = checked(*given, part.method.loss, part.classes, None, part.rows_per_block)
     rows_x, rows_t, backend = problem.x, problem.t, problem.backend
     if samples.weight is not None:
-        xp = arrays.namespace_of(rows_t)
-        weight = backend.asarray(samples.weight.take(_ALL), part.dtype)
-        rows_t = xp.concat([rows_t, weight[:, None]], axis=1)
+        rows_t = targets.weighted(backend, rows_t, samples.weight.take(_ALL), of_part=True)
     state = State(problem.own(part.state.params), tuple(map(problem.own, part.state.slots)))
     loop = backend.training_loop(state.params, part.method)
     loop.state = state

@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from fcbackends.arrays import as_numpy
-from fcbackends.backends.registry import backend_for
-from fcbackends.checks import data, options, targets
+from fcbackends.checks import data, options
 from fcbackends.environment import warn_if_disturbed
 from fcbackends.errors import ArgumentError, shown
+from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method
 from fcbackends.training.interruption import ending, interruptible
 from fcbackends.training.looks import Looks
-from fcbackends.training.partitions import Column, Samples, Whole, samples_of
+from fcbackends.training.partitions import Samples, in_parts, samples_of
 from fcbackends.training.problem import Problem, checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
@@ -54,12 +53,9 @@ def train_sharded(
         required = "be 'batch' with `shards`: no process has the whole data"
         raise ArgumentError("tol_on", required, "'data'")
     executor = options.executor(executor)
-    samples = samples_of(x, t, asked["sample_weight"])
+    problem, samples = _posed(x, t, asked)
     count = options.integer("shards", shards, 1, samples.x.shape[0])
     local_steps = options.integer("local_steps", local_steps, 1)
-    _check_weight(samples.weight)
-    classes = _classes(samples.t, asked["loss"], asked["classes"], asked["params"])
-    problem = _problem(x, t, samples, asked, classes)
     chosen, sizes = problem.backend, problem.sizes
     activation = options.activation(asked["activation"], len(sizes) - 2)
     method = Method(
@@ -67,7 +63,7 @@ def train_sharded(
         activation,
         problem.loss,
         options.optimizer(asked["optimizer"]),
-        samples.weight is not None,
+        problem.weighted,
         options.clip_norm(asked["clip_norm"], problem.dtype),
     )
     max_steps = options.integer("max_steps", asked["max_steps"], 1)
@@ -80,16 +76,13 @@ def train_sharded(
         tol_on="batch",
         sampling=asked["sampling"],
         seed=asked["seed"],
-        record_every=asked["record_every"] or local_steps,
+        record_every=local_steps if asked["record_every"] is None else asked["record_every"],
     )
     if plan.record_every % local_steps:
         required = f"be a multiple of the {local_steps} `local_steps`"
         raise ArgumentError("record_every", required, shown(asked["record_every"]))
     validation = options.validation(asked["validation"], shares=False)
-    like = problem.t
-    if samples.weight is not None:
-        like = targets.weighted(chosen, like, np.ones(1))
-    beside = chosen, problem.x, like, problem.dtype
+    beside = chosen, problem.x, problem.t, problem.dtype
     *_, held = apart(*beside, validation, loss=problem.loss, outputs=sizes[-1], shares=False)
     patience = options.patience(asked["patience"], validates=held is not None)
     callback = options.callback(asked["callback"])
@@ -100,6 +93,7 @@ def train_sharded(
     if problem.given is not None:
         data.finite(problem.given)
     first = chosen.training_loop(problem.first_params(plan.seed), method).state
+    classes = sizes[-1] if problem.loss == "cross_entropy" else None
     made = Shards(samples, count, local_steps, plan, method, problem.dtype, chosen, classes)
     warn_if_disturbed(3)
     with (
@@ -123,41 +117,27 @@ def train_sharded(
     return result_of(outcome, chosen.arithmetic, method, plan, 0)
 
 
-def _problem(
-    x: Any, t: Any, samples: Samples, asked: Mapping[str, Any], classes: int | None
-) -> Problem:
-    """The problem as the first sample poses it: what is checked of it holds for all."""
-    one = samples.take(np.zeros(1, np.int64))
-    backend = asked["backend"]
-    whole = isinstance(samples.x, Whole) and isinstance(samples.t, Whole)
-    if backend is None and whole:
-        backend = backend_for(None, asked["arithmetic"], x=x, t=t)
-    of_loss = asked["loss"], classes, None
-    first = one.x.take(_ALL), one.t.take(_ALL)
-    arithmetic = asked["arithmetic"] if backend is asked["backend"] else None
+def _posed(x: Any, t: Any, asked: Mapping[str, Any]) -> tuple[Problem, Samples]:
+    """The problem, and the samples; where they are in parts, as the first sample poses it."""
+    weight = asked["sample_weight"]
     of_network = asked["hidden"], asked["params"], asked["dtype"]
+    computes = asked["backend"], asked["arithmetic"], asked["loss"]
     blocks = asked["rows_per_block"]
-    return checked(*first, *of_network, backend, arithmetic, *of_loss, blocks)
+    if not any(in_parts(column) for column in (x, t, weight)):
+        problem = checked(x, t, *of_network, *computes, asked["classes"], weight, blocks)
+        return problem, samples_of(x, t, weight)
+    loss = options.choice("loss", asked["loss"], LOSSES)
+    samples = samples_of(x, t, weight)
+    one = samples.take(np.zeros(1, np.int64))
+    classes = asked["classes"]
+    of_classes = loss == "cross_entropy" and len(samples.t.shape) == 1
+    if of_classes and classes is None and asked["params"] is None:
+        required = "be given where classes come from files or Dask arrays"
+        raise ArgumentError("classes", required, "None")
+    first = one.x.take(_ALL), one.t.take(_ALL)
+    # Of the first sample any weight will do: each is checked where it is read.
+    weight = None if weight is None else np.ones(1)
+    return checked(*first, *of_network, *computes, classes, weight, blocks), samples
 
 
 _ALL: Any = slice(None)
-
-
-def _classes(t: Column, loss: Any, classes: Any, params: Any) -> int | None:
-    """How many classes integer targets are of, which no part of the data tells by itself."""
-    if loss != "cross_entropy" or len(t.shape) == 2 or classes is not None:
-        return classes
-    if params is not None:
-        return len(as_numpy(list(params)[-1][1]))
-    if not isinstance(t, Whole):
-        required = "be given where classes come from files or Dask arrays"
-        raise ArgumentError("classes", required, "None")
-    return int(t.array.max()) + 1
-
-
-def _check_weight(weight: Column | None) -> None:
-    if isinstance(weight, Whole):
-        values = weight.array
-        if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
-            required = f"be of shape ({len(values)},), finite and >= 0, not all of it 0"
-            raise ArgumentError("sample_weight", required, shown(values))
