@@ -66,7 +66,7 @@ def sweep_options(train: click.Command) -> Decorator:
             "When to stop",
             *("max_steps", "epochs", "time_limit", "tol", "tol_on", "patience"),
         ),
-        as_in(train, "Computing", "dtype", "backend", "arithmetic"),
+        as_in(train, "Computing", "dtype", "backend", "arithmetic", "rows_per_block"),
         group(
             "Computing",
             click.option("--workers", type=types.COUNT, help="Processes of this machine."),

@@ -1,14 +1,17 @@
 """`--rows-per-block` of `train` and `verify`, and in the records of a command."""
 
 import json
+import shlex
 
 import numpy as np
+import polars as pl
 import pytest
 
 import fcbackends as fcb
 from tests.record_cases import opened
 
 LINE = "train d.csv --hidden 6 --epochs 3 --batch 50 --seed 3"
+SWEEP = "sweep d.csv --grid hidden=4|6 --out r.csv"
 
 
 @pytest.fixture
@@ -38,8 +41,23 @@ def test_a_recorded_command_is_reproduced_in_its_blocks(command, data, tmp_path,
     assert (ran.value("same bits"), ran.value("digest")) == ("yes", made.value("digest"))
 
 
+def test_networks_of_a_sweep_have_the_bits_of_their_blocks(command, data):
+    how = "--rows-per-block 8 --batch 50 --epochs 5"
+    ran = command(f"sweep d.csv {how} --grid hidden=4|6 --seeds 0:2 --split-seed 5 --out r.csv")
+    assert (ran.status, ran.err) == (0, "")
+    rows = pl.read_csv("r.csv").to_dicts()
+    by_digest = {row["digest"]: row for row in rows}
+    assert len(by_digest) == 4
+    again = command("", *shlex.split(ran.out.splitlines()[-1])[1:])
+    best = min(rows, key=lambda row: row["held_out_loss"])
+    assert by_digest[again.value("digest")] is best
+    other = command(f"sweep d.csv {how.replace('8', '64')} --grid hidden=6 --seeds 0 --out o.csv")
+    assert (other.status, other.err) == (0, "")
+    assert pl.read_csv("o.csv")["digest"][0] not in by_digest
+
+
 @pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "many", ""])
-@pytest.mark.parametrize("line", [LINE, "verify numpy --cases 0"])
+@pytest.mark.parametrize("line", [LINE, SWEEP, "verify numpy --cases 0"])
 def test_no_number_of_rows_is_refused(command, data, line, wrong):
     ran = command(line, f"--rows-per-block={wrong}")
     assert (ran.status, ran.out) == (2, "")
@@ -47,7 +65,9 @@ def test_no_number_of_rows_is_refused(command, data, line, wrong):
     assert ran.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("line", [f"{LINE} --backend numpy", "verify numpy --cases 0"])
+@pytest.mark.parametrize(
+    "line", [f"{LINE} --backend numpy", f"{SWEEP} --backend numpy", "verify numpy --cases 0"]
+)
 def test_native_arithmetic_has_no_blocks(command, data, line):
     ran = command(f"{line} --arithmetic native --rows-per-block 8")
     text = "`--rows-per-block` must be None with backend 'numpy' in arithmetic 'native', got 8"
