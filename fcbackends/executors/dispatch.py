@@ -113,6 +113,7 @@ class Dispatcher:
         self._flying: dict[Any, _Flight] = {}
         self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._window, self._generation = _FIRST_WINDOW, 0
+        self._gone: str | None = None
         self._rates: collections.deque[float] = collections.deque(maxlen=16)
         self._missed: collections.Counter[Where] = collections.Counter()
         self._on_their_way: dict[Where, Any] = {}
@@ -132,8 +133,13 @@ class Dispatcher:
         return bool(self._waiting or self._set or self._alone or self._later or self._flying)
 
     def next(self, ending: Ending) -> tuple[Task, Reply] | Lost | None:
-        """What came of some task, or None once the run has to end."""
+        """What came of some task, or None once the run has to end.
+
+        Where the executor takes no more, and there is no other, what is left is lost.
+        """
         while self.has_work:
+            if self._gone and not self._flying:
+                return Lost(self._left_over(), self._gone)
             self._hand_out()
             landed = self._wait(ending)
             if landed is None:
@@ -153,13 +159,29 @@ class Dispatcher:
             if hasattr(executor, "shutdown"):
                 executor.shutdown(wait=False)
 
+    def _left_over(self) -> Task:
+        """A task of one unit, of all that waits."""
+        for tasks in (self._set, self._alone, self._waiting, self._later):
+            if tasks:
+                break
+        left: Any = tasks[0]
+        del tasks[0]
+        if tasks is self._waiting:
+            return Task([left])
+        task: Task = left[2] if tasks is self._later else left
+        if len(task.numbers) > 1:
+            self._set.appendleft(task._replace(numbers=task.numbers[1:]))
+        return task._replace(numbers=task.numbers[:1])
+
     def _hand_out(self) -> None:
+        if self._gone:
+            return
         now = time.perf_counter()
         due = [entry for entry in self._later if entry[0] <= now]
         for entry in due:
             self._later.remove(entry)
             self._submit(entry[2], tries=entry[1])
-        while len(self._flying) < self._window:
+        while len(self._flying) < self._window and not self._gone:
             if self._set:
                 self._submit(self._set.popleft())
             elif self._waiting:
@@ -190,15 +212,26 @@ class Dispatcher:
 
     def _submit(self, task: Task, with_data: bool = False, tries: int = 0) -> Any:
         job = self._job(task, with_data)
-        try:
-            future = self._executor.submit(self._work, job)
-        except BrokenExecutor:
-            self._replace(self._generation)
-            future = self._executor.submit(self._work, job)
+        future = self._taken_by_executor(job)
+        if future is None:
+            self._set.append(task)
+            return None
         self._flying[future] = _Flight(task, time.perf_counter(), self._generation, tries)
         if hasattr(future, "add_done_callback"):
             future.add_done_callback(self._landed.put)
         return future
+
+    def _taken_by_executor(self, job: Any) -> Any:
+        """The future of a job; None where the executor takes no more, and there is no other."""
+        try:
+            try:
+                return self._executor.submit(self._work, job)
+            except BrokenExecutor:
+                self._replace(self._generation)
+                return None if self._gone else self._executor.submit(self._work, job)
+        except Exception as error:  # a pool that was shut down, a connection that is lost
+            self._gone = _reason(error)
+            return None
 
     def _wait(self, ending: Ending) -> tuple[_Flight, Any] | tuple[()] | None:
         """Some task that came back, and its future; nothing where there is more to hand out."""
@@ -289,8 +322,11 @@ class Dispatcher:
         """Another executor instead of one that broke, once for all that it had in hand."""
         if generation != self._generation:
             return
-        self._executor = self._another(self._executor)
         self._generation += 1
+        try:
+            self._executor = self._another(self._executor)
+        except Exception as error:  # what a caller's function raises, too
+            self._gone = _reason(error)
 
     def _another(self, broken: Any) -> Any:
         if not hasattr(self._given, "submit"):
@@ -309,10 +345,7 @@ class Dispatcher:
                 max_tasks_per_child=how["_max_tasks_per_child"],
             )
         else:
-            raise BrokenExecutor(
-                "the executor broke and takes no more work; give a function that makes it, and "
-                "another is made where one breaks"
-            )
+            raise BrokenExecutor("the executor broke: give a function that makes another")
         self._own.append(made)
         return made
 

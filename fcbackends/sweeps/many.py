@@ -150,8 +150,8 @@ def train_many(
     ArgumentError, ArgumentTypeError
         Where an argument is not of the form above; nothing has then been done.
     SweepError
-        At the end, where networks failed four times or `verify` found a worker with other bits. It
-        has all results that there are.
+        At the end, where networks failed four times, the executor took no more, or `verify` found
+        a worker with other bits. It has all results that there are.
 
     Examples
     --------

@@ -203,7 +203,7 @@ def train(
     ImportError
         Where a checkpoint is asked for, and safetensors not installed.
     RuntimeError
-        Where a shard failed four times on an executor's workers.
+        Where a shard failed four times on an executor's workers, or it takes no more.
 
     Examples
     --------

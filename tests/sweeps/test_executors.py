@@ -190,18 +190,63 @@ def test_an_executor_that_breaks_is_made_again(workers):
     assert [told(result) for result in sweep] == expected()
 
 
-def test_an_executor_that_breaks_and_was_not_made_by_a_function_is_told(workers, tmp_path):
-    def breaks(number, task, job):
-        if len(job.numbers) > 1:
-            raise BrokenExecutor("a worker died")
+def breaks_with_several(number, task, job):
+    if len(job.numbers) > 1:
+        raise BrokenExecutor("a worker died")
 
+
+def once(executor):
+    """A function that makes an executor, and fails from then on."""
+    made = [executor]
+
+    def make():
+        if not made:
+            raise OSError("no node is free")
+        return made.pop()
+
+    return make
+
+
+def shutting_down(executor):
+    """Takes seven jobs, and then no more."""
+    submit = executor.submit
+
+    def submit_some(*args):
+        if len(executor.jobs) == 7:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        return submit(*args)
+
+    executor.submit = submit_some
+    return executor
+
+
+@pytest.mark.parametrize(
+    ("before", "made", "text"),
+    [
+        (breaks_with_several, lambda executor: executor,
+         "BrokenExecutor: the executor broke: give a function that makes another"),
+        (breaks_with_several, once, "OSError: no node is free"),
+        (None, shutting_down, "RuntimeError: cannot schedule new futures after shutdown"),
+    ],
+    ids=["breaks", "is not made again", "shuts down"],
+)  # fmt: skip
+def test_an_executor_that_takes_no_more_is_told_and_the_rest_kept(
+    workers, tmp_path, before, made, text
+):
     results = tmp_path / "results"
-    with pytest.raises(BrokenExecutor, match="give a function that makes it"):
-        swept(executor=workers(before=breaks), results=results)
-    # What came before is kept.
+    executor = made(workers(before=before))
+    with pytest.raises(fcb.SweepError) as caught:
+        swept(executor=executor, results=results)
+    error = caught.value
+    assert [reason for reason in error.failures.values() if text not in reason] == []
+    done = [number for number, result in enumerate(error.results) if result is not None]
+    assert {*done} | {*error.failures} == {*range(23)}
+    assert 0 < len(done) < 23
+    assert [told(error.results[n]) for n in done] == [expected()[n] for n in done]
+    # What came before is kept, and the same call goes on.
     executor = workers()
     assert [told(r) for r in swept(executor=executor, results=results)] == expected()
-    assert 0 < len({number for job in executor.jobs for number in job.numbers}) < 23
+    assert {number for job in executor.jobs for number in job.numbers} == {*error.failures}
 
 
 def kill_once(path):
