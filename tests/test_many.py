@@ -1,10 +1,12 @@
 """Many networks at once: each ends as it would alone."""
 
+import _thread
 import contextlib
 import dataclasses
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -320,6 +322,7 @@ def test_ctrl_c_ends_all_networks(backend, at_once, tol_on):
         out, err = process.communicate(timeout=600)
     finally:
         process.kill()
+        process.communicate()
     assert (process.returncode, err) == (0, "")
     lines = out.splitlines()
     assert len(lines) == 8
@@ -332,6 +335,31 @@ def test_ctrl_c_ends_all_networks(backend, at_once, tol_on):
     assert begun == sorted(begun, reverse=True)
     if backend != "numba":
         assert sum(begun) == at_once
+
+
+@needs_jit
+def test_ctrl_c_is_noticed_that_wakes_nobody():
+    """As one does that comes just before the main thread waits: a flag is set, and that is all."""
+    plain, first = fcb.get_backend("numba"), [True]
+
+    def training_loop(params, method):
+        loop = plain.training_loop(params, method)
+        run = loop.run
+
+        def interrupting(*args):
+            if first and first.pop():
+                time.sleep(0.3)  # the main thread waits by now
+                _thread.interrupt_main()
+            return run(*args)
+
+        loop.run = interrupting
+        return loop
+
+    backend = dataclasses.replace(plain, training_loop=training_loop, get_threads=lambda: 2)
+    case = problem(4, (3, 2), 20, "float64")
+    how = dict(lr=1e-6, backend=backend, max_steps=10**8, on_interrupt="return")
+    results = fcb.train_many(case.x, case.t, seed=[0, 1], **how)
+    assert [result.stop_reason for result in results] == ["interrupted"] * 2
 
 
 @ways

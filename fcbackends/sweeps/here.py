@@ -17,6 +17,10 @@ from fcbackends.training.keeping import Observer
 from fcbackends.training.pacing import Outcome, run_segments
 from fcbackends.training.results import TrainResult, result_of
 
+_LOOK_SECONDS = 0.05
+"""A signal that comes just before Python waits for a lock is noticed once that wait is over: of 240
+runs that Ctrl-C was to end on a busy machine, one went on for ever."""
+
 Taken = Callable[[int, TrainResult], object]
 """Given each network's place and result as it ends, by one thread at a time."""
 
@@ -77,7 +81,7 @@ def train_here(
             taken(place, train_one(place))
         return
     # Imported here: it is a third of the time that importing fcbackends takes.
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor, wait
 
     waiting, lock = collections.deque(places), threading.Lock()
 
@@ -99,7 +103,10 @@ def train_here(
 
     backend: Backend = networks[0].problem.backend
     with ThreadPoolExecutor(threads, initializer=backend.set_threads, initargs=(1,)) as pool:
-        for worker in [pool.submit(work) for _ in range(threads)]:
+        workers = [pool.submit(work) for _ in range(threads)]
+        while wait(workers, timeout=_LOOK_SECONDS).not_done:
+            pass
+        for worker in workers:
             worker.result()
 
 
