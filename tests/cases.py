@@ -51,17 +51,20 @@ def quick_first(cases, quick, rest=pytest.mark.slow):
 def covering(cases, quick):
     """Parameters of a test: cases, each with both arithmetics and with both dtypes, in two ways.
 
-    The other two ways are for campaigns. A kernel's source knows a dtype by the length of its
-    vectors, and an arithmetic by what it does to three numbers: neither by the other, and each is
-    compiled for some seconds. Which two, alternates: with any two cases there are all four.
+    So it is for the `quick` first; the others are slow, in one way each. The rest is for campaigns:
+    a kernel's source knows a dtype by the length of its vectors, and an arithmetic by what it does
+    to three numbers, neither by the other, and each is compiled for some seconds. Which ways,
+    alternates: of any two quick cases there are all four, and of any four slow ones.
     """
     parameters = []
     for i, case in enumerate(cases):
         for (a, arithmetic), (d, dtype) in itertools.product(
             enumerate(ARITHMETICS), enumerate(DTYPES)
         ):
-            rest = [pytest.mark.slow] if i >= quick else []
-            marks = [pytest.mark.campaign] if (i + a + d) % 2 else rest
+            is_quick, is_first = i < quick, a == i // 2 % 2
+            marks = [] if is_quick else [pytest.mark.slow]
+            if (i + a + d) % 2 or not (is_quick or is_first):
+                marks = [pytest.mark.campaign]
             given = case if isinstance(case, tuple) else (case,)
             parameters.append(pytest.param(*given, arithmetic, dtype, marks=marks))
     return parameters

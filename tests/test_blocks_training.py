@@ -170,9 +170,16 @@ def test_parts_of_a_batch_are_sums_of_the_tree(rows, size, threads):
     assert count >= min(4 * threads, -(-rows // size))
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.01])
-@pytest.mark.parametrize("optimizer", [fcb.SGD(momentum=0.9), fcb.Adam(weight_decay=0.1)], ids=str)
-@pytest.mark.parametrize(("kind", "threads"), WAYS[:3])
+@pytest.mark.parametrize(
+    ("kind", "threads", "optimizer", "clip_norm"),
+    [
+        # Each is compiled for some seconds: half of them is for campaigns.
+        pytest.param(*WAYS[i], o, c, marks=[pytest.mark.campaign] if (i + j + k) % 2 else [])
+        for i in range(3)
+        for j, o in enumerate((fcb.SGD(momentum=0.9), fcb.Adam(weight_decay=0.1)))
+        for k, c in enumerate((None, 0.01))
+    ],
+)
 def test_optimizers_and_clipping_have_numpys_bits(kind, threads, optimizer, clip_norm, ways):
     case = problem(4, SMALL, 140, "float64")
     ways(kind, threads)

@@ -61,10 +61,15 @@ def test_arm_fuses_what_is_written_so_and_nothing_else(cpu, compiled):
         assert_fused_as_written(name, ir, code_for_arm(ir, cpu, 0, optimises=False))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cpu", "level"),
-    [("generic", 0), ("generic", 1), ("generic", 2), ("apple-m1", 3), ("neoverse-v1", 3)],
+    [
+        pytest.param("generic", 0, marks=pytest.mark.slow),
+        pytest.param("generic", 1, marks=pytest.mark.campaign),
+        pytest.param("generic", 2, marks=pytest.mark.campaign),
+        pytest.param("apple-m1", 3, marks=pytest.mark.campaign),
+        pytest.param("neoverse-v1", 3, marks=pytest.mark.slow),
+    ],
 )
 def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled):
     kernels = compiled("generic")["ir"]
@@ -75,11 +80,16 @@ def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled)
         assert bool(SVE.search(code)) == ARMS[cpu], name
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     ARM, reason="the host's kernels are ARM's own, and may need what this CPU lacks"
 )
-@pytest.mark.parametrize("cpu", ["generic", "neoverse-v1"])
+@pytest.mark.parametrize(
+    "cpu",
+    [
+        pytest.param("generic", marks=pytest.mark.campaign),
+        pytest.param("neoverse-v1", marks=pytest.mark.slow),
+    ],
+)
 def test_arm_fuses_no_product_of_kernels_that_the_host_optimised(cpu, compiled):
     kernels = compiled("host")["ir"]
     assert len(kernels) > KERNELS
