@@ -66,7 +66,7 @@ def test_numpy_ends_on_the_digests(arithmetic):
     assert differing_runs(ARITHMETICS[arithmetic], backend) == ()
 
 
-# Strict arrays have NumPy's code and take 20 times as long. The kit's own tests do all of the runs.
+# Strict arrays have NumPy's code and take 20 times as long. `fcbackends verify` does all runs.
 @pytest.mark.parametrize(("arithmetic", "dtype"), [("ordered", "float64"), ("fused", "float32")])
 def test_strict_arrays_end_on_the_digests(arithmetic, dtype):
     runs = one_of_each_recipe(run for run in ARITHMETICS[arithmetic] if run.dtype == dtype)
