@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from fcbackends.kernels.integers import smaller
 from fcbackends.kernels.jit import called, inlined
+from fcbackends.kernels.views import row
 
 MAX_SHUFFLED = 2**16
 
@@ -47,8 +48,9 @@ def draw_samples(order, first, last, position, samples, key, by_epoch, epoch_wor
     if by_epoch:
         _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoch_order)
         return
-    for i in range(first, last):
-        order[i] = draw_with_replacement(key, position + i, samples)
+    drawn, position = row(order, first, last - first), position + first
+    for i in range(last - first):
+        drawn[i] = draw_with_replacement(key, position + i, samples)
 
 
 @called
@@ -60,12 +62,14 @@ def _draw_by_epoch(order, first, last, position, samples, key, epoch_words, epoc
         if epoch_words[_NEXT_EPOCH] != np.uint64(epoch + 1):
             set_epoch(key, epoch, samples, epoch_words, epoch_order)
         count = smaller(last - first, samples - place)
+        drawn = row(order, first, count)
         if samples <= MAX_SHUFFLED:
+            shuffled = row(epoch_order, place, count)
             for i in range(count):
-                order[first + i] = epoch_order[place + i]
+                drawn[i] = shuffled[i]
         else:
             for i in range(count):
-                order[first + i] = draw_from_epoch(place + i, samples, epoch_words)
+                drawn[i] = draw_from_epoch(place + i, samples, epoch_words)
         first += count
         place = 0
         epoch += 1
