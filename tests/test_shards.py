@@ -5,6 +5,7 @@ import multiprocessing
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -154,6 +155,30 @@ def test_bits_are_those_of_any_partition_in_files(cuts, tmp_path, workers):
         result = fcb.train(x, t, sample_weight=w, executor=executor, **HOW, **ON)
         assert digests(result) == expected
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_mapped_files_are_not_read_as_a_whole(tmp_path):
+    names = "x", "t", "classes"
+    made = X.astype("f4"), T.astype("f4"), np.arange(301) % 3
+    for name, array in zip(names, made, strict=True):
+        np.save(tmp_path / name, array)
+    x, t, classes = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in names)
+    for loss, target in (("mean_squared", t), ("cross_entropy", classes)):
+        how = HOW | ON | dict(loss=loss)
+        want = digests(fcb.train(np.array(x), np.array(target), **how))
+        assert digests(fcb.train(x, target, **how)) == want
+
+    size = 10_000_000
+    x, t = (
+        np.lib.format.open_memmap(tmp_path / f"long {name}.npy", "w+", "f4", (size, 1))
+        for name in "xt"
+    )
+    tracemalloc.start()
+    try:
+        fcb.train(x, t, **HOW, **ON, dtype="float64")
+        assert tracemalloc.get_traced_memory()[1] < size
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_dtypes_and_classes_come_from_files_too(tmp_path):

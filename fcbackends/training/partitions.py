@@ -174,8 +174,8 @@ def _column(name: str, value: Any, dimensions: tuple[int, ...]) -> Column:
 
 
 def in_parts(value: Any) -> bool:
-    """Whether an argument is a list of files or a Dask array, and not all in memory."""
-    return _are_names(value) or _is_dask(value)
+    """Whether an argument is a list of files, a file mapped to memory or a Dask array."""
+    return _are_names(value) or isinstance(value, np.memmap) or _is_dask(value)
 
 
 def _is_dask(value: Any) -> bool:

@@ -178,10 +178,11 @@ def train(
         the optimizer keeps beside them, become the mean over the shards: their sum in a binary tree
         over the shards, times 1/V, rounded once. Then they begin again. Bits hang on both numbers,
         and not on who computes; those of one shard are those without. x, t and sample_weight may
-        then also be lists of .npy files, rows one after another, or Dask arrays: only the rows that
-        are drawn are read, where they are needed. The loss is the mean of the shards' last
-        batches', looked at after each round; `record_every` is a multiple of `local_steps`. Without
-        checkpoints, records, `tol_on` "data" and a share for `validation`.
+        then also be lists of .npy files, rows one after another, or Dask arrays: of these, and of
+        files mapped to memory, only the rows that are drawn are read, where they are needed. The
+        loss is the mean of the shards' last batches', looked at after each round; `record_every` is
+        a multiple of `local_steps`. Without checkpoints, records, `tol_on` "data" and a share for
+        `validation`.
     executor : executor, or callable, optional
         Where the shards take their steps, as for `train_many`; in this process by default. Files
         are then to be where workers find them.

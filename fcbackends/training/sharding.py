@@ -14,7 +14,7 @@ from fcbackends.maths.losses import LOSSES
 from fcbackends.maths.network import Method
 from fcbackends.training.interruption import ending, interruptible
 from fcbackends.training.looks import Looks
-from fcbackends.training.partitions import Samples, in_parts, samples_of
+from fcbackends.training.partitions import Samples, Whole, in_parts, samples_of
 from fcbackends.training.problem import Problem, checked
 from fcbackends.training.progress import progress_bar
 from fcbackends.training.results import TrainResult, result_of
@@ -132,8 +132,10 @@ def _posed(x: Any, t: Any, asked: Mapping[str, Any]) -> tuple[Problem, Samples]:
     classes = asked["classes"]
     of_classes = loss == "cross_entropy" and len(samples.t.shape) == 1
     if of_classes and classes is None and asked["params"] is None:
-        required = "be given where classes come from files or Dask arrays"
-        raise ArgumentError("classes", required, "None")
+        if not isinstance(samples.t, Whole):
+            required = "be given where classes come from files or Dask arrays"
+            raise ArgumentError("classes", required, "None")
+        classes = int(samples.t.array.max()) + 1
     first = one.x.take(_ALL), one.t.take(_ALL)
     # Of the first sample any weight will do: each is checked where it is read.
     weight = None if weight is None else np.ones(1)
