@@ -254,7 +254,7 @@ def test_a_backend_that_has_no_blocks_is_not_asked_for_them():
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_the_kit_finds_the_bits_of_blocks(backend, arithmetic):
     chosen = fcb.get_backend(backend, arithmetic=arithmetic).with_rows_per_block(7)
-    tally = run_cases(chosen, 5, range(40), DTYPES)
+    tally = run_cases(chosen, 5, range(24), DTYPES)
     assert (tally.different, tally.level.name) == (0, "A")
 
 

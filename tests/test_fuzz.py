@@ -15,7 +15,7 @@ from tests.fuzz.hostile import Trouble
 
 SOURCE = Path(__file__).parents[1]
 
-CASES = 10_000
+CASES = 5_000
 
 RECORDS = {
     "CONTRACT_VERSION", "Agreement", "ArgumentError", "ArgumentTypeError", "Arithmetic", "Backend",

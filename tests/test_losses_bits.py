@@ -183,7 +183,7 @@ RUNS = [
 
 
 @of_each_loss
-@pytest.mark.parametrize(("optimizer", "arithmetic", "dtype"), covering(OPTIMIZERS, 2))
+@pytest.mark.parametrize(("optimizer", "arithmetic", "dtype"), covering(OPTIMIZERS, 1))
 @weighted_or_not
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_general_kernel_ends_as_numpy_does(

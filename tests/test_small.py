@@ -209,7 +209,7 @@ def test_divergence_of_the_whole_datas_loss():
     sampling=st.sampled_from(SAMPLINGS),
     tol_on=st.sampled_from(["batch", "data"]),
 )
-@examples(15 if JIT_OFF else 60)
+@examples(15 if JIT_OFF else 30)
 def test_special_values(layer, samples, seed, spice, scale, finite, lr, sampling, tol_on):
     shape, batch_size, dtype = layer
     case = problem(seed, shape, samples, dtype, spice)

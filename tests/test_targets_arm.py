@@ -83,13 +83,8 @@ def test_arm_fuses_no_product_of_kernels_that_it_optimises(cpu, level, compiled)
 @pytest.mark.skipif(
     ARM, reason="the host's kernels are ARM's own, and may need what this CPU lacks"
 )
-@pytest.mark.parametrize(
-    "cpu",
-    [
-        pytest.param("generic", marks=pytest.mark.campaign),
-        pytest.param("neoverse-v1", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.campaign
+@pytest.mark.parametrize("cpu", ["generic", "neoverse-v1"])
 def test_arm_fuses_no_product_of_kernels_that_the_host_optimised(cpu, compiled):
     kernels = compiled("host")["ir"]
     assert len(kernels) > KERNELS

@@ -85,15 +85,8 @@ def test_compiled_kernels_end_on_the_digests(arithmetic, threads, monkeypatch):
 
 
 @needs_jit
-@pytest.mark.parametrize(
-    ("arithmetic", "dtype"),
-    [
-        pytest.param(
-            *how, marks=pytest.mark.slow if how == ("fused", "float64") else pytest.mark.campaign
-        )
-        for how in itertools.product(ARITHMETICS, DTYPES)
-    ],
-)
+@pytest.mark.campaign
+@pytest.mark.parametrize(("arithmetic", "dtype"), itertools.product(ARITHMETICS, DTYPES))
 def test_kernels_of_constant_shapes_end_on_the_digests(arithmetic, dtype, monkeypatch):
     shapes = allow_small_kernels(monkeypatch)
     runs = [run for run in ARITHMETICS[arithmetic] if run.dtype == dtype]
