@@ -287,9 +287,8 @@ def test_short_numbers_show_a_sum_that_is_rounded_twice():
     assert sum(found.values()) >= 0.1 * len(found) > 2
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_random_cases_have_the_contracts_bits(name):
-    verdict = verify(name, arithmetic="fused", cases=60, seed=1)
+def test_random_cases_have_the_contracts_bits():
+    verdict = verify("numba", arithmetic="fused", cases=60, seed=1)
     assert (verdict.stated, verdict.observed, verdict.passed) == ("A", "A", True)
     assert (verdict.arithmetic, verdict.golden_runs, verdict.golden) == ("fused", 112, ())
     assert (verdict.tally.cases, verdict.tally.different) == (60, 0)

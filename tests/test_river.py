@@ -13,7 +13,6 @@ from river import checks, compose, datasets, drift, ensemble, evaluate, linear_m
 from river import preprocessing as pre
 
 import fcbackends as fcb
-from fcbackends.backends import small_kernels
 from fcbackends.river import FCClassifier, FCRegressor
 
 MODELS = {
@@ -43,9 +42,7 @@ CHECKS = [
 
 @pytest.mark.filterwarnings("ignore")  # the checks' own
 @pytest.mark.parametrize(("model", "check"), CHECKS)
-def test_rivers_checks(model, check, monkeypatch):
-    # A kernel for each data set's shape takes seconds to compile.
-    monkeypatch.setattr(small_kernels, "_MOST_KERNELS", 0)
+def test_rivers_checks(model, check):
     if check.__name__ in model._unit_test_skips():
         # One step on a batch's mean loss is another than one step on each sample.
         with pytest.raises(AssertionError):
