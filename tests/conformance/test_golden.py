@@ -86,7 +86,7 @@ def test_compiled_kernels_end_on_the_digests(arithmetic, threads, monkeypatch):
 
 @needs_jit
 @pytest.mark.campaign
-@pytest.mark.parametrize(("arithmetic", "dtype"), itertools.product(ARITHMETICS, DTYPES))
+@pytest.mark.parametrize(("arithmetic", "dtype"), [*itertools.product(ARITHMETICS, DTYPES)])
 def test_kernels_of_constant_shapes_end_on_the_digests(arithmetic, dtype, monkeypatch):
     shapes = allow_small_kernels(monkeypatch)
     runs = [run for run in ARITHMETICS[arithmetic] if run.dtype == dtype]
