@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -22,9 +21,7 @@ pytestmark = pytest.mark.campaign
 
 COUNT = 5000
 HOW = dict(max_steps=4000, batch_size=4, record_every=1000)
-"""Some 20 ms a network."""
-
-KILLED_EVERY = 4.0
+"""Some 2 ms a network."""
 
 
 @functools.cache
@@ -50,24 +47,19 @@ def cluster(workers):
         yield made.scheduler_address, client.get_executor(), kill
 
 
-@contextlib.contextmanager
-def killing(kill, every=KILLED_EVERY):
-    """Kill a worker now and then; gives how often it was done."""
-    ended, count = threading.Event(), [0]
+def killing(monkeypatch, kill):
+    """From here on, kill a worker whenever another thousand networks are done."""
+    take, done = kept.Kept._take, [0]
 
-    def work():
-        while not ended.wait(every):
-            with contextlib.suppress(OSError, ValueError, ProcessLookupError):
-                kill()
-                count[0] += 1
+    def taking(self, where, pack):
+        new = take(self, where, pack)
+        before, done[0] = done[0], done[0] + new
+        if before // 1000 < done[0] // 1000 < COUNT // 1000:
+            kill()
+        return new
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield count
-    finally:
-        ended.set()
-        thread.join()
+    monkeypatch.setattr(kept.Kept, "_take", taking)
+    return done
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -85,22 +77,25 @@ def test_on_a_process_pool_there_is_one_digest():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_with_workers_of_a_cluster_killed_there_is_one_digest():
-    with cluster(2) as (_, executor, kill), killing(kill) as killed:
+def test_with_workers_of_a_cluster_killed_there_is_one_digest(monkeypatch):
+    killed = []
+    with cluster(2) as (_, executor, kill):
+        done = killing(monkeypatch, lambda: killed.append(kill()))
         sweep = fcb.train_many(X, T, settings=table(COUNT), executor=executor, **HOW)
-    assert killed[0] > 0
+    assert (len(killed), done[0]) == (4, COUNT)
     assert sweep.digest == expected()
 
 
-def test_with_workers_of_a_pool_killed_there_is_one_digest():
-    pool = ProcessPoolExecutor(2, multiprocessing.get_context("spawn"))
+def test_with_workers_of_a_pool_killed_there_is_one_digest(monkeypatch):
+    pool, killed = ProcessPoolExecutor(2, multiprocessing.get_context("spawn")), []
 
     def kill():
-        os.kill(random.choice(multiprocessing.active_children()).pid, signal.SIGKILL)
+        killed.append(random.choice(multiprocessing.active_children()).pid)
+        os.kill(killed[-1], signal.SIGKILL)
 
-    with killing(kill) as killed:
-        sweep = fcb.train_many(X, T, settings=table(COUNT), executor=pool, **HOW)
-    assert killed[0] > 0
+    done = killing(monkeypatch, kill)
+    sweep = fcb.train_many(X, T, settings=table(COUNT), executor=pool, **HOW)
+    assert (len(killed), done[0]) == (4, COUNT)
     assert sweep.digest == expected()
 
 
