@@ -237,6 +237,14 @@ def test_a_failed_shard_runs_again_or_is_told(workers):
     assert str(caught.value) == "shard 3 could not be trained: MemoryError: no more of it"
 
 
+def test_an_executor_that_takes_no_more_is_told():
+    with ThreadPoolExecutor(2) as executor:
+        pass
+    text = "shard 0 could not be trained: RuntimeError: cannot schedule new futures after shutdown"
+    with pytest.raises(RuntimeError, match=text):
+        fcb.train(X, T, **HOW, **ON, executor=executor)
+
+
 def test_divergence_is_told_with_what_the_round_began_with(workers):
     how = HOW | dict(lr=1e80, max_steps=30)
     for executor in (None, workers()):
@@ -352,6 +360,12 @@ def test_what_files_hold_is_checked_where_it_is_read(tmp_path):
         fcb.train(x, np.ma.masked_array(T), **how)
     with pytest.raises(fcb.ArgumentError, match="`t` must be an array of numbers, got"):
         fcb.train(x, [[0, 1], [1]], **how)
+    for wrong, text in (
+        (np.full(301, np.nan), "class indices, integers .* got dtype float64"),
+        (np.full(301, -1), "with indices from 0 to 0, got -1 among them"),
+    ):
+        with pytest.raises(fcb.ArgumentError, match=text):
+            fcb.train(x, wrong, **how)
     with pytest.raises(fcb.ArgumentError, match="`loss` must be one of"):
         fcb.train(x, classes, **how | dict(loss=np.zeros(2)))
 

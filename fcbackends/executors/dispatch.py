@@ -214,7 +214,7 @@ class Dispatcher:
         job = self._job(task, with_data)
         future = self._taken_by_executor(job)
         if future is None:
-            self._set.append(task)
+            self._set.appendleft(task)
             return None
         self._flying[future] = _Flight(task, time.perf_counter(), self._generation, tries)
         if hasattr(future, "add_done_callback"):

@@ -135,7 +135,9 @@ def _posed(x: Any, t: Any, asked: Mapping[str, Any]) -> tuple[Problem, Samples]:
         if not isinstance(samples.t, Whole):
             required = "be given where classes come from files or Dask arrays"
             raise ArgumentError("classes", required, "None")
-        classes = int(samples.t.array.max()) + 1
+        # What is no class is refused with the first sample, or where it is read.
+        if samples.t.array.dtype.kind in "iu":
+            classes = max(int(samples.t.array.max()), 0) + 1
     first = one.x.take(_ALL), one.t.take(_ALL)
     # Of the first sample any weight will do: each is checked where it is read.
     weight = None if weight is None else np.ones(1)
